@@ -1,0 +1,3 @@
+//! The program `fiveways`.
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Typed, I/O-safe system calls: the only place of Fiveways that calls the kernel.
+//!
+//! Invariant I1: nothing here goes through libc's hookable I/O symbols. Calls are made by `rustix`
+//! (inline assembly), by `io-uring`, or by `libc::syscall` for what those two leave out, so the
+//! libc patch can never capture the runtime itself.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("Fiveways runs on Linux only: what cannot be tested elsewhere is not claimed");
