@@ -1,3 +1,91 @@
-//! The project's own chores.
+//! The project's own chores, run as `cargo xtask <command>`.
+//!
+//! `check` is what a commit must pass, `test` is every test there is, `tidy` is the house style as a
+//! program. `.ci/run` calls `check` and `test`, nothing else. Commands print one headline per step
+//! and a summary at the end; a failed step does not hide those after it.
 
-fn main() {}
+mod check;
+mod test;
+mod peers;
+mod asan;
+mod runner;
+mod needs;
+mod step;
+mod tidy;
+mod repository;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Format, lint, tidy and documentation: what a commit must pass.
+    Check,
+    /// The house style: layers, module order, sizes, unsafe code, leftovers, links, names.
+    Tidy(TidyFlags),
+    /// All tests: unit, conformance, examples, documentation, AddressSanitizer.
+    Test(TestFlags),
+    /// The tests of the crates that handle raw memory, under AddressSanitizer.
+    Asan(AsanFlags),
+    /// Builds the rival runtimes and our release binaries, then compares them.
+    Peers(PeersFlags),
+    /// Prints how many unsafe sites each crate holds.
+    UnsafeMap,
+}
+
+#[derive(Args)]
+struct TidyFlags {
+    /// Print the table of unsafe sites per crate instead of checking.
+    #[arg(long)]
+    unsafe_map: bool,
+    /// Print the rules and their remedies instead of checking.
+    #[arg(long, conflicts_with = "unsafe_map")]
+    rules: bool,
+}
+
+#[derive(Args)]
+struct TestFlags {
+    /// Skip the slow steps: AddressSanitizer, and tests with `heavy` in their name.
+    #[arg(long)]
+    quick: bool,
+    /// Passed to the test runner; with any of these only the runner is called.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+#[derive(Args)]
+struct AsanFlags {
+    /// Passed to the test runner.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+#[derive(Args)]
+struct PeersFlags {
+    /// Passed to the comparison program; `--help` lists its flags.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let root = repository::root();
+    match Cli::parse().command {
+        Command::Check => check::run(&root),
+        Command::Tidy(flags) if flags.rules => tidy::print_rules(),
+        Command::Tidy(flags) if flags.unsafe_map => tidy::print_unsafe_map(&root),
+        Command::Tidy(_) => tidy::run(&root),
+        Command::Test(flags) => test::run(&root, flags.quick, &flags.rest),
+        Command::Asan(flags) => asan::run(&root, &flags.rest),
+        Command::Peers(flags) => peers::run(&root, &flags.rest),
+        Command::UnsafeMap => tidy::print_unsafe_map(&root),
+    }
+}

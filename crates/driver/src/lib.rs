@@ -1,1 +1,135 @@
-//! (being written)
+//! The I/O models behind one completion-shaped contract.
+//!
+//! A worker of the runtime waits with one [`Driver`]. The contract, in full:
+//!
+//! 1. [`Driver::submit`] takes an operation ([`Pending`], [`Op`]). It is finished at once
+//!    ([`Submitted::Done`]) or the driver keeps a pointer to it and it *waits*.
+//! 2. [`Driver::turn`] waits for the world until a deadline and hands back operations that waited:
+//!    each is `Done` with an answer, or is to be submitted again (`Retry`) by whoever waited. Retrying
+//!    in the waiter's own context is what keeps buffers hot: the bytes arrive when they are used.
+//! 3. [`Driver::cancel`] asks for a waiting operation back. It always comes back: at once through
+//!    `ready`, or from a later turn; with `-ECANCELED`, or with the answer that won the race.
+//! 4. [`Driver::close`] takes a descriptor that nobody waits on and closes it as soon as the kernel
+//!    holds nothing of it.
+//! 5. [`Driver::waker`] ends a turn from any thread.
+//!
+//! Invariants: a driver runs no user code and allocates nothing per event (I4); it is used by one
+//! thread; it never touches a `Pending` after handing it back (I6); a descriptor is known by number
+//! *and generation*, so what is left over from an earlier descriptor of the same number reaches
+//! nobody.
+//!
+//! Backends: [`Readiness`] over any selector (attempt → arm on would-block → retry), [`Uring`].
+#![expect(unsafe_code, reason = "the contract is unsafe to submit to: operations hold pointers")]
+
+mod open;
+mod model;
+mod uring;
+mod readiness;
+mod op;
+mod loan;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+pub use fiveways_selector::Waker;
+use fiveways_sys::net::{self, Answer, Control, Reply};
+
+pub use loan::{HotBuffers, Lender, Loan};
+pub use model::{Model, ParseModelError};
+pub use op::{Direction, Op, Outcome, Pending, Source};
+pub use open::{Opened, Options, open, support};
+pub use readiness::Readiness;
+pub use uring::Uring;
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// Finished: a count or a negated `errno`. The driver holds nothing.
+    Done(Answer),
+    /// The driver holds a pointer to the operation until it hands it back.
+    Waiting,
+}
+
+/// Operations handed back by a driver, in the order in which they are to go on.
+pub type Ready = Vec<NonNull<Pending>>;
+
+/// Numbers for reports and tests; all since the driver was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Turns made.
+    pub turns: u64,
+    /// Events or completions taken from the kernel.
+    pub events: u64,
+    /// Changes of registration (`epoll_ctl`, ring cancels and the like).
+    pub registrations: u64,
+    /// Times the provided buffers ran out.
+    pub buffers_exhausted: u64,
+    /// Times a signal queue overflowed.
+    pub overflows: u64,
+}
+
+/// What a worker waits with. See the module documentation for the contract.
+pub trait Driver {
+    /// The model this is, as spelled everywhere.
+    fn model(&self) -> Model;
+
+    /// Submits an operation.
+    ///
+    /// # Safety
+    ///
+    /// The slot, and everything its operation points at, must stay valid and in place until the
+    /// driver hands it back (or answers [`Submitted::Done`]). Only this thread may touch it.
+    unsafe fn submit(&mut self, pending: NonNull<Pending>) -> Submitted;
+
+    /// Asks for a waiting operation back.
+    ///
+    /// # Safety
+    ///
+    /// `pending` must be waiting in this driver.
+    unsafe fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready);
+
+    /// Takes what the kernel has, waiting for the first of it until the deadline.
+    ///
+    /// `None` waits without limit; an instant that has passed looks once and does not sleep. Returns
+    /// early when woken. Appends to `ready`.
+    ///
+    /// # Errors
+    ///
+    /// Only what makes the driver useless (a closed selector); the worker ends with it.
+    fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()>;
+
+    /// Forgets the descriptor and closes it once the kernel holds nothing of it.
+    fn close(&mut self, source: Source, fd: OwnedFd);
+
+    /// Does `Fill` take bytes out of the socket before anybody asked for them? Then a stream that
+    /// leaves this worker must be detached first.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
+    /// The descriptors for which it may hold bytes read ahead.
+    fn ahead(&self) -> Vec<Source> {
+        Vec::new()
+    }
+
+    /// Ends a turn from any thread.
+    fn waker(&self) -> Waker;
+
+    /// Makes a control call (I8).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    fn control(&mut self, call: Control<'_>) -> io::Result<Reply> {
+        net::control(call)
+    }
+
+    /// Operations that wait here now.
+    fn waiting(&self) -> usize;
+
+    /// Numbers for reports and tests.
+    fn counters(&self) -> Counters;
+}

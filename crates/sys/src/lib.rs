@@ -6,3 +6,17 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("Fiveways runs on Linux only: what cannot be tested elsewhere is not claimed");
+
+pub mod epoll;
+pub mod errno;
+pub mod event_fd;
+pub mod fault;
+pub mod memory;
+pub mod message;
+pub mod net;
+pub mod poll;
+pub mod process;
+pub mod select;
+pub mod signal;
+pub mod timeout;
+pub mod uring;

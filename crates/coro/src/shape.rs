@@ -1,0 +1,73 @@
+//! The geometry of a slot: where guard, frames and name plate lie. Arithmetic only.
+
+use fiveways_sys::memory::page_size;
+
+use crate::plate::Plate;
+
+/// Stacks smaller than this are made this large: a formatted panic message needs about as much.
+const USABLE_MIN: usize = 16 * 1024;
+
+/// Distances between the tops of stacks, in bytes: FINDINGS of the prototype. They spread the hot
+/// kilobyte of a suspended stack over all 64 sets of a first-level cache, and are multiples of a line.
+const COLOUR_STEP: usize = 320;
+const COLOURS: usize = 10;
+
+/// How the slots of a slab are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// From slot to slot.
+    pub(crate) slot: usize,
+    /// The guard at the low end.
+    pub(crate) guard: usize,
+}
+
+impl Shape {
+    /// The shape of slots with at least `usable` bytes above the guard.
+    ///
+    /// A slot has an odd number of pages: with an even one, the top pages of all stacks would meet in
+    /// few sets of the translation cache.
+    pub(crate) fn new(usable: usize) -> Shape {
+        let page = page_size();
+        let usable = usable.clamp(USABLE_MIN, isize::MAX as usize / 2).next_multiple_of(page);
+        let slot = page + usable;
+        let is_even = (slot / page).is_multiple_of(2);
+        Shape { slot: if is_even { slot + page } else { slot }, guard: page }
+    }
+
+    /// Bytes above the guard.
+    pub(crate) fn usable(self) -> usize {
+        self.slot - self.guard
+    }
+
+    /// The offset, in its slab, of the name plate of slot `index`: the top of what the stack uses.
+    pub(crate) fn plate(self, index: usize) -> usize {
+        let colour = (index % COLOURS) * COLOUR_STEP;
+        (index + 1) * self.slot - colour - size_of::<Plate>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_an_odd_number_of_pages_and_the_usable_bytes_asked_for() {
+        for usable in [0, 1, 16 << 10, 20 << 10, 256 << 10, (256 << 10) + 1, 8 << 20] {
+            let shape = Shape::new(usable);
+            assert!(shape.usable() >= usable.max(USABLE_MIN), "{usable}: {shape:?}");
+            assert_eq!((shape.slot / page_size()) % 2, 1, "{usable}: {shape:?}");
+            assert!(shape.usable() < usable.max(USABLE_MIN) + 2 * page_size());
+        }
+    }
+
+    #[test]
+    fn plates_are_staggered_and_aligned_to_cache_lines() {
+        let shape = Shape::new(256 << 10);
+        let depth = |index| (index + 1) * shape.slot - shape.plate(index);
+        let mut depths: Vec<_> = (0..COLOURS).map(depth).collect();
+        assert!(depths.iter().all(|depth| depth % 64 == 0 && *depth < page_size()));
+        assert_eq!(depth(3), depth(3 + COLOURS));
+        depths.dedup();
+        assert_eq!(depths.len(), COLOURS);
+    }
+}

@@ -1,0 +1,231 @@
+//! Slabs: one mapping each, cut into slots.
+//!
+//! A slab is shared by the stacks cut from it and by the pool that cuts them; whoever lets go of it
+//! last unmaps it, on whatever thread that is.
+//!
+//! A stack that is dropped instead of being given to its pool is *returned*: pushed on the slab's
+//! list, which the pool empties when it runs dry.
+//!
+//! ```text
+//!   returned ─▶ plate's place of slot 7 ─▶ … of slot 2 ─▶ null
+//!        pushed by any thread (compare and swap), taken as a whole by the pool (swap): no ABA
+//! ```
+#![expect(unsafe_code, reason = "the list of returned slots runs through their memory")]
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use fiveways_sys::memory::Mapping;
+
+use crate::atlas;
+use crate::shape::Shape;
+
+/// The pool that a slab belongs to, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u64);
+
+/// Slots in one mapping.
+pub(crate) struct Slab {
+    owner: Owner,
+    memory: Mapping,
+    shape: Shape,
+    slots: usize,
+    page: &'static atlas::Page,
+    /// Guards by `mprotect`: asked for, or the kernel has refused the cheaper kind.
+    protects: AtomicBool,
+    returned: AtomicPtr<Returned>,
+    returned_len: AtomicUsize,
+}
+
+/// What a returned slot holds, at its top.
+struct Returned {
+    next: *mut Returned,
+}
+
+impl Slab {
+    /// Maps `slots` slots, none of them guarded yet.
+    pub(crate) fn new(
+        owner: Owner,
+        shape: Shape,
+        slots: usize,
+        protects: bool,
+    ) -> io::Result<Slab> {
+        let len = shape.slot.checked_mul(slots).ok_or(io::ErrorKind::OutOfMemory)?;
+        let memory = Mapping::new(len)?;
+        Ok(Slab {
+            owner,
+            page: atlas::show(memory.base().as_ptr() as usize, len, shape),
+            memory,
+            shape,
+            slots,
+            protects: AtomicBool::new(protects),
+            returned: AtomicPtr::default(),
+            returned_len: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Are its guards made by `mprotect`?
+    pub(crate) fn protects(&self) -> bool {
+        self.protects.load(Ordering::Relaxed)
+    }
+
+    /// Returned slots that wait for the pool.
+    pub(crate) fn returned_len(&self) -> usize {
+        self.returned_len.load(Ordering::Relaxed)
+    }
+
+    /// Guards slot `index` and gives the address of its name plate.
+    ///
+    /// # Safety
+    ///
+    /// Nobody owns the slot.
+    pub(crate) unsafe fn cut(&self, index: usize) -> io::Result<NonNull<u8>> {
+        let low = index * self.shape.slot;
+        let guard = low..low + self.shape.guard;
+        if !self.protects() {
+            // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above it.
+            match unsafe { self.memory.guard(guard.clone()) } {
+                Ok(()) => return Ok(self.plate(index)),
+                // Older than Linux 6.13, or locked memory: found out by trying.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.protects.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above it.
+        unsafe { self.memory.protect(guard) }?;
+        Ok(self.plate(index))
+    }
+
+    /// The number of the slot that an address of this slab lies in.
+    pub(crate) fn index_of(&self, address: NonNull<u8>) -> usize {
+        (address.addr().get() - self.memory.base().addr().get()) / self.shape.slot
+    }
+
+    /// The lowest address of slot `index`: its guard's.
+    pub(crate) fn low(&self, index: usize) -> NonNull<u8> {
+        self.at(index * self.shape.slot)
+    }
+
+    /// Gives the memory of slot `index` back to the kernel.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the slot and nothing in it is needed.
+    pub(crate) unsafe fn discard(&self, index: usize) -> io::Result<()> {
+        let low = index * self.shape.slot;
+        // SAFETY: required: the content may be lost. The caller promises it.
+        unsafe { self.memory.discard(low + self.shape.guard..low + self.shape.slot) }
+    }
+
+    /// Bytes from the lowest page of slot `index` that is in memory to the slot's end.
+    pub(crate) fn touched(&self, index: usize) -> io::Result<usize> {
+        let low = index * self.shape.slot;
+        let end = low + self.shape.slot;
+        let lowest = self.memory.lowest_resident(low + self.shape.guard..end)?;
+        Ok(lowest.map_or(0, |lowest| end - lowest))
+    }
+
+    /// Puts a slot on the list of the returned; `plate` is the address that [`Slab::cut`] gave.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the slot and gives it up.
+    pub(crate) unsafe fn put_back(&self, plate: NonNull<u8>) {
+        let node = plate.cast::<Returned>();
+        // First, so that the taker never counts below zero.
+        self.returned_len.fetch_add(1, Ordering::Relaxed);
+        let mut first = self.returned.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: required: ours, writable, aligned. The caller owns the slot; plates are aligned
+            // to cache lines.
+            unsafe { node.write(Returned { next: first }) };
+            // ORDERING: Release: the taker's Acquire sees the node, and all that the last owner of
+            // the stack did.
+            match self.returned.compare_exchange_weak(
+                first,
+                node.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    /// Takes all returned slots, by the addresses of their plates; the caller owns them then.
+    pub(crate) fn take_returned(&self, mut keep: impl FnMut(NonNull<u8>)) {
+        let mut node = self.returned.swap(ptr::null_mut(), Ordering::Acquire);
+        while let Some(plate) = NonNull::new(node) {
+            // SAFETY: required: a node that `put_back` wrote. It was on the list, which is now ours.
+            node = unsafe { plate.read() }.next;
+            self.returned_len.fetch_sub(1, Ordering::Relaxed);
+            keep(plate.cast());
+        }
+    }
+
+    fn plate(&self, index: usize) -> NonNull<u8> {
+        self.at(self.shape.plate(index))
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < self.memory.len(), "{offset} leaves the slab");
+        // SAFETY: required: inside the mapping. Offsets come from the shape and a slot's number.
+        unsafe { self.memory.base().add(offset) }
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // Before the memory goes: its addresses may be another mapping's the next moment.
+        atlas::hide(self.page);
+    }
+}
+
+/// What is reported when the kernel has given no memory for a stack.
+pub(crate) fn out_of_stacks(shape: Shape, live: usize, source: io::Error) -> io::Error {
+    let size = shape.usable();
+    io::Error::new(io::ErrorKind::OutOfMemory, OutOfStacks { live, size, source })
+}
+
+#[derive(Debug)]
+struct OutOfStacks {
+    live: usize,
+    size: usize,
+    source: io::Error,
+}
+
+impl fmt::Display for OutOfStacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no memory for a stack of {} KiB beside {} in use: see vm.max_map_count, \
+             vm.overcommit_memory and `ulimit -v`",
+            self.size / 1024,
+            self.live
+        )
+    }
+}
+
+impl Error for OutOfStacks {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}

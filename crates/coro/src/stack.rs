@@ -1,0 +1,170 @@
+//! One stack: a slot of a slab, owned.
+#![expect(unsafe_code, reason = "owns raw memory, and promises corosensei that it is a stack")]
+
+use std::alloc::Layout;
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use corosensei::stack::StackPointer;
+
+use crate::plate::Plate;
+use crate::shape::Shape;
+use crate::slab::{Owner, Slab, out_of_stacks};
+
+/// A stack for a coroutine, with a guard below it.
+///
+/// Comes from a [`StackPool`](crate::StackPool), which is the best place to
+/// [give](crate::StackPool::give) it back to. One that is dropped goes back too, a little more slowly,
+/// if its pool still exists.
+pub struct Stack {
+    slab: Arc<Slab>,
+    /// The address of the name plate: the top of what may be used.
+    plate: NonNull<u8>,
+}
+
+// SAFETY: required: usable from any thread. A stack is memory that its owner alone uses; its slab is
+// shared by atomics.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    /// Maps a stack of its own, outside all pools, with at least `bytes` usable bytes.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory, address space or mappings; the message names the limits.
+    pub fn alone(bytes: usize) -> io::Result<Stack> {
+        let shape = Shape::new(bytes);
+        let slab = Slab::new(Owner(0), shape, 1, false).map(Arc::new);
+        // SAFETY: required: nobody owns the slot. The slab is new.
+        slab.and_then(|slab| unsafe { Stack::cut(&slab, 0) })
+            .map_err(|error| out_of_stacks(shape, 0, error))
+    }
+
+    /// Cuts slot `index` out of a slab.
+    ///
+    /// # Safety
+    ///
+    /// Nobody owns the slot.
+    pub(crate) unsafe fn cut(slab: &Arc<Slab>, index: usize) -> io::Result<Stack> {
+        // SAFETY: required: nobody owns the slot. The caller promises it.
+        let plate = unsafe { slab.cut(index) }?;
+        Ok(Stack { slab: Arc::clone(slab), plate })
+    }
+
+    /// Makes a stack of a slot that had been returned.
+    ///
+    /// # Safety
+    ///
+    /// `plate` comes from `take_returned` of this slab, and is used once.
+    pub(crate) unsafe fn returned(slab: &Arc<Slab>, plate: NonNull<u8>) -> Stack {
+        Stack { slab: Arc::clone(slab), plate }
+    }
+
+    /// Returns the bytes above the guard, of which a few at the top are the runtime's.
+    ///
+    /// Never suspends.
+    pub fn size(&self) -> usize {
+        self.slab.shape().usable()
+    }
+
+    /// Returns how many bytes of the stack are in memory, counted from its top in whole pages: how
+    /// deep it has been used since it was last trimmed.
+    ///
+    /// Pages that were swapped out do not count. Asks the kernel and touches nothing.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when the kernel is short of memory for the moment.
+    pub fn touched_bytes(&self) -> io::Result<usize> {
+        self.slab.touched(self.index())
+    }
+
+    pub(crate) fn plate(&self) -> &Plate {
+        // SAFETY: required: a plate lies there, shared. Plates are atomics, all bit patterns are
+        // valid, and the memory is mapped while `slab` lives.
+        unsafe { self.plate.cast().as_ref() }
+    }
+
+    /// The slab it was cut from.
+    pub(crate) fn slab(&self) -> &Arc<Slab> {
+        &self.slab
+    }
+
+    /// Gives its memory back to the kernel; the guard stays.
+    pub(crate) fn discard(&mut self) -> io::Result<()> {
+        // SAFETY: required: we own the slot, and nothing in it is needed. We are borrowed exclusively
+        // and no fiber lives on a stack that is not in one.
+        unsafe { self.slab.discard(self.index()) }
+    }
+
+    /// Finds room for something of `layout` at the top, so that the byte at offset `aligned` in it
+    /// begins a cache line (or more, if its alignment asks for more).
+    ///
+    /// The result may lie below the stack if that is too small.
+    pub(crate) fn seat(&self, layout: Layout, aligned: usize) -> NonNull<u8> {
+        const LINE: usize = 64;
+        let mask = layout.align().max(LINE) - 1;
+        let top = self.plate.addr().get();
+        let line = (top - layout.size() + aligned) & !mask;
+        let down = top - (line - aligned);
+        debug_assert!(down < self.size(), "a head of {} bytes", layout.size());
+        // SAFETY: required: inside the mapping. Heads are far smaller than the smallest stack.
+        unsafe { self.plate.sub(down) }
+    }
+
+    /// What corosensei sees of the stack: everything below `base`.
+    pub(crate) fn below(&self, base: NonNull<u8>) -> Below {
+        Below { base: base.addr(), limit: self.slab.low(self.index()).addr() }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.slab.shape()
+    }
+
+    fn index(&self) -> usize {
+        self.slab.index_of(self.plate)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: required: we own the slot and give it up. It is our last deed.
+        unsafe { self.slab.put_back(self.plate) };
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let low = self.slab.low(self.index());
+        f.debug_struct("Stack").field("low", &low).field("size", &self.size()).finish()
+    }
+}
+
+/// The part of a stack that frames may use, for corosensei.
+pub(crate) struct Below {
+    base: StackPointer,
+    limit: NonZeroUsize,
+}
+
+// SAFETY: required: a guard page at the limit, at least 4 KiB usable, aligned bounds. Slots are
+// guarded when they are cut and have at least 16 KiB, of which `Fiber` keeps less than half for
+// itself; bases are aligned to 16 and limits to pages. The `Stack` beside it in the head keeps the
+// memory mapped.
+unsafe impl corosensei::stack::Stack for Below {
+    #[inline]
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        self.limit
+    }
+}

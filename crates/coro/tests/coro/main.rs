@@ -1,0 +1,9 @@
+//! What coroutines and their stacks promise.
+
+mod limits;
+mod overflow;
+mod room;
+mod stacks;
+mod switching;
+
+mod rig;

@@ -1,0 +1,220 @@
+//! Bytes where the kernel or the worker put them, lent to one reader.
+//!
+//! A loan is what makes `BufRead` the fast path: the bytes stay in a buffer that is hot in the
+//! cache because every connection of the worker uses it in turn. Three homes:
+//!
+//! ```text
+//!   Hot       the worker's receive buffer: an Arc that the driver fills again only when it is the
+//!             sole owner; while anything is lent from it the driver takes another one
+//!   Provided  one buffer of the ring's provided-buffer group; goes back to the group when the loan
+//!             ends, on whichever thread that is
+//!   Owned     bytes that had to move: read ahead on another worker before the stream moved
+//! ```
+//!
+//! So the bytes stay valid for as long as the loan lives, wherever it goes: a loan may outlive a
+//! suspension, the worker, and a move to another thread.
+#![expect(unsafe_code, reason = "the lent bytes are reached by a bare pointer")]
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+/// A buffer that loans may keep alive.
+#[derive(Debug)]
+pub(crate) struct HotBuffer(Box<[u8]>);
+
+/// Takes lent buffers back; called once for each loan, on any thread.
+pub trait Lender: Send + Sync {
+    /// Takes buffer `id` back.
+    fn take_back(&self, id: u16);
+}
+
+enum Home {
+    // Held for its drop alone: the bytes are reached through the loan's pointer.
+    Hot { _buffer: Arc<HotBuffer> },
+    Provided { lender: Arc<dyn Lender>, id: u16 },
+    Owned { _bytes: Box<[u8]> },
+}
+
+/// Bytes lent to one reader, and how far they have been consumed.
+pub struct Loan {
+    start: *const u8,
+    len: usize,
+    home: Home,
+}
+
+// SAFETY: required: usable from any thread. The bytes belong to the loan alone until it is dropped
+// (nobody writes them), and each home can be released on any thread.
+unsafe impl Send for Loan {}
+// SAFETY: required: `&Loan` usable from several threads. It only reads bytes nobody writes.
+unsafe impl Sync for Loan {}
+
+impl std::fmt::Debug for Loan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Loan({} bytes)", self.len)
+    }
+}
+
+impl Loan {
+    /// Lends `len` bytes of a provided buffer.
+    ///
+    /// # Safety
+    ///
+    /// `start` must be valid for reads of `len` bytes, and nobody may write them, until
+    /// `lender.take_back(id)` is called; `lender` must keep the memory alive.
+    pub unsafe fn provided(
+        start: *const u8,
+        len: usize,
+        lender: Arc<dyn Lender>,
+        id: u16,
+    ) -> Loan {
+        Loan { start, len, home: Home::Provided { lender, id } }
+    }
+
+    /// Wraps bytes that have no other home.
+    pub fn owned(bytes: Vec<u8>) -> Loan {
+        let bytes = bytes.into_boxed_slice();
+        Loan { start: bytes.as_ptr(), len: bytes.len(), home: Home::Owned { _bytes: bytes } }
+    }
+
+    /// The bytes not yet consumed.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: required: valid for `len` bytes, not written while borrowed. The home keeps them
+        // alive and still until the loan is dropped.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// How many bytes are left.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Is nothing left?
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Marks the next `count` bytes as consumed.
+    ///
+    /// # Panics
+    ///
+    /// When `count` is more than what is left.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len, "consumed {count} bytes of a loan of {}", self.len);
+        // SAFETY: required: stays within the bytes or one past them. Checked above.
+        self.start = unsafe { self.start.add(count) };
+        self.len -= count;
+    }
+}
+
+impl Drop for Loan {
+    #[inline]
+    fn drop(&mut self) {
+        if let Home::Provided { lender, id } = &self.home {
+            lender.take_back(*id);
+        }
+    }
+}
+
+/// The receive buffers of one worker: usually one, kept hot by being used all the time.
+#[derive(Debug)]
+pub struct HotBuffers {
+    current: Arc<HotBuffer>,
+    spare: Vec<Arc<HotBuffer>>,
+    size: usize,
+}
+
+/// Buffers kept for reuse beyond the current one.
+const SPARES: usize = 8;
+
+impl HotBuffers {
+    /// Makes buffers of `size` bytes.
+    pub fn new(size: usize) -> HotBuffers {
+        HotBuffers { current: HotBuffer::new(size), spare: Vec::with_capacity(SPARES), size }
+    }
+
+    /// A buffer from which nothing is lent, to receive into.
+    #[inline]
+    pub fn writable(&mut self) -> &mut [u8] {
+        if !is_sole(&self.current) {
+            self.swap();
+        }
+        let buffer = Arc::as_ptr(&self.current).cast_mut();
+        // SAFETY: required: nobody else reads or writes the buffer. We hold the only reference
+        // (checked or just made), and `&mut self` keeps it from being lent meanwhile.
+        let buffer = unsafe { &mut *buffer };
+        &mut buffer.0
+    }
+
+    /// Lends the first `len` bytes of the buffer last given by [`HotBuffers::writable`].
+    #[inline]
+    pub fn lend(&self, len: usize) -> Loan {
+        let home = Home::Hot { _buffer: Arc::clone(&self.current) };
+        Loan { start: self.current.0.as_ptr(), len, home }
+    }
+
+    /// Puts a lent-out buffer aside and takes one that is free.
+    #[cold]
+    fn swap(&mut self) {
+        let free = self.spare.iter().position(is_sole);
+        let next = match free {
+            Some(at) => self.spare.swap_remove(at),
+            None => HotBuffer::new(self.size),
+        };
+        let lent = std::mem::replace(&mut self.current, next);
+        if self.spare.len() < SPARES {
+            self.spare.push(lent);
+        }
+    }
+}
+
+impl HotBuffer {
+    fn new(size: usize) -> Arc<HotBuffer> {
+        Arc::new(HotBuffer(vec![0; size].into_boxed_slice()))
+    }
+}
+
+/// Does nobody else hold the buffer? Then nobody else can come to hold it: no weak references exist
+/// and the one reference is ours.
+#[inline]
+fn is_sole(buffer: &Arc<HotBuffer>) -> bool {
+    let sole = Arc::strong_count(buffer) == 1;
+    // ORDERING: pairs with the release decrement in the drop of the last other reference: its
+    // reads of the bytes come before our writes.
+    fence(Ordering::Acquire);
+    sole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lent_buffer_is_not_written_again_while_the_loan_lives() {
+        let mut hot = HotBuffers::new(16);
+        hot.writable()[..3].copy_from_slice(b"abc");
+        let loan = hot.lend(3);
+        hot.writable()[..3].copy_from_slice(b"xyz");
+        assert_eq!(loan.bytes(), b"abc");
+    }
+
+    #[test]
+    fn a_buffer_comes_back_after_its_loan() {
+        let mut hot = HotBuffers::new(16);
+        let first = hot.writable().as_ptr();
+        drop(hot.lend(4));
+        assert_eq!(hot.writable().as_ptr(), first);
+    }
+
+    #[test]
+    fn consuming_moves_the_window() {
+        let mut loan = Loan::owned(b"hello".to_vec());
+        loan.consume(2);
+        assert_eq!(loan.bytes(), b"llo");
+        loan.consume(3);
+        assert!(loan.is_empty());
+    }
+}

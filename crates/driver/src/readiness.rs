@@ -1,0 +1,461 @@
+//! Readiness made completion-shaped: attempt → arm on would-block → retry on readiness.
+//!
+//! One [`Slot`] for each descriptor number:
+//!
+//! ```text
+//!   generation   whose slot it is; another generation means a new socket: start afresh
+//!   watched      the interest the selector knows; empty: not registered
+//!   wet          per direction: an attempt may succeed (unknown counts as wet)
+//!   gone         hang-up or error seen: a short read proves nothing any more
+//!   proves       a short read proves the socket empty
+//!   lines        per direction: who waits, first come first served
+//! ```
+//!
+//! Each descriptor is registered once and stays registered, so that a request costs no `epoll_ctl`:
+//!
+//! - *edge*: both directions are registered at the first wait. A report makes a direction wet; only a
+//!   would-block (or a short read of TCP) makes it dry, and only a dry direction is waited for, so no
+//!   edge is lost. Unix sockets stop short at control messages and datagram sockets at every
+//!   datagram: for them a short read proves nothing. After a hang-up it proves nothing either, for
+//!   the edge of the end may have come together with the bytes.
+//! - *level* (also select, poll and the spinning selector): a direction is watched from its first
+//!   wait until it is reported with nobody waiting, which costs one report and one change and only
+//!   happens to peers that talk out of turn. A hang-up that nobody waits for is deregistered
+//!   altogether: it cannot be masked.
+//!
+//! Everything that waits in a direction is woken by a report of it; the first to retry wins.
+#![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::{self, NonNull};
+use std::time::Instant;
+
+use fiveways_selector::{Event, Events, Interest, Selector, Token, Trigger, Waker};
+use fiveways_sys::errno;
+use fiveways_sys::message;
+use fiveways_sys::net::{self, Answer, DONT_WAIT};
+
+use crate::loan::HotBuffers;
+use crate::model::Model;
+use crate::op::{Direction, Op, Outcome, Pending, Source};
+use crate::{Counters, Driver, Ready, Submitted};
+
+/// Reports taken from the selector in one turn.
+const EVENTS: usize = 1024;
+
+/// Bytes received at once on the fast path.
+const HOT_BUFFER: usize = 64 * 1024;
+
+/// A driver over any selector.
+#[derive(Debug)]
+pub struct Readiness<S> {
+    model: Model,
+    selector: S,
+    edge: bool,
+    slots: Vec<Slot>,
+    events: Events,
+    hot: HotBuffers,
+    waiting: usize,
+    counters: Counters,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    lines: [*mut Pending; 2],
+    generation: u32,
+    watched: Interest,
+    wet: [bool; 2],
+    gone: bool,
+    proves: bool,
+}
+
+const READ: usize = 0;
+const WRITE: usize = 1;
+
+impl Slot {
+    fn new(generation: u32) -> Slot {
+        Slot {
+            lines: [ptr::null_mut(); 2],
+            generation,
+            watched: Interest::NONE,
+            wet: [true; 2],
+            gone: false,
+            proves: true,
+        }
+    }
+
+    fn has_waiters(&self) -> bool {
+        !self.lines[READ].is_null() || !self.lines[WRITE].is_null()
+    }
+}
+
+fn index(direction: Direction) -> usize {
+    match direction {
+        Direction::Read => READ,
+        Direction::Write => WRITE,
+    }
+}
+
+fn interest(direction: usize) -> Interest {
+    if direction == READ { Interest::READABLE } else { Interest::WRITABLE }
+}
+
+fn token(source: Source) -> Token {
+    Token(u64::from(source.generation) << 32 | source.fd as u64)
+}
+
+/// Borrows the descriptor of an operation: its waiter owns it and stays.
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: required: open for the length of the use, not -1. The waiter (or the caller of
+    // `close`) owns it; see `Driver::submit`.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+impl<S: Selector> Readiness<S> {
+    /// Makes a driver over a selector that watches nothing yet.
+    pub fn new(model: Model, selector: S) -> Readiness<S> {
+        let edge = selector.capabilities().trigger == Trigger::Edge;
+        Readiness {
+            model,
+            selector,
+            edge,
+            slots: Vec::new(),
+            events: Events::with_capacity(EVENTS),
+            hot: HotBuffers::new(HOT_BUFFER),
+            waiting: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Finds the slot of a descriptor and makes it this generation's.
+    #[inline]
+    fn claim(&mut self, source: Source) -> &mut Slot {
+        let at = source.fd as usize;
+        if at >= self.slots.len() {
+            self.slots.resize((at + 1).next_power_of_two(), Slot::new(0));
+        }
+        let slot = &mut self.slots[at];
+        if slot.generation != source.generation {
+            debug_assert!(!slot.has_waiters(), "a descriptor was closed while awaited");
+            *slot = Slot::new(source.generation);
+        }
+        slot
+    }
+
+    /// Tries the operation without waiting. `None`: it would have had to wait.
+    #[inline]
+    fn attempt(&mut self, op: &Op) -> Option<Answer> {
+        let answer = match *op {
+            Op::Recv { source, buf, len, flags } => {
+                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
+                let answer = unsafe { net::recv(source.fd, buf, len, flags | DONT_WAIT) };
+                if flags == 0 {
+                    self.note_read(source, answer, len);
+                }
+                answer
+            }
+            Op::Send { source, buf, len, flags } => {
+                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
+                unsafe { net::send(source.fd, buf, len, flags | DONT_WAIT) }
+            }
+            Op::Fill { source, loan } => return self.fill(source, loan),
+            Op::RecvMsg { source, header, flags } => {
+                // SAFETY: required: a prepared header in place. By the contract of `submit`.
+                unsafe { message::recvmsg(source.fd, header, flags | DONT_WAIT) }
+            }
+            Op::SendMsg { source, header, flags } => {
+                // SAFETY: required: a prepared header in place. By the contract of `submit`.
+                unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) }
+            }
+            Op::Accept { source } => net::accept(source.fd),
+            Op::Connect { source, address } => return attempt_connect(source.fd, address),
+            Op::Readable { source } => return attempt_ready(source.fd, false),
+            Op::Writable { source } => return attempt_ready(source.fd, true),
+            Op::Detach { source, .. } => {
+                self.forget(source);
+                0
+            }
+        };
+        (!net::is_would_block(answer)).then_some(answer)
+    }
+
+    /// Receives into the hot buffer and lends what came.
+    #[inline]
+    fn fill(&mut self, source: Source, loan: *mut Option<crate::Loan>) -> Option<Answer> {
+        let buffer = self.hot.writable();
+        let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
+        // SAFETY: required: valid for `len` bytes. They come from one slice.
+        let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
+        self.note_read(source, answer, len);
+        if net::is_would_block(answer) {
+            return None;
+        }
+        if answer > 0 {
+            let lent = self.hot.lend(answer as usize);
+            // SAFETY: required: valid for writes. By the contract of `submit`.
+            unsafe { *loan = Some(lent) };
+        }
+        Some(answer)
+    }
+
+    /// Draws the conclusion of a stream read: a short one proves that the socket is empty.
+    #[inline]
+    fn note_read(&mut self, source: Source, answer: Answer, len: usize) {
+        let slot = &mut self.slots[source.fd as usize];
+        let short = answer > 0 && (answer as usize) < len;
+        if short && slot.proves && !slot.gone {
+            slot.wet[READ] = false;
+        }
+    }
+
+    /// Makes sure that the selector watches a direction.
+    #[inline]
+    fn arm(&mut self, source: Source, direction: usize) -> io::Result<()> {
+        let slot = &mut self.slots[source.fd as usize];
+        if slot.watched.contains(interest(direction)) {
+            return Ok(());
+        }
+        self.counters.registrations += 1;
+        let fresh = slot.watched.is_empty();
+        let wanted = if self.edge {
+            slot.proves = is_tcp(source.fd);
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            slot.watched | interest(direction)
+        };
+        if fresh {
+            register(&mut self.selector, source, wanted)?;
+        } else {
+            self.selector.modify(borrow(source.fd), wanted, token(source))?;
+        }
+        slot.watched = wanted;
+        Ok(())
+    }
+
+    /// Puts an operation at the end of its line.
+    #[inline]
+    fn enqueue(&mut self, fd: RawFd, direction: usize, pending: NonNull<Pending>) {
+        let mut at: *mut *mut Pending = &raw mut self.slots[fd as usize].lines[direction];
+        loop {
+            // SAFETY: required: `at` valid. It is the line's head or the link of a waiting slot.
+            let next = unsafe { *at };
+            if next.is_null() {
+                break;
+            }
+            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
+            at = unsafe { &*next }.next.as_ptr();
+        }
+        // SAFETY: required: `at` valid and ours to write. As above.
+        unsafe { *at = pending.as_ptr() };
+        self.waiting += 1;
+    }
+
+    /// Hands everything in a line back to be tried again.
+    #[inline]
+    fn wake(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
+        let slot = &mut self.slots[fd as usize];
+        let mut at = std::mem::replace(&mut slot.lines[direction], ptr::null_mut());
+        while let Some(pending) = NonNull::new(at) {
+            // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+            let waiter = unsafe { pending.as_ref() };
+            at = waiter.next.replace(ptr::null_mut());
+            waiter.outcome.set(Outcome::Retry);
+            self.waiting -= 1;
+            ready.push(pending);
+        }
+    }
+
+    /// Takes a report to the descriptor it is about.
+    #[inline]
+    fn dispatch(&mut self, event: Event, ready: &mut Ready) {
+        let fd = (event.token().0 & u64::from(u32::MAX)) as RawFd;
+        let generation = (event.token().0 >> 32) as u32;
+        let Some(slot) = self.slots.get_mut(fd as usize) else { return };
+        if slot.generation != generation {
+            return;
+        }
+        let over = event.is_error() || event.is_hangup();
+        slot.gone |= over || event.is_read_hangup() || event.is_priority();
+        let reported = [
+            over || event.is_readable() || event.is_read_hangup() || event.is_priority(),
+            over || event.is_writable(),
+        ];
+        let mut idle = Interest::NONE;
+        for direction in [READ, WRITE] {
+            if reported[direction] {
+                let slot = &mut self.slots[fd as usize];
+                slot.wet[direction] = true;
+                if slot.lines[direction].is_null() {
+                    idle = idle | interest(direction);
+                }
+                self.wake(fd, direction, ready);
+            }
+        }
+        if !self.edge && !idle.is_empty() {
+            self.quieten(Source { fd, generation }, idle, over);
+        }
+    }
+
+    /// Stops a level-triggered selector from reporting what nobody waits for.
+    #[cold]
+    fn quieten(&mut self, source: Source, idle: Interest, over: bool) {
+        let slot = &mut self.slots[source.fd as usize];
+        let left = slot.watched.without(idle);
+        if left == slot.watched && !over {
+            return;
+        }
+        self.counters.registrations += 1;
+        let fd = borrow(source.fd);
+        let changed = if left.is_empty() {
+            self.selector.deregister(fd)
+        } else {
+            self.selector.modify(fd, left, token(source))
+        };
+        // A descriptor closed behind our back is gone from the selector as well.
+        slot.watched = if changed.is_ok() { left } else { Interest::NONE };
+    }
+
+    /// Takes a descriptor out of the selector and its slot out of use.
+    fn forget(&mut self, source: Source) {
+        let Some(slot) = self.slots.get_mut(source.fd as usize) else { return };
+        if slot.generation != source.generation {
+            return;
+        }
+        debug_assert!(!slot.has_waiters(), "a descriptor is closed while awaited");
+        if !slot.watched.is_empty() {
+            self.counters.registrations += 1;
+            // It may have been closed behind our back, which took it out as well.
+            let _ = self.selector.deregister(borrow(source.fd));
+        }
+        *slot = Slot::new(0);
+    }
+}
+
+impl<S: Selector> Driver for Readiness<S> {
+    fn model(&self) -> Model {
+        self.model
+    }
+
+    #[inline]
+    unsafe fn submit(&mut self, pending: NonNull<Pending>) -> Submitted {
+        // SAFETY: required: valid. By this function's contract.
+        let waiter = unsafe { pending.as_ref() };
+        let source = waiter.op.source();
+        let direction = index(waiter.op.direction());
+        let slot = self.claim(source);
+        if slot.wet[direction] || waiter.op.must_not_wait() {
+            if let Some(answer) = self.attempt(&waiter.op) {
+                waiter.outcome.set(Outcome::Idle);
+                return Submitted::Done(answer);
+            }
+            if waiter.op.must_not_wait() {
+                return Submitted::Done(-errno::EAGAIN);
+            }
+            self.slots[source.fd as usize].wet[direction] = false;
+        }
+        if let Err(error) = self.arm(source, direction) {
+            return Submitted::Done(-error.raw_os_error().unwrap_or(errno::EMFILE));
+        }
+        waiter.outcome.set(Outcome::Waiting);
+        self.enqueue(source.fd, direction, pending);
+        Submitted::Waiting
+    }
+
+    unsafe fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready) {
+        // SAFETY: required: valid. By this function's contract.
+        let waiter = unsafe { pending.as_ref() };
+        let fd = waiter.op.source().fd;
+        let direction = index(waiter.op.direction());
+        let mut at: *mut *mut Pending = &raw mut self.slots[fd as usize].lines[direction];
+        loop {
+            // SAFETY: required: `at` valid. It is the line's head or the link of a waiting slot.
+            let next = unsafe { *at };
+            if next == pending.as_ptr() {
+                break;
+            }
+            debug_assert!(!next.is_null(), "cancelled an operation that does not wait here");
+            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
+            at = unsafe { &*next }.next.as_ptr();
+        }
+        // SAFETY: required: `at` valid and ours to write. As above.
+        unsafe { *at = waiter.next.replace(ptr::null_mut()) };
+        self.waiting -= 1;
+        waiter.outcome.set(Outcome::Done(-errno::ECANCELED));
+        ready.push(pending);
+    }
+
+    fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()> {
+        self.counters.turns += 1;
+        let waited = self.selector.wait(&mut self.events, deadline);
+        self.counters.events += self.events.len() as u64;
+        for at in 0..self.events.len() {
+            if let Some(event) = self.events.at(at) {
+                self.dispatch(event, ready);
+            }
+        }
+        waited
+    }
+
+    fn close(&mut self, source: Source, fd: OwnedFd) {
+        self.forget(source);
+        drop(fd);
+    }
+
+    fn waker(&self) -> Waker {
+        self.selector.waker()
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { overflows: self.selector.overflows(), ..self.counters }
+    }
+}
+
+/// Registers; a left-over of an earlier descriptor of the same number is replaced.
+fn register<S: Selector>(selector: &mut S, source: Source, wanted: Interest) -> io::Result<()> {
+    let fd = borrow(source.fd);
+    match selector.register(fd, wanted, token(source)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            selector.modify(fd, wanted, token(source))
+        }
+        result => result,
+    }
+}
+
+/// Begins a connect or asks how it went: connect(2) may be repeated for that on Linux.
+///
+/// The socket is non-blocking for the length of the connect, for which there is no flag (I5).
+fn attempt_connect(fd: RawFd, address: *const net::Address) -> Option<Answer> {
+    if let Err(error) = net::set_nonblocking(borrow(fd), true) {
+        return Some(-error.raw_os_error().unwrap_or(errno::EBADF));
+    }
+    // SAFETY: required: valid for reads. By the contract of `submit`.
+    let answer = match net::connect(fd, unsafe { &*address }) {
+        errno::NEG_EINPROGRESS | errno::NEG_EALREADY => return None,
+        errno::NEG_EISCONN => 0,
+        answer => answer,
+    };
+    match net::set_nonblocking(borrow(fd), false) {
+        Ok(()) => Some(answer),
+        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::EBADF)),
+    }
+}
+
+/// Looks whether a descriptor is ready, without waiting.
+fn attempt_ready(fd: RawFd, writable: bool) -> Option<Answer> {
+    match net::wait_ready(borrow(fd).as_fd(), writable, Some(Instant::now())) {
+        Ok(true) => Some(0),
+        Ok(false) => None,
+        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::EBADF)),
+    }
+}
+
+fn is_tcp(fd: RawFd) -> bool {
+    let mut protocol = [0_u8; 4];
+    let known = net::option(fd, net::option_name::PROTOCOL, &mut protocol);
+    known.is_ok() && i32::from_ne_bytes(protocol) == net::TCP
+}

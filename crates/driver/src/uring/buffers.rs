@@ -1,0 +1,351 @@
+//! The buffers that the kernel receives into, and that are lent to readers.
+//!
+//! ```text
+//!            supply                  kernel picks                lend
+//!   free ────────────▶ in the ring ───────────────▶ arrived ───────────▶ lent
+//!    ▲   (once a turn,  (`supplied`)                  │ (held in a slot)  │
+//!    │    up to `target`)                             │ recycle           │ take back
+//!    └────────────────────────────────────────────────┴───────────────────┘
+//! ```
+//!
+//! Free buffers are a stack, so that the buffer used last, which is hot, is used next. Memory for
+//! `limit` buffers is mapped and not touched before its turn comes; only `target` of them are in
+//! the ring at a time, and the target doubles when the kernel found the ring empty. A stack that
+//! grew stays cold below its top.
+//!
+//! Starts are staggered by the stride (64 KiB and five cache lines), or else the first lines of all
+//! buffers would fight for the same cache sets.
+//!
+//! Who touches what: the free stack and the links belong to the worker's thread (`owner`). A loan
+//! that ends on another thread puts its buffer into `foreign`, which the owner drains when it runs
+//! short. When the driver is gone nobody is the owner.
+#![expect(unsafe_code, reason = "the kernel and loans reach the bytes by bare pointers")]
+
+use std::cell::Cell;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fiveways_sys::uring::{BufferRing, Pages};
+
+use crate::loan::{Lender, Loan};
+
+/// No buffer.
+pub(super) const NONE: u16 = u16::MAX;
+
+/// Cache lines by which each start is shifted against the one before: odd, so that all sets get
+/// their turn.
+const STAGGER: usize = 5 * 64;
+
+/// The memory, and the buffers that are free. Outlives the driver while anything is lent.
+pub(super) struct Pool {
+    pages: Pages,
+    stride: usize,
+    /// Who may touch the cells: a thread by [`here`], 0 when the driver is gone. Written by the
+    /// driver's end alone.
+    owner: AtomicUsize,
+    /// The top of the free stack.
+    free: Cell<u16>,
+    /// For each buffer the next below it in the free stack, or behind it in a slot's queue.
+    next: Box<[Cell<u16>]>,
+    /// Buffers that came back on other threads.
+    foreign: Mutex<Vec<u16>>,
+    /// May `foreign` hold something? Set with the lock held, cleared by the owner.
+    has_foreign: AtomicBool,
+}
+
+// SAFETY: required: usable from any thread. The cells are touched by the owner's thread alone (see
+// `take_back` and `Buffers`, which is not Send); all else is synchronised or never changes.
+unsafe impl Sync for Pool {}
+// SAFETY: required: droppable on any thread. Nothing in it is tied to a thread when nobody uses it.
+unsafe impl Send for Pool {}
+
+thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// A number that tells this thread from every other living one.
+#[inline]
+fn here() -> usize {
+    HERE.with(|here| ptr::from_ref(here).addr())
+}
+
+impl Pool {
+    #[inline]
+    fn push(&self, id: u16) {
+        self.next[usize::from(id)].set(self.free.replace(id));
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<u16> {
+        let id = self.free.get();
+        if id == NONE {
+            return None;
+        }
+        self.free.set(self.next[usize::from(id)].get());
+        Some(id)
+    }
+
+    /// Takes over what came back on other threads.
+    #[cold]
+    fn drain_foreign(&self) {
+        if !self.has_foreign.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        // ORDERING: relaxed, as every use is: the lock orders the buffers; the flag is a hint.
+        self.has_foreign.store(false, Ordering::Relaxed);
+        for id in foreign.drain(..) {
+            self.push(id);
+        }
+    }
+}
+
+impl Lender for Pool {
+    #[inline]
+    fn take_back(&self, id: u16) {
+        // ORDERING: relaxed: a thread that reads its own number is the owner, for only the owner
+        // itself changes the field.
+        if self.owner.load(Ordering::Relaxed) == here() {
+            self.push(id);
+            return;
+        }
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.push(id);
+        self.has_foreign.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The worker's side of the buffers.
+pub(super) struct Buffers {
+    pool: Arc<Pool>,
+    ring: BufferRing,
+    /// Bytes that arrived in each buffer that a slot holds.
+    filled: Box<[u32]>,
+    size: u32,
+    /// Buffers in the ring, as far as completions tell.
+    supplied: u32,
+    /// How many are to be in the ring.
+    target: u32,
+    /// The first buffer that was never used.
+    fresh: u16,
+    limit: u16,
+}
+
+impl Buffers {
+    /// Maps memory for `limit` buffers of `size` bytes, of which `target` will be in the ring.
+    pub(super) fn new(size: u32, target: u16, limit: u16) -> io::Result<Buffers> {
+        let limit = limit.clamp(1, 1 << 15).next_power_of_two();
+        let stride = size as usize + STAGGER;
+        let count = usize::from(limit);
+        let pool = Pool {
+            pages: Pages::new(stride * count)?,
+            stride,
+            owner: AtomicUsize::new(here()),
+            free: Cell::new(NONE),
+            next: vec![Cell::new(NONE); count].into_boxed_slice(),
+            foreign: Mutex::new(Vec::with_capacity(count)),
+            has_foreign: AtomicBool::new(false),
+        };
+        Ok(Buffers {
+            pool: Arc::new(pool),
+            ring: BufferRing::new(limit)?,
+            filled: vec![0; count].into_boxed_slice(),
+            size,
+            supplied: 0,
+            target: u32::from(target.clamp(1, limit)),
+            fresh: 0,
+            limit,
+        })
+    }
+
+    /// The ring, to be registered.
+    pub(super) fn ring(&self) -> &BufferRing {
+        &self.ring
+    }
+
+    #[inline]
+    fn start(&self, id: u16) -> *mut u8 {
+        let offset = usize::from(id) * self.pool.stride;
+        // SAFETY: required: within the pages. There are as many strides as buffers.
+        unsafe { self.pool.pages.start().add(offset) }
+    }
+
+    /// Puts free buffers into the ring, up to the target.
+    #[inline]
+    pub(super) fn supply(&mut self) {
+        if self.supplied >= self.target {
+            return;
+        }
+        let before = self.supplied;
+        while self.supplied < self.target {
+            let Some(id) = self.take_free() else { break };
+            let start = self.start(id);
+            // SAFETY: required: valid bytes that nobody touches until a completion names the
+            // buffer; no more than entries. It was free, and there are as many entries as buffers.
+            unsafe { self.ring.add(start, self.size, id) };
+            self.supplied += 1;
+        }
+        if self.supplied > before {
+            self.ring.publish();
+        }
+    }
+
+    #[inline]
+    fn take_free(&mut self) -> Option<u16> {
+        if let Some(id) = self.pool.pop() {
+            return Some(id);
+        }
+        self.pool.drain_foreign();
+        if let Some(id) = self.pool.pop() {
+            return Some(id);
+        }
+        let fresh = self.fresh;
+        if fresh == self.limit {
+            return None;
+        }
+        self.fresh += 1;
+        Some(fresh)
+    }
+
+    /// Is there a buffer that could be put into the ring?
+    pub(super) fn has_free(&self) -> bool {
+        self.pool.drain_foreign();
+        self.fresh < self.limit || self.pool.free.get() != NONE
+    }
+
+    /// Notes that the kernel found the ring empty.
+    #[cold]
+    pub(super) fn note_exhausted(&mut self) {
+        self.target = (self.target * 2).min(u32::from(self.limit));
+    }
+
+    /// Notes that the kernel used a buffer: `id` is ours now, with so many bytes.
+    #[inline]
+    pub(super) fn arrived(&mut self, id: u16, len: u32) {
+        self.supplied -= 1;
+        self.filled[usize::from(id)] = len;
+    }
+
+    /// Makes a buffer that arrived free again.
+    #[inline]
+    pub(super) fn recycle(&self, id: u16) {
+        self.pool.push(id);
+    }
+
+    /// Lends what arrived in a buffer, without the first `offset` bytes.
+    #[inline]
+    pub(super) fn lend(&self, id: u16, offset: u32) -> Loan {
+        let start = self.start(id).cast_const();
+        let len = self.filled[usize::from(id)] - offset;
+        // SAFETY: required: within the buffer. No more than `filled` bytes were consumed.
+        let start = unsafe { start.add(offset as usize) };
+        let lender: Arc<dyn Lender> = Arc::clone(&self.pool) as Arc<dyn Lender>;
+        // SAFETY: required: valid and not written until taken back, kept alive by the lender. The
+        // buffer arrived, so the kernel let go of it, and it is not free before it is taken back.
+        unsafe { Loan::provided(start, len as usize, lender, id) }
+    }
+
+    /// What arrived in a buffer that a slot holds.
+    #[inline]
+    pub(super) fn bytes(&self, id: u16) -> &[u8] {
+        let (start, len) = (self.start(id).cast_const(), self.filled[usize::from(id)]);
+        // SAFETY: required: valid, initialised (mapped pages are), not written meanwhile. The
+        // buffer arrived; `&self` keeps it from being recycled and supplied.
+        unsafe { std::slice::from_raw_parts(start, len as usize) }
+    }
+
+    /// Keeps all memory mapped for ever, because the kernel may still write to it.
+    pub(super) fn leak(&mut self) {
+        std::mem::forget(Arc::clone(&self.pool));
+        let empty = BufferRing::new(1);
+        if let Ok(empty) = empty {
+            std::mem::forget(std::mem::replace(&mut self.ring, empty));
+        }
+    }
+
+    /// The buffer behind `id` in its queue.
+    #[inline]
+    pub(super) fn next(&self, id: u16) -> u16 {
+        self.pool.next[usize::from(id)].get()
+    }
+
+    /// Puts `next` behind `id` in its queue.
+    #[inline]
+    pub(super) fn link(&self, id: u16, next: u16) {
+        self.pool.next[usize::from(id)].set(next);
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        // From here on loans end as if on another thread: this one's number may come again.
+        self.pool.owner.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays the kernel: `id` arrives with `len` bytes of `byte`.
+    fn arrive(buffers: &mut Buffers, id: u16, byte: u8, len: u32) {
+        // SAFETY: required: valid for `len` bytes. Buffers are larger.
+        unsafe { buffers.start(id).write_bytes(byte, len as usize) };
+        buffers.arrived(id, len);
+    }
+
+    #[test]
+    fn a_loan_that_ends_anywhere_gives_its_buffer_back() {
+        let mut buffers = Buffers::new(4096, 2, 4).expect("memory");
+        buffers.supply();
+        arrive(&mut buffers, 0, b'a', 3);
+        arrive(&mut buffers, 1, b'b', 2);
+        let (here, there) = (buffers.lend(0, 1), buffers.lend(1, 0));
+        assert_eq!((here.bytes(), there.bytes()), (&b"aa"[..], &b"bb"[..]));
+        drop(here);
+        assert_eq!(buffers.pool.pop(), Some(0));
+        std::thread::spawn(move || drop(there)).join().expect("no panic");
+        assert_eq!(buffers.pool.pop(), None);
+        buffers.fresh = buffers.limit;
+        assert!(buffers.has_free());
+        assert_eq!(buffers.take_free(), Some(1));
+        assert_eq!(buffers.take_free(), None);
+    }
+
+    #[test]
+    fn a_loan_outlives_the_driver() {
+        let mut buffers = Buffers::new(4096, 1, 1).expect("memory");
+        buffers.supply();
+        arrive(&mut buffers, 0, b'x', 4096);
+        let loan = buffers.lend(0, 0);
+        let pool = Arc::downgrade(&buffers.pool);
+        drop(buffers);
+        assert!(loan.bytes().iter().all(|byte| *byte == b'x'));
+        drop(loan);
+        assert!(pool.upgrade().is_none(), "the memory is released with the last loan");
+    }
+
+    #[test]
+    fn the_buffer_used_last_is_supplied_next() {
+        let mut buffers = Buffers::new(4096, 2, 8).expect("memory");
+        buffers.supply();
+        assert_eq!(buffers.fresh, 2);
+        arrive(&mut buffers, 0, 0, 1);
+        buffers.recycle(0);
+        buffers.supply();
+        assert_eq!((buffers.fresh, buffers.supplied), (2, 2));
+    }
+
+    #[test]
+    fn an_empty_ring_makes_more_buffers_join_up_to_the_limit() {
+        let mut buffers = Buffers::new(4096, 2, 8).expect("memory");
+        for expected in [2, 4, 8, 8] {
+            buffers.supply();
+            assert_eq!(buffers.supplied, expected);
+            buffers.note_exhausted();
+        }
+        assert!(!buffers.has_free());
+    }
+}

@@ -1,0 +1,124 @@
+//! The ring as a queue that never refuses and counts what the kernel holds.
+//!
+//! A request is *in flight* from when it is pushed until its last completion is taken. A full
+//! submission queue is given to the kernel on the spot; if a kernel will not take requests before its
+//! completions are taken (`EBUSY`), these are set aside.
+#![expect(unsafe_code, reason = "requests hold pointers")]
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Instant;
+
+use fiveways_sys::uring::{Completion, Entry, Ring, Wait};
+
+/// The ring, its requests in flight, and completions set aside.
+#[derive(Debug)]
+pub(super) struct Queue {
+    ring: Ring,
+    in_flight: usize,
+    aside: VecDeque<Completion>,
+}
+
+impl Queue {
+    pub(super) fn new(ring: Ring) -> Queue {
+        Queue { ring, in_flight: 0, aside: VecDeque::new() }
+    }
+
+    /// Requests that have a completion to come.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The ring itself, to register with.
+    pub(super) fn ring(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
+    /// Queues a request.
+    ///
+    /// # Safety
+    ///
+    /// What it points at must stay valid until its last completion was taken.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, entry: &Entry) {
+        self.in_flight += 1;
+        // SAFETY: required: what it points at stays valid; passed on to our caller.
+        while !unsafe { self.ring.push(entry) } {
+            self.make_room();
+        }
+    }
+
+    /// Gives a full queue to the kernel.
+    #[cold]
+    fn make_room(&mut self) {
+        let queued = self.ring.queued();
+        if let Err(error) = self.ring.enter(Wait::No) {
+            // The worker cannot go on, and nobody could be told but by losing the request.
+            panic!("the ring takes no requests: {error}");
+        }
+        if self.ring.queued() == queued {
+            self.put_aside();
+        }
+    }
+
+    fn put_aside(&mut self) {
+        let mut batch = [Completion::default(); 64];
+        let count = self.ring.take(&mut batch);
+        self.aside.extend(&batch[..count]);
+    }
+
+    /// Are there completions to take without calling the kernel?
+    #[inline]
+    pub(super) fn has_completions(&mut self) -> bool {
+        !self.aside.is_empty() || self.ring.has_completions()
+    }
+
+    /// Gives the kernel what is queued and fetches what it has, without sleeping; calls it only if
+    /// there is something to give or to fetch.
+    #[inline]
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        if self.ring.wants_enter() { self.ring.enter(Wait::No) } else { Ok(()) }
+    }
+
+    /// Gives the kernel what is queued and sleeps until there is a completion or the deadline.
+    #[inline]
+    pub(super) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        while !self.has_completions() {
+            let wait = match deadline {
+                None => Wait::Forever,
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return self.look();
+                    }
+                    Wait::AtMost(left)
+                }
+            };
+            self.ring.enter(wait)?;
+        }
+        Ok(())
+    }
+
+    /// Takes completions; answers how many.
+    #[inline]
+    pub(super) fn take(&mut self, into: &mut [Completion]) -> usize {
+        let count = if self.aside.is_empty() {
+            self.ring.take(into)
+        } else {
+            self.take_aside(into)
+        };
+        for completion in &into[..count] {
+            self.in_flight -= usize::from(!completion.has_more());
+        }
+        count
+    }
+
+    #[cold]
+    fn take_aside(&mut self, into: &mut [Completion]) -> usize {
+        let count = into.len().min(self.aside.len());
+        for (place, completion) in into.iter_mut().zip(self.aside.drain(..count)) {
+            *place = completion;
+        }
+        count
+    }
+}

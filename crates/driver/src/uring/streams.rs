@@ -1,0 +1,680 @@
+//! Streams that are received ahead of their readers.
+//!
+//! `Fill` is the fast path. Its first use on a socket arms one request that receives again and again
+//! into buffers which the kernel picks when bytes have arrived (mode Ring). A piece goes straight to
+//! who waits, else into the socket's queue. From then on every reader of that socket is served
+//! here, or bytes would overtake each other.
+//!
+//! What makes a socket leave this path, and come back:
+//!
+//! - *large pieces* twice in a row: copying them through many cold buffers costs more than asking
+//!   for readability and receiving into one hot buffer (mode Poll); back after many small ones.
+//! - *no buffers left*: the same, until there are some.
+//! - *nobody reads* while [`AHEAD`] pieces wait: the request is ended, so that the socket's own
+//!   limit holds the peer back and nobody hoards buffers (D09); armed again when all was read.
+//!
+//! Invariants: a line is only waited in while there is no news for its head; a mode Poll slot watches
+//! once at a time, and watching looks at the present state first, so `wet` is only a hint.
+#![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
+
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use fiveways_sys::errno;
+use fiveways_sys::net::{self, Answer, DONT_WAIT, OUT_OF_BAND, PEEK};
+use fiveways_sys::uring::{Completion, Entry};
+
+use super::GROUP;
+use super::buffers::{Buffers, NONE};
+use super::copy;
+use super::queue::Queue;
+use super::slots::{Mode, OPEN, Part, Slot, Slots, Tag};
+use crate::Ready;
+use crate::loan::{HotBuffers, Loan};
+use crate::op::{Op, Outcome, Pending, Source};
+
+/// Pieces that may wait for a reader before the kernel is asked to stop.
+const AHEAD: u16 = 4;
+
+/// Bytes at once that count as a large piece.
+const LARGE: u32 = 16 * 1024;
+
+/// Large pieces in a row after which a socket is polled.
+const LARGE_PIECES: u16 = 2;
+
+/// Small pieces in a row after which a polled socket goes back to provided buffers.
+const SMALL_PIECES: u16 = 32;
+
+/// Bytes received at once in mode Poll: more than a large message, so that a message received
+/// whole is a short read and proves the socket empty.
+const HOT_BUFFER: usize = 128 * 1024;
+
+/// What became of a reader's operation.
+pub(super) enum Taken {
+    /// Finished.
+    Done(Answer),
+    /// It stands in the socket's line.
+    InLine,
+    /// Nothing of this socket is here: the kernel is to be asked.
+    AskKernel,
+    /// The kernel may hold bytes for it that only a look brings here.
+    Look,
+}
+
+/// The slots, and the buffers they draw on.
+pub(super) struct Streams {
+    slots: Slots,
+    buffers: Buffers,
+    hot: HotBuffers,
+    /// Sockets whose receiving request is in the kernel.
+    armed: usize,
+    /// Operations that stand in a line.
+    in_line: usize,
+    registrations: u64,
+    exhausted: u64,
+}
+
+impl Streams {
+    pub(super) fn new(buffers: Buffers) -> Streams {
+        Streams {
+            slots: Slots::default(),
+            buffers,
+            hot: HotBuffers::new(HOT_BUFFER),
+            armed: 0,
+            in_line: 0,
+            registrations: 0,
+            exhausted: 0,
+        }
+    }
+
+    /// Sockets whose receiving request is in the kernel.
+    #[inline]
+    pub(super) fn armed(&self) -> usize {
+        self.armed
+    }
+
+    /// Operations that stand in a line.
+    pub(super) fn in_line(&self) -> usize {
+        self.in_line
+    }
+
+    /// Requests armed and cancelled, and times without buffers.
+    pub(super) fn counters(&self) -> (u64, u64) {
+        (self.registrations, self.exhausted)
+    }
+
+    /// Gives the kernel buffers; to be called before it is entered.
+    #[inline]
+    pub(super) fn supply(&mut self) {
+        self.buffers.supply();
+    }
+
+    /// The slot of a socket, made this generation's.
+    #[inline]
+    pub(super) fn claim(&mut self, queue: &mut Queue, source: Source) -> &mut Slot {
+        if self.slots.at(source.fd).generation != source.generation {
+            self.renew(queue, source);
+        }
+        self.slots.at(source.fd)
+    }
+
+    /// Leaves what is left of an earlier socket to die: its completions will find no slot.
+    #[cold]
+    fn renew(&mut self, queue: &mut Queue, source: Source) {
+        self.recycle_queue(source);
+        let slot = self.slots.at(source.fd);
+        debug_assert!(slot.line.is_null(), "a descriptor was closed while awaited");
+        debug_assert!(slot.closing == OPEN, "an open descriptor's number was given out again");
+        let before = Source { fd: source.fd, generation: slot.generation };
+        let (receive, watch) = (slot.receive, slot.watch);
+        *slot = Slot::new(source.generation);
+        if receive == Part::Armed {
+            self.push_cancel(queue, Tag::Receive(before));
+        }
+        if watch == Part::Armed {
+            self.push_cancel(queue, Tag::Watch(before));
+        }
+    }
+
+    /// Serves `Fill`.
+    #[inline]
+    pub(super) fn fill(
+        &mut self,
+        queue: &mut Queue,
+        source: Source,
+        pending: NonNull<Pending>,
+        loan: *mut Option<Loan>,
+    ) -> Taken {
+        let slot = self.claim(queue, source);
+        if slot.has_news() {
+            if let Some(answer) = self.fill_from_news(source, loan) {
+                return Taken::Done(answer);
+            }
+        } else if slot.receive == Part::Off {
+            match slot.mode {
+                Mode::Ring => self.arm_receive(queue, source),
+                Mode::Poll => {
+                    if let Some(answer) = self.fill_by_poll(queue, source, loan) {
+                        return Taken::Done(answer);
+                    }
+                }
+            }
+        }
+        self.stand_in_line(source, pending);
+        Taken::InLine
+    }
+
+    /// Serves `Recv`, `RecvMsg` and `Readable` of a stream that is received ahead.
+    #[inline]
+    pub(super) fn read(
+        &mut self,
+        queue: &mut Queue,
+        pending: NonNull<Pending>,
+        flags: u32,
+    ) -> Taken {
+        // SAFETY: required: valid. By the contract of `submit`.
+        let op = &unsafe { pending.as_ref() }.op;
+        let source = op.source();
+        let slot = self.claim(queue, source);
+        // The urgent byte is not part of the stream.
+        if !slot.is_ahead() || flags & OUT_OF_BAND != 0 {
+            return Taken::AskKernel;
+        }
+        if let Some(answer) = self.serve(source, op) {
+            return Taken::Done(answer);
+        }
+        if flags & DONT_WAIT != 0 {
+            return Taken::Look;
+        }
+        self.stand_in_line(source, pending);
+        Taken::InLine
+    }
+
+    /// Answers a reader's operation out of what has arrived, if anything has.
+    fn serve(&mut self, source: Source, op: &Op) -> Option<Answer> {
+        match *op {
+            Op::Fill { loan, .. } => self.fill_from_news(source, loan),
+            Op::Readable { .. } => self.slots.at(source.fd).has_news().then_some(0),
+            Op::Recv { buf, len, flags, .. } => self.copy_from_news(source, flags, |bytes, at| {
+                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
+                unsafe { copy::into_buf(bytes, buf, len, at) }
+            }),
+            Op::RecvMsg { header, flags, .. } => {
+                let answer = self.copy_from_news(source, flags, |bytes, at| {
+                    // SAFETY: required: a prepared header in place. By the contract of `submit`.
+                    unsafe { copy::into_message(bytes, header, at) }
+                })?;
+                // SAFETY: required: a prepared header in place. By the contract of `submit`.
+                unsafe { copy::clear_extras(header) };
+                Some(answer)
+            }
+            Op::Detach { bytes, .. } => {
+                let slot = self.slots.at(source.fd);
+                (!slot.is_held()).then(|| self.finish_detach(source, bytes))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the stream came to, when everything before it was read.
+    #[inline]
+    fn take_verdict(&mut self, source: Source, keep: bool) -> Option<Answer> {
+        let slot = self.slots.at(source.fd);
+        if slot.error != 0 {
+            let error = slot.error;
+            if !keep {
+                slot.error = 0;
+            }
+            return Some(error);
+        }
+        slot.ended.then_some(0)
+    }
+
+    /// Lends the first buffer of the queue.
+    #[inline]
+    fn fill_from_news(&mut self, source: Source, loan: *mut Option<Loan>) -> Option<Answer> {
+        let slot = self.slots.at(source.fd);
+        if slot.queued == 0 {
+            return self.take_verdict(source, false);
+        }
+        let (id, offset) = (slot.head, slot.offset);
+        slot.head = self.buffers.next(id);
+        slot.queued -= 1;
+        slot.offset = 0;
+        let lent = self.buffers.lend(id, offset);
+        let answer = lent.len() as Answer;
+        // SAFETY: required: valid for writes. By the contract of `submit`.
+        unsafe { *loan = Some(lent) };
+        Some(answer)
+    }
+
+    /// Copies out of the queue with `copy`, which takes bytes and how many it took before, and
+    /// answers how many it took of these.
+    fn copy_from_news(
+        &mut self,
+        source: Source,
+        flags: u32,
+        mut copy: impl FnMut(&[u8], usize) -> usize,
+    ) -> Option<Answer> {
+        let keep = flags & PEEK != 0;
+        let slot = *self.slots.at(source.fd);
+        if slot.queued == 0 {
+            return self.take_verdict(source, keep);
+        }
+        let (mut id, mut offset, mut copied) = (slot.head, slot.offset as usize, 0);
+        let mut emptied = 0;
+        while emptied < slot.queued {
+            let bytes = &self.buffers.bytes(id)[offset..];
+            let count = copy(bytes, copied);
+            copied += count;
+            if count < bytes.len() {
+                offset += count;
+                break;
+            }
+            let next = self.buffers.next(id);
+            if !keep {
+                self.buffers.recycle(id);
+            }
+            (id, offset) = (next, 0);
+            emptied += 1;
+        }
+        if !keep {
+            let slot = self.slots.at(source.fd);
+            (slot.head, slot.offset) = (id, offset as u32);
+            slot.queued -= emptied;
+        }
+        Some(copied as Answer)
+    }
+
+    /// Receives into the hot buffer if there is a chance, else makes sure of a watch.
+    #[inline]
+    fn fill_by_poll(
+        &mut self,
+        queue: &mut Queue,
+        source: Source,
+        loan: *mut Option<Loan>,
+    ) -> Option<Answer> {
+        if self.slots.at(source.fd).wet {
+            let buffer = self.hot.writable();
+            let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
+            // SAFETY: required: valid for `len` bytes. They come from one slice.
+            let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
+            if !net::is_would_block(answer) {
+                if answer > 0 {
+                    let lent = self.hot.lend(answer as usize);
+                    // SAFETY: required: valid for writes. By the contract of `submit`.
+                    unsafe { *loan = Some(lent) };
+                    self.note_polled_piece(source, answer as u32, len);
+                }
+                return Some(answer);
+            }
+        }
+        let slot = self.slots.at(source.fd);
+        slot.wet = false;
+        if slot.watch == Part::Off {
+            slot.watch = Part::Armed;
+            let entry = Entry::poll(source.fd, false).tagged(Tag::Watch(source).to_bits());
+            self.registrations += 1;
+            // SAFETY: required: what it points at stays valid. It points at nothing.
+            unsafe { queue.push(&entry) };
+        }
+        None
+    }
+
+    /// Draws the conclusions of a piece received in mode Poll.
+    #[inline]
+    fn note_polled_piece(&mut self, source: Source, answer: u32, len: usize) {
+        let slot = self.slots.at(source.fd);
+        slot.wet = answer as usize == len;
+        if answer >= LARGE {
+            slot.streak = 0;
+            return;
+        }
+        slot.streak += 1;
+        if slot.streak >= SMALL_PIECES && self.buffers.has_free() {
+            slot.mode = Mode::Ring;
+            slot.streak = 0;
+        } else if slot.streak >= SMALL_PIECES {
+            slot.streak = 0;
+        }
+    }
+
+    #[inline]
+    fn arm_receive(&mut self, queue: &mut Queue, source: Source) {
+        self.slots.at(source.fd).receive = Part::Armed;
+        self.armed += 1;
+        self.registrations += 1;
+        let entry = Entry::receive_many(source.fd, GROUP).tagged(Tag::Receive(source).to_bits());
+        // SAFETY: required: what it points at stays valid: the provided buffers. They are freed
+        // after everything in flight has completed (`Uring`'s drop).
+        unsafe { queue.push(&entry) };
+    }
+
+    fn push_cancel(&mut self, queue: &mut Queue, tag: Tag) {
+        self.registrations += 1;
+        let entry = Entry::cancel(tag.to_bits()).tagged(Tag::Quiet.to_bits());
+        // SAFETY: required: what it points at stays valid. It points at nothing.
+        unsafe { queue.push(&entry) };
+    }
+
+    /// Asks the kernel to end the receiving request.
+    #[cold]
+    fn end_receive(&mut self, queue: &mut Queue, source: Source) {
+        let slot = self.slots.at(source.fd);
+        if slot.receive == Part::Armed {
+            slot.receive = Part::Ending;
+            self.push_cancel(queue, Tag::Receive(source));
+        }
+    }
+
+    /// Asks the kernel to end the watching request.
+    #[cold]
+    fn end_watch(&mut self, queue: &mut Queue, source: Source) {
+        let slot = self.slots.at(source.fd);
+        if slot.watch == Part::Armed {
+            slot.watch = Part::Ending;
+            self.push_cancel(queue, Tag::Watch(source));
+        }
+    }
+
+    /// Puts an operation at the end of its socket's line.
+    #[inline]
+    fn stand_in_line(&mut self, source: Source, pending: NonNull<Pending>) {
+        let mut at: *mut *mut Pending = &raw mut self.slots.at(source.fd).line;
+        loop {
+            // SAFETY: required: `at` valid. It is the line's head or the link of a waiter.
+            let next = unsafe { *at };
+            if next.is_null() {
+                break;
+            }
+            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
+            at = unsafe { &*next }.next.as_ptr();
+        }
+        // SAFETY: required: `at` valid and ours to write. As above.
+        unsafe { *at = pending.as_ptr() };
+        self.in_line += 1;
+    }
+
+    /// Takes the first out of a line and hands it back.
+    #[inline]
+    fn hand_back_first(&mut self, source: Source, outcome: Outcome, ready: &mut Ready) {
+        let slot = self.slots.at(source.fd);
+        let Some(first) = NonNull::new(slot.line) else { return };
+        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+        let waiter = unsafe { first.as_ref() };
+        slot.line = waiter.next.replace(ptr::null_mut());
+        self.in_line -= 1;
+        waiter.outcome.set(outcome);
+        ready.push(first);
+    }
+
+    /// Hands a whole line back to be tried again.
+    fn retry_line(&mut self, source: Source, ready: &mut Ready) {
+        while !self.slots.at(source.fd).line.is_null() {
+            self.hand_back_first(source, Outcome::Retry, ready);
+        }
+    }
+
+    /// Serves a line, in order, as far as there is news.
+    #[inline]
+    fn serve_line(&mut self, source: Source, ready: &mut Ready) {
+        while let Some(first) = NonNull::new(self.slots.at(source.fd).line) {
+            // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+            let op = unsafe { first.as_ref() }.op;
+            let Some(answer) = self.serve(source, &op) else { break };
+            self.hand_back_first(source, Outcome::Done(answer), ready);
+        }
+    }
+
+    /// Takes an operation out of a line. Answers whether it was found there.
+    pub(super) fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready) -> bool {
+        // SAFETY: required: valid. By the contract of `cancel`.
+        let waiter = unsafe { pending.as_ref() };
+        let Some(slot) = self.slots.find(waiter.op.source()) else { return false };
+        let mut at: *mut *mut Pending = &raw mut slot.line;
+        loop {
+            // SAFETY: required: `at` valid. It is the line's head or the link of a waiter.
+            let next = unsafe { *at };
+            if next == pending.as_ptr() {
+                break;
+            }
+            if next.is_null() {
+                return false;
+            }
+            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
+            at = unsafe { &*next }.next.as_ptr();
+        }
+        // A stream that is being detached comes back soon, with its bytes.
+        if !matches!(waiter.op, Op::Detach { .. }) {
+            // SAFETY: required: `at` valid and ours to write. As above.
+            unsafe { *at = waiter.next.replace(ptr::null_mut()) };
+            self.in_line -= 1;
+            waiter.outcome.set(Outcome::Done(-errno::ECANCELED));
+            ready.push(pending);
+        }
+        true
+    }
+
+    /// Takes a completion of a receiving request.
+    #[inline]
+    pub(super) fn on_receive(
+        &mut self,
+        queue: &mut Queue,
+        source: Source,
+        completion: Completion,
+        ready: &mut Ready,
+    ) {
+        let over = !completion.has_more();
+        self.armed -= usize::from(over);
+        let buffer = completion.buffer();
+        if let Some(id) = buffer {
+            self.buffers.arrived(id, completion.result.max(0) as u32);
+        }
+        let Some(slot) = self.slots.find(source) else {
+            // Left over from an earlier socket of that number.
+            return self.recycle(buffer);
+        };
+        if over {
+            slot.receive = Part::Off;
+        }
+        if slot.closing != OPEN {
+            self.recycle(buffer);
+            return self.close_if_free(source);
+        }
+        match (buffer, completion.result) {
+            (Some(id), 1..) => {
+                self.take_in(queue, source, id);
+                self.serve_line(source, ready);
+            }
+            (_, result) => {
+                self.recycle(buffer);
+                self.note_end(source, result);
+                self.serve_line(source, ready);
+            }
+        }
+        if over {
+            self.after_receive(queue, source, ready);
+        }
+    }
+
+    #[inline]
+    fn recycle(&self, buffer: Option<u16>) {
+        if let Some(id) = buffer {
+            self.buffers.recycle(id);
+        }
+    }
+
+    /// Takes a piece: into the queue, and draws the conclusions.
+    #[inline]
+    fn take_in(&mut self, queue: &mut Queue, source: Source, id: u16) {
+        let buffers = &self.buffers;
+        let slot = self.slots.at(source.fd);
+        if slot.queued == 0 {
+            (slot.head, slot.offset) = (id, 0);
+        } else {
+            buffers.link(slot.last, id);
+        }
+        slot.last = id;
+        slot.queued += 1;
+        let large = buffers.bytes(id).len() as u32 >= LARGE;
+        slot.streak = if large { slot.streak + 1 } else { 0 };
+        let bulk = slot.streak >= LARGE_PIECES && slot.mode == Mode::Ring;
+        if bulk {
+            (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true);
+        }
+        let unread = slot.line.is_null() && slot.queued >= AHEAD;
+        if bulk || unread {
+            self.end_receive(queue, source);
+        }
+    }
+
+    /// Notes why a receiving request brought no bytes.
+    fn note_end(&mut self, source: Source, result: Answer) {
+        let slot = self.slots.at(source.fd);
+        match -result {
+            0 => slot.ended = true,
+            errno::ENOBUFS => {
+                self.exhausted += 1;
+                self.buffers.note_exhausted();
+                if !self.buffers.has_free() {
+                    (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true);
+                }
+            }
+            // Somebody else's descriptor in non-blocking mode: the ring does not wait for it.
+            errno::EAGAIN => (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true),
+            errno::ECANCELED | errno::EINTR => {}
+            _ => slot.error = result,
+        }
+    }
+
+    /// Goes on where a receiving request has come to its end while somebody waits.
+    #[cold]
+    fn after_receive(&mut self, queue: &mut Queue, source: Source, ready: &mut Ready) {
+        let slot = self.slots.at(source.fd);
+        let Some(first) = NonNull::new(slot.line) else { return };
+        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+        let op = unsafe { first.as_ref() }.op;
+        match op {
+            Op::Detach { .. } => self.serve_line(source, ready),
+            Op::Fill { .. } if slot.mode == Mode::Ring => self.arm_receive(queue, source),
+            _ => self.retry_line(source, ready),
+        }
+    }
+
+    /// Takes the completion of a watching request.
+    pub(super) fn on_watch(
+        &mut self,
+        source: Source,
+        completion: Completion,
+        ready: &mut Ready,
+    ) {
+        let Some(slot) = self.slots.find(source) else { return };
+        if completion.has_more() {
+            return;
+        }
+        slot.watch = Part::Off;
+        slot.wet = true;
+        if slot.closing != OPEN {
+            return self.close_if_free(source);
+        }
+        let Some(first) = NonNull::new(slot.line) else { return };
+        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+        let op = unsafe { first.as_ref() }.op;
+        if matches!(op, Op::Detach { .. }) {
+            self.serve_line(source, ready);
+        } else if slot.receive == Part::Off {
+            self.retry_line(source, ready);
+        }
+    }
+
+    /// Serves `Detach`.
+    pub(super) fn detach(
+        &mut self,
+        queue: &mut Queue,
+        source: Source,
+        pending: NonNull<Pending>,
+        bytes: *mut Vec<u8>,
+    ) -> Taken {
+        let slot = self.claim(queue, source);
+        if !slot.line.is_null() {
+            debug_assert!(false, "a stream is detached while somebody reads it");
+            return Taken::Done(-errno::EALREADY);
+        }
+        if !slot.is_held() {
+            return Taken::Done(self.finish_detach(source, bytes));
+        }
+        self.end_receive(queue, source);
+        self.end_watch(queue, source);
+        self.stand_in_line(source, pending);
+        Taken::InLine
+    }
+
+    /// Moves what was read ahead to the caller and forgets the socket.
+    fn finish_detach(&mut self, source: Source, bytes: *mut Vec<u8>) -> Answer {
+        // SAFETY: required: valid and ours to write. By the contract of `submit`.
+        let bytes = unsafe { &mut *bytes };
+        let before = bytes.len();
+        let slot = *self.slots.at(source.fd);
+        let (mut id, mut offset) = (slot.head, slot.offset as usize);
+        for _ in 0..slot.queued {
+            bytes.extend_from_slice(&self.buffers.bytes(id)[offset..]);
+            let next = self.buffers.next(id);
+            self.buffers.recycle(id);
+            (id, offset) = (next, 0);
+        }
+        // Whoever stands in the line is being served at this moment.
+        let line = slot.line;
+        *self.slots.at(source.fd) = Slot { line, ..Slot::new(0) };
+        let count = (bytes.len() - before) as Answer;
+        if count == 0 { slot.error } else { count }
+    }
+
+    /// Closes a descriptor, at once or when the kernel lets go of it.
+    pub(super) fn close(&mut self, queue: &mut Queue, source: Source, fd: OwnedFd) {
+        let Some(slot) = self.slots.find(source) else { return drop(fd) };
+        debug_assert!(slot.line.is_null(), "a descriptor is closed while awaited");
+        slot.closing = fd.into_raw_fd();
+        self.recycle_queue(source);
+        self.end_receive(queue, source);
+        self.end_watch(queue, source);
+        self.close_if_free(source);
+    }
+
+    fn recycle_queue(&mut self, source: Source) {
+        let slot = self.slots.at(source.fd);
+        for _ in 0..std::mem::take(&mut slot.queued) {
+            let id = slot.head;
+            debug_assert_ne!(id, NONE, "a queue is as long as it says");
+            slot.head = self.buffers.next(id);
+            self.buffers.recycle(id);
+        }
+    }
+
+    /// Closes the descriptor if the kernel holds nothing of it.
+    fn close_if_free(&mut self, source: Source) {
+        let slot = self.slots.at(source.fd);
+        if !slot.is_held() {
+            let fd = slot.closing;
+            *slot = Slot::new(0);
+            // SAFETY: required: an open descriptor that is ours. `close` put it here.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+
+    /// Closes whatever was waiting to be closed; for the end of the driver.
+    pub(super) fn close_all(&mut self) {
+        for slot in self.slots.iter_mut() {
+            if slot.closing != OPEN {
+                let fd = std::mem::replace(&mut slot.closing, OPEN);
+                // SAFETY: required: an open descriptor that is ours. `close` put it here.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+
+    /// Keeps the buffers mapped for ever.
+    #[cold]
+    pub(super) fn leak_buffers(&mut self) {
+        self.buffers.leak();
+    }
+}

@@ -1,0 +1,173 @@
+//! Receiving ahead: its limit, running out of buffers, and giving it back.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use fiveways_driver::{Driver, Op};
+
+use crate::rig::{Rig, connected, pending, unix};
+
+/// Little enough for a test to use up.
+fn few_buffers() -> Rig {
+    Rig::with(|options| {
+        options.uring.buffers = 2;
+        options.uring.buffers_limit = 4;
+    })
+}
+
+#[test]
+fn loans_that_are_kept_do_not_stop_anybody() {
+    let mut rig = few_buffers();
+    let (_ours, source, mut peer) = connected(&mut rig);
+    let mut kept = Vec::new();
+    for round in 0..40_u8 {
+        peer.write_all(&[round; 3]).expect("sent");
+        let loan = rig.fill(source).expect("bytes");
+        assert_eq!(loan.bytes(), [round; 3]);
+        kept.push(loan);
+    }
+    assert!(rig.driver.counters().buffers_exhausted > 0);
+    for (round, loan) in kept.iter().enumerate() {
+        assert_eq!(loan.bytes(), [round as u8; 3]);
+    }
+    // With the buffers back the socket goes back to them, and nothing is lost on the way.
+    drop(kept);
+    for round in 0..100_u8 {
+        peer.write_all(&[round; 5]).expect("sent");
+        assert_eq!(rig.fill_exactly(source, 5), [round; 5]);
+    }
+}
+
+#[test]
+fn many_sockets_share_few_buffers() {
+    let mut rig = few_buffers();
+    let sockets: Vec<_> = (0..50).map(|_| unix()).collect();
+    let sources: Vec<_> = sockets.iter().map(|(ours, _)| rig.source(ours.as_raw_fd())).collect();
+    for round in 0..50_u8 {
+        for (_, theirs) in &sockets {
+            (&*theirs).write_all(&[round; 7]).expect("sent");
+        }
+        for source in &sources {
+            assert_eq!(rig.fill_exactly(*source, 7), [round; 7]);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_buffers_grows_with_the_need() {
+    let mut rig = Rig::with(|options| {
+        options.uring.buffers = 2;
+        options.uring.buffers_limit = 256;
+    });
+    let sockets: Vec<_> = (0..200).map(|_| unix()).collect();
+    let sources: Vec<_> = sockets.iter().map(|(ours, _)| rig.source(ours.as_raw_fd())).collect();
+    for round in 0..20_u8 {
+        let mut loans: Vec<_> = (0..sockets.len()).map(|_| None).collect();
+        let fills: Vec<_> = sources
+            .iter()
+            .zip(&mut loans)
+            .map(|(source, loan)| pending(Op::Fill { source: *source, loan: &raw mut *loan }))
+            .collect();
+        for fill in &fills {
+            assert_eq!(rig.submit(fill), None);
+        }
+        for (_, theirs) in &sockets {
+            (&*theirs).write_all(&[round]).expect("sent");
+        }
+        for fill in &fills {
+            assert_eq!(rig.finish(fill), 1);
+        }
+    }
+    let settled = rig.driver.counters().buffers_exhausted;
+    assert!(settled > 0, "two buffers were never enough");
+}
+
+#[test]
+fn a_flooder_that_nobody_reads_is_held_back_by_its_own_socket() {
+    let mut rig = Rig::new();
+    let (ours, source, mut peer) = connected(&mut rig);
+    // Small pieces, each seen by the kernel's request on its own.
+    peer.write_all(b"x").expect("sent");
+    assert_eq!(rig.fill(source).expect("bytes").len(), 1);
+    let before = rig.driver.counters().registrations;
+    peer.set_nonblocking(true).expect("non-blocking");
+    let mut sent = 0_usize;
+    for quiet in 0.. {
+        match peer.write(&[b'f'; 1000]) {
+            Ok(count) => sent += count,
+            Err(_) if quiet > 100_000 => break,
+            Err(_) => {}
+        }
+        rig.look();
+        assert!(sent < 64 << 20, "nothing holds the flooder back");
+        if matches!(peer.write(b"f"), Err(_)) && quiet > 10_000 {
+            break;
+        }
+        sent += 0;
+    }
+    assert!(rig.driver.counters().registrations > before, "the request was ended");
+    // Another socket is served as before.
+    let (_other, second, mut friend) = connected(&mut rig);
+    friend.write_all(b"hello").expect("sent");
+    assert_eq!(rig.fill(second).expect("bytes").bytes(), b"hello");
+    drop(peer);
+    let mut got = 0;
+    while let Ok(loan) = rig.fill(source) {
+        assert!(loan.bytes()[..].iter().all(|byte| *byte == b'f'));
+        got += loan.len();
+    }
+    assert!(got >= sent, "{got} of {sent} bytes");
+    drop(ours);
+}
+
+#[test]
+fn detaching_gives_back_exactly_what_was_received_ahead() {
+    let mut rig = Rig::new();
+    let (mut ours, source, mut peer) = connected(&mut rig);
+    peer.write_all(b"first").expect("sent");
+    assert_eq!(rig.fill(source).expect("bytes").bytes(), b"first");
+    peer.write_all(b"second").expect("sent");
+    rig.look();
+    let mut buf = [0; 2];
+    assert_eq!(rig.recv(source, &mut buf), 2);
+    peer.write_all(b" third").expect("sent");
+    rig.look();
+    let mut bytes = b"before ".to_vec();
+    let answer = rig.run(Op::Detach { source, bytes: &raw mut bytes });
+    assert_eq!(answer as usize, bytes.len() - 7);
+    let mut rest = vec![0; "before cond third".len() - bytes.len()];
+    ours.read_exact(&mut rest).expect("what the ring left in the socket");
+    bytes.extend_from_slice(&rest);
+    assert_eq!(bytes, b"before cond third");
+    // From now on the socket is its owner's alone.
+    peer.write_all(b"fourth").expect("sent");
+    rig.look();
+    let mut buf = [0; 6];
+    ours.read_exact(&mut buf).expect("nobody took it");
+    assert_eq!(&buf, b"fourth");
+}
+
+#[test]
+fn detaching_a_socket_that_came_to_its_end_leaves_the_end_to_be_read() {
+    let mut rig = Rig::new();
+    let (mut ours, source, mut peer) = connected(&mut rig);
+    peer.write_all(b"a").expect("sent");
+    assert_eq!(rig.fill(source).expect("bytes").len(), 1);
+    peer.write_all(b"bye").expect("sent");
+    drop(peer);
+    rig.turn(Some(std::time::Instant::now() + Duration::from_millis(1)));
+    let mut bytes = Vec::new();
+    rig.run(Op::Detach { source, bytes: &raw mut bytes });
+    ours.read_to_end(&mut bytes).expect("the end");
+    assert_eq!(bytes, b"bye");
+}
+
+#[test]
+fn detaching_a_socket_that_was_never_read_is_nothing() {
+    let mut rig = Rig::new();
+    let (_ours, source, _peer) = connected(&mut rig);
+    let mut bytes = Vec::new();
+    assert_eq!(rig.run(Op::Detach { source, bytes: &raw mut bytes }), 0);
+    assert!(bytes.is_empty());
+}

@@ -1,0 +1,11 @@
+//! The ring driver, driven directly: operations on the stack, sockets on loopback, peers in std.
+#![expect(unsafe_code, reason = "operations are submitted by hand")]
+
+mod ring;
+mod reading;
+mod ahead;
+mod bulk;
+mod cancel;
+mod closing;
+mod refusal;
+mod rig;

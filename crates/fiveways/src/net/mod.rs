@@ -1,0 +1,28 @@
+//! TCP, UDP and Unix sockets with std's names, for tasks and plain threads alike.
+//!
+//! Everything here has the signatures of `std::net` and `std::os::unix::net`. In a task a call that
+//! must wait suspends the task and the worker serves others; on a plain thread it blocks the
+//! thread. The differences that matter:
+//!
+//! - streams are also [`BufRead`](std::io::BufRead): bytes where the kernel or the worker put them;
+//! - time limits are kept by the library: a late call fails with [`TimedOut`](std::io::ErrorKind);
+//! - `set_nonblocking` concerns the calls made through the value, not the kernel's socket;
+//! - the peer of an accepted connection is remembered, so asking for it cannot fail (D25);
+//! - name look-up happens on a thread of its own and does not stall the worker.
+
+mod tcp;
+mod udp;
+mod unix;
+mod resolve;
+mod stream;
+mod socket;
+
+pub use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
+
+pub use resolve::ToSocketAddrs;
+pub(crate) use resolve::each;
+pub use tcp::{Incoming, ReadHalf, TcpListener, TcpStream, WriteHalf};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};

@@ -1,0 +1,372 @@
+//! What every socket type is made of: a descriptor, its generation, its time limits.
+//!
+//! Time limits and the "non-blocking" wish are kept here and not in the kernel's socket, whose mode
+//! stays blocking (I5): they are looked at per call, and a socket can move between coroutines,
+//! threads and processes with nothing to flip.
+#![expect(unsafe_code, reason = "operations point at the caller's buffers")]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::ManuallyDrop;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fiveways_driver::{Op, Source};
+use fiveways_runtime::{close, control, perform};
+use fiveways_sys::message::Message;
+use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
+
+static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// An open socket. Closing it tells this thread's driver.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: ManuallyDrop<OwnedFd>,
+    generation: u32,
+    nonblocking: AtomicBool,
+    /// Nanoseconds; 0: no limit.
+    read_limit: AtomicU64,
+    write_limit: AtomicU64,
+}
+
+impl Socket {
+    /// Opens a new socket.
+    pub(crate) fn open(family: Family, kind: Kind) -> io::Result<Socket> {
+        match control(Control::Open(family, kind))? {
+            Reply::Opened(fd) => Ok(Socket::from_fd(fd)),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Opens a connected pair of Unix sockets.
+    pub(crate) fn pair(kind: Kind) -> io::Result<(Socket, Socket)> {
+        match control(Control::Pair(kind))? {
+            Reply::Pair(a, b) => Ok((Socket::from_fd(a), Socket::from_fd(b))),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Wraps a descriptor that nobody else owns.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Socket {
+        Socket {
+            fd: ManuallyDrop::new(fd),
+            generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
+            nonblocking: AtomicBool::new(false),
+            read_limit: AtomicU64::new(0),
+            write_limit: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives the descriptor up without closing it.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        let source = self.source();
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: required: not used again. `this` is never dropped nor looked at after this.
+        let fd = unsafe { ManuallyDrop::take(&mut this.fd) };
+        forget(source);
+        fd
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Socket> {
+        let clone = Socket::from_fd(net::duplicate(self.as_fd())?);
+        for (to, from) in
+            [(&clone.read_limit, &self.read_limit), (&clone.write_limit, &self.write_limit)]
+        {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        clone.nonblocking.store(self.is_nonblocking(), Ordering::Relaxed);
+        Ok(clone)
+    }
+
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        Source { fd: self.fd.as_raw_fd(), generation: self.generation }
+    }
+
+    #[inline]
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_nonblocking(&self, on: bool) {
+        self.nonblocking.store(on, Ordering::Relaxed);
+    }
+
+    /// The flag for a data call: `MSG_DONTWAIT` if the user asked for non-blocking.
+    #[inline]
+    fn flags(&self) -> u32 {
+        if self.is_nonblocking() { DONT_WAIT } else { 0 }
+    }
+
+    #[inline]
+    pub(crate) fn read_deadline(&self) -> Option<Instant> {
+        deadline(&self.read_limit)
+    }
+
+    #[inline]
+    pub(crate) fn write_deadline(&self) -> Option<Instant> {
+        deadline(&self.write_limit)
+    }
+
+    pub(crate) fn read_timeout(&self) -> Option<Duration> {
+        limit(&self.read_limit)
+    }
+
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        limit(&self.write_limit)
+    }
+
+    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        set_limit(&self.read_limit, limit)
+    }
+
+    pub(crate) fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        set_limit(&self.write_limit, limit)
+    }
+
+    #[inline]
+    pub(crate) fn recv(&self, buf: &mut [u8], flags: u32) -> io::Result<usize> {
+        let (source, flags) = (self.source(), flags | self.flags());
+        let op = Op::Recv { source, buf: buf.as_mut_ptr(), len: buf.len(), flags };
+        // SAFETY: required: `buf` valid and in place until this returns. It is borrowed.
+        unsafe { perform(op, self.read_deadline()) }
+    }
+
+    #[inline]
+    pub(crate) fn send(&self, buf: &[u8], flags: u32) -> io::Result<usize> {
+        let (source, flags) = (self.source(), flags | self.flags());
+        let op = Op::Send { source, buf: buf.as_ptr(), len: buf.len(), flags };
+        // SAFETY: required: `buf` valid and in place until this returns. It is borrowed.
+        unsafe { perform(op, self.write_deadline()) }
+    }
+
+    pub(crate) fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        self.recv_message(&mut message, 0)
+    }
+
+    pub(crate) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        self.send_message(&mut message)
+    }
+
+    /// Receives one datagram; its sender's address if it has one.
+    pub(crate) fn recv_from(
+        &self,
+        buf: &mut [u8],
+        flags: u32,
+    ) -> io::Result<(usize, Option<Address>)> {
+        let bufs = [IoSliceMut::new(buf)];
+        let mut message = Message::new();
+        message.want_name();
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        let count = self.recv_message(&mut message, flags)?;
+        Ok((count, message.name()))
+    }
+
+    /// Sends one datagram, to the connected peer or to an address.
+    pub(crate) fn send_to(&self, buf: &[u8], address: Option<&Address>) -> io::Result<usize> {
+        let bufs = [IoSlice::new(buf)];
+        let mut message = Message::new();
+        if let Some(address) = address {
+            message.set_name(address);
+        }
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        self.send_message(&mut message)
+    }
+
+    fn recv_message(&self, message: &mut Message, flags: u32) -> io::Result<usize> {
+        let (source, flags) = (self.source(), flags | self.flags());
+        let op = Op::RecvMsg { source, header: message.prepare(), flags };
+        // SAFETY: required: a prepared header in place until this returns. `message` is borrowed.
+        unsafe { perform(op, self.read_deadline()) }
+    }
+
+    fn send_message(&self, message: &mut Message) -> io::Result<usize> {
+        let (source, flags) = (self.source(), self.flags());
+        let op = Op::SendMsg { source, header: message.prepare(), flags };
+        // SAFETY: required: a prepared header in place until this returns. `message` is borrowed.
+        unsafe { perform(op, self.write_deadline()) }
+    }
+
+    /// Accepts one connection.
+    pub(crate) fn accept(&self) -> io::Result<Socket> {
+        let op = Op::Accept { source: self.source() };
+        let at_once = self.is_nonblocking().then(Instant::now);
+        // SAFETY: required: what the operation points at stays. It points at nothing.
+        let answer = unsafe { perform(op, at_once.or(self.read_deadline())) };
+        let answer = answer.map_err(|error| if_at_once(at_once, error))?;
+        // SAFETY: required: a descriptor nobody else owns. An accept answers with that.
+        Ok(Socket::from_fd(unsafe { net::own(answer as RawFd) }))
+    }
+
+    /// Connects a stream socket.
+    pub(crate) fn connect(&self, address: &Address, by: Option<Instant>) -> io::Result<()> {
+        let op = Op::Connect { source: self.source(), address };
+        // SAFETY: required: `address` valid and in place until this returns. It is borrowed.
+        unsafe { perform(op, by) }.map(drop)
+    }
+
+    pub(crate) fn bind(&self, address: &Address) -> io::Result<()> {
+        control(Control::Bind(self.as_fd(), address)).map(drop)
+    }
+
+    /// Connects a datagram socket: sets its default peer, at once.
+    pub(crate) fn set_peer(&self, address: &Address) -> io::Result<()> {
+        control(Control::Connect(self.as_fd(), address)).map(drop)
+    }
+
+    /// Begins to listen. A listener is non-blocking in the kernel: accept has no per-call flag (I5).
+    pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        control(Control::SetNonblocking(self.as_fd(), true))?;
+        control(Control::Listen(self.as_fd(), backlog)).map(drop)
+    }
+
+    pub(crate) fn local_name(&self) -> io::Result<Address> {
+        name(control(Control::LocalName(self.as_fd()))?)
+    }
+
+    pub(crate) fn peer_name(&self) -> io::Result<Address> {
+        name(control(Control::PeerName(self.as_fd()))?)
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        control(Control::Shutdown(self.as_fd(), how)).map(drop)
+    }
+
+    pub(crate) fn set_option(&self, name: OptionName, value: i32) -> io::Result<()> {
+        self.set_option_bytes(name, &value.to_ne_bytes())
+    }
+
+    pub(crate) fn set_option_bytes(&self, name: OptionName, value: &[u8]) -> io::Result<()> {
+        control(Control::SetOption(self.as_fd(), name, value)).map(drop)
+    }
+
+    pub(crate) fn option(&self, name: OptionName) -> io::Result<i32> {
+        let mut value = [0_u8; 4];
+        control(Control::Option(self.as_fd(), name, &mut value))?;
+        Ok(i32::from_ne_bytes(value))
+    }
+
+    /// Takes the socket's pending error.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let errno = self.option(net::option_name::ERROR)?;
+        Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+    }
+}
+
+/// Tells this thread's driver that the descriptor is no longer ours.
+fn forget(source: Source) {
+    let op = Op::Detach { source, bytes: &mut Vec::new() };
+    // SAFETY: required: the vector in place until this returns. It is a temporary of this
+    // statement's block and lives as long. Failing means the driver had nothing to forget.
+    let _ = unsafe { perform(op, None) };
+}
+
+fn unexpected(reply: &Reply) -> io::Error {
+    io::Error::other(format!("the driver answered a control call with {reply:?}"))
+}
+
+fn name(reply: Reply) -> io::Result<Address> {
+    match reply {
+        Reply::Name(Some(address)) => Ok(address),
+        Reply::Name(None) => Err(io::ErrorKind::NotConnected.into()),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+/// Reads an internet address.
+pub(crate) fn inet(address: Address) -> io::Result<SocketAddr> {
+    SocketAddr::try_from(address).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the socket has no internet address")
+    })
+}
+
+/// Under the non-blocking wish, being late means that there was nothing to be had at once.
+pub(crate) fn if_at_once(at_once: Option<Instant>, error: io::Error) -> io::Error {
+    if at_once.is_some() && error.kind() == io::ErrorKind::TimedOut {
+        return io::ErrorKind::WouldBlock.into();
+    }
+    error
+}
+
+fn limit(nanos: &AtomicU64) -> Option<Duration> {
+    let nanos = nanos.load(Ordering::Relaxed);
+    (nanos != 0).then(|| Duration::from_nanos(nanos))
+}
+
+#[inline]
+fn deadline(nanos: &AtomicU64) -> Option<Instant> {
+    limit(nanos).map(|limit| Instant::now() + limit)
+}
+
+fn set_limit(nanos: &AtomicU64, limit: Option<Duration>) -> io::Result<()> {
+    let value = match limit {
+        Some(Duration::ZERO) => {
+            let message = "a time limit of zero would mean none: use set_nonblocking";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // Half a millennium is no limit.
+        Some(limit) => u64::try_from(limit.as_nanos()).unwrap_or(0),
+        None => 0,
+    };
+    nanos.store(value, Ordering::Relaxed);
+    Ok(())
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let source = self.source();
+        // SAFETY: required: not used again. This is the drop.
+        let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
+        close(source, fd);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Implements the descriptor traits of a socket type, given where its [`Socket`] is.
+macro_rules! descriptor_traits {
+    ($type:ty, |$this:ident| $socket:expr) => {
+        impl AsFd for $type {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                let $this = self;
+                $socket.as_fd()
+            }
+        }
+
+        impl AsRawFd for $type {
+            fn as_raw_fd(&self) -> RawFd {
+                self.as_fd().as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $type {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
+            }
+        }
+
+        #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
+        impl FromRawFd for $type {
+            unsafe fn from_raw_fd(fd: RawFd) -> Self {
+                // SAFETY: required: an open descriptor without another owner; passed on to the
+                // caller by the trait.
+                Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
+            }
+        }
+    };
+}
+
+pub(crate) use descriptor_traits;

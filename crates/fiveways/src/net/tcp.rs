@@ -1,0 +1,647 @@
+//! TCP listeners and streams.
+
+use std::fmt;
+use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::net::option_name as option;
+use fiveways_sys::net::{Address, Family, Kind};
+
+use crate::net::resolve::{ToSocketAddrs, each};
+use crate::net::socket::{Socket, descriptor_traits, inet};
+use crate::net::stream::{Ahead, Stream};
+
+/// The backlog of listeners: the system's maximum (D41); the kernel caps it at `somaxconn`.
+pub(crate) const BACKLOG: i32 = i32::MAX;
+
+pub(crate) fn family(address: &SocketAddr) -> Family {
+    if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
+}
+
+/// A TCP connection; as [`std::net::TcpStream`], and [`BufRead`] besides.
+///
+/// `BufRead` is the fast path: `fill_buf` gives the bytes where the kernel or the worker put them.
+/// It may read ahead; reads that follow, of any kind, take those bytes first. `Read` asks the socket
+/// for exactly what it is given room for.
+///
+/// # Differences from std
+///
+/// Time limits give [`io::ErrorKind::TimedOut`]; `set_nonblocking` concerns this value only.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use fiveways::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let echo = fiveways::task::spawn(move || -> std::io::Result<()> {
+///     let (mut stream, _) = listener.accept()?;
+///     let mut buf = [0; 5];
+///     stream.read_exact(&mut buf)?;
+///     stream.write_all(&buf)
+/// });
+/// let mut stream = TcpStream::connect(address)?;
+/// stream.write_all(b"hello")?;
+/// let mut reply = String::new();
+/// stream.read_to_string(&mut reply)?;
+/// assert_eq!(reply, "hello");
+/// echo.join().expect("the task did not panic")?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    /// Dropped before the socket is closed: a server's note of this connection.
+    ticket: Option<Box<dyn Send + Sync>>,
+    stream: Stream,
+    peer: OnceLock<SocketAddr>,
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("TcpStream");
+        all.field("addr", &self.local_addr().ok()).field("peer", &self.peer.get());
+        all.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl TcpStream {
+    fn new(socket: Socket, peer: Option<SocketAddr>) -> TcpStream {
+        TcpStream {
+            ticket: None,
+            stream: Stream::new(socket),
+            peer: peer.map_or_else(OnceLock::new, OnceLock::from),
+        }
+    }
+
+    /// Opens a connection to the first address that takes it.
+    ///
+    /// # Suspends
+    ///
+    /// Until connected; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// Of the last address tried.
+    #[doc(alias = "create_connection")]
+    pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        each(address, |address| TcpStream::connect_by(&address, None))
+    }
+
+    /// Opens a connection within a time limit.
+    ///
+    /// # Suspends
+    ///
+    /// Until connected or late; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when late; `InvalidInput` for a limit of zero.
+    pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        if limit.is_zero() {
+            let message = "cannot connect within a time limit of zero";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        TcpStream::connect_by(address, Instant::now().checked_add(limit))
+    }
+
+    fn connect_by(address: &SocketAddr, by: Option<Instant>) -> io::Result<TcpStream> {
+        let socket = Socket::open(family(address), Kind::Stream)?;
+        socket.connect(&Address::from(*address), by)?;
+        Ok(TcpStream::new(socket, Some(*address)))
+    }
+
+    /// The peer's address. For accepted and connected streams it is remembered and cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, for a stream made from a descriptor.
+    #[doc(alias = "getpeername")]
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        if let Some(peer) = self.peer.get() {
+            return Ok(*peer);
+        }
+        let peer = inet(self.socket().peer_name()?)?;
+        Ok(*self.peer.get_or_init(|| peer))
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    #[doc(alias = "getsockname")]
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        inet(self.socket().local_name()?)
+    }
+
+    /// Ends one or both directions.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: `NotConnected` when the connection is gone.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket().shutdown(how)
+    }
+
+    /// Makes a second value for the same connection.
+    ///
+    /// # Differences from std
+    ///
+    /// Bytes that this value has read ahead (through `BufRead`) stay with it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    #[doc(alias = "dup")]
+    pub fn try_clone(&self) -> io::Result<TcpStream> {
+        Ok(TcpStream::new(self.socket().try_clone()?, self.peer.get().copied()))
+    }
+
+    /// Splits into a reader and a writer that can be used at once: bytes lent by the reader can be
+    /// written while they are looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{BufRead, Write};
+    /// use fiveways::net::TcpStream;
+    ///
+    /// fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    ///     let (mut reader, mut writer) = stream.halves();
+    ///     loop {
+    ///         let bytes = reader.fill_buf()?;
+    ///         if bytes.is_empty() {
+    ///             return Ok(());
+    ///         }
+    ///         writer.write_all(bytes)?;
+    ///         let count = bytes.len();
+    ///         reader.consume(count);
+    ///     }
+    /// }
+    /// ```
+    pub fn halves(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        let Stream { socket, ahead } = &mut self.stream;
+        (ReadHalf { socket, ahead }, WriteHalf { socket })
+    }
+
+    /// Receives without removing what it received.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is something; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// As a read.
+    #[doc(alias = "MSG_PEEK")]
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.ahead.peek(self.socket(), buf)
+    }
+
+    /// Sets the time limit of each read; `None`: none.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    #[doc(alias = "settimeout")]
+    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.socket().set_read_timeout(limit)
+    }
+
+    /// Sets the time limit of each write; `None`: none.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.socket().set_write_timeout(limit)
+    }
+
+    /// The time limit of each read.
+    ///
+    /// # Errors
+    ///
+    /// Never; std's signature.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.socket().read_timeout())
+    }
+
+    /// The time limit of each write.
+    ///
+    /// # Errors
+    ///
+    /// Never; std's signature.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.socket().write_timeout())
+    }
+
+    /// Sends small writes at once instead of gathering them (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.socket().set_option(option::NO_DELAY, i32::from(on))
+    }
+
+    /// Are small writes sent at once?
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        Ok(self.socket().option(option::NO_DELAY)? != 0)
+    }
+
+    /// Sets the hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.socket().set_option(option::TTL, hops as i32)
+    }
+
+    /// The hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(self.socket().option(option::TTL)? as u32)
+    }
+
+    /// Probes a silent peer: after `idle` without traffic, then every `idle`, and gives up after
+    /// three probes without an answer (D42); `None` turns probing off.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    #[doc(alias = "SO_KEEPALIVE")]
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        let Some(idle) = idle else {
+            return self.socket().set_option(option::KEEP_ALIVE, 0);
+        };
+        let seconds = idle.as_secs().clamp(1, 32_767) as i32;
+        self.socket().set_option(option::KEEP_ALIVE_IDLE, seconds)?;
+        self.socket().set_option(option::KEEP_ALIVE_INTERVAL, seconds)?;
+        self.socket().set_option(option::KEEP_ALIVE_COUNT, 3)?;
+        self.socket().set_option(option::KEEP_ALIVE, 1)
+    }
+
+    /// Makes `close` discard what is unsent and reset the connection (zero), or wait for it on a
+    /// plain close (`SO_LINGER`); `None`: the kernel finishes in the background.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        let seconds = linger.map_or(0, |linger| linger.as_secs().min(65_535) as i32);
+        let mut value = [0_u8; 8];
+        value[..4].copy_from_slice(&i32::from(linger.is_some()).to_ne_bytes());
+        value[4..].copy_from_slice(&seconds.to_ne_bytes());
+        self.socket().set_option_bytes(option::LINGER, &value)
+    }
+
+    /// Takes the socket's pending error.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, about the asking.
+    #[doc(alias = "SO_ERROR")]
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket().take_error()
+    }
+
+    /// Makes calls through this value fail with `WouldBlock` instead of waiting.
+    ///
+    /// # Errors
+    ///
+    /// Never; std's signature.
+    #[doc(alias = "setblocking")]
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        self.socket().set_nonblocking(on);
+        Ok(())
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.stream.socket
+    }
+
+    /// Sets what is dropped just before the socket is closed (or given away).
+    pub(crate) fn set_ticket(&mut self, ticket: Box<dyn Send + Sync>) {
+        self.ticket = Some(ticket);
+    }
+}
+
+/// The reading side of [`TcpStream::halves`].
+#[derive(Debug)]
+pub struct ReadHalf<'a> {
+    socket: &'a Socket,
+    ahead: &'a mut Ahead,
+}
+
+/// The writing side of [`TcpStream::halves`].
+#[derive(Debug)]
+pub struct WriteHalf<'a> {
+    socket: &'a Socket,
+}
+
+impl Read for ReadHalf<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.ahead.read(self.socket, buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.ahead.read_vectored(self.socket, bufs)
+    }
+}
+
+impl BufRead for ReadHalf<'_> {
+    #[inline]
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.ahead.fill_buf(self.socket)
+    }
+
+    #[inline]
+    fn consume(&mut self, count: usize) {
+        self.ahead.consume(count);
+    }
+}
+
+impl Write for WriteHalf<'_> {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.send(buf, 0)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.send_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for &TcpStream {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.stream.ahead.read_vectored(self.socket(), bufs)
+    }
+}
+
+impl Read for TcpStream {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.stream.ahead.read_vectored(self.socket(), bufs)
+    }
+}
+
+impl BufRead for TcpStream {
+    #[inline]
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.stream.fill_buf()
+    }
+
+    #[inline]
+    fn consume(&mut self, count: usize) {
+        self.stream.ahead.consume(count);
+    }
+}
+
+impl Write for &TcpStream {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.socket().send(buf, 0)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket().send_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for TcpStream {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.socket().send(buf, 0)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket().send_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A TCP listener; as [`std::net::TcpListener`].
+///
+/// Its backlog is the system's maximum, and its address can be bound again at once (`SO_REUSEADDR`).
+pub struct TcpListener {
+    socket: Socket,
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self.local_addr().ok();
+        f.debug_struct("TcpListener").field("addr", &addr).field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl TcpListener {
+    /// Listens on the first address that can be had.
+    ///
+    /// # Errors
+    ///
+    /// Of the last address tried.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        each(address, |address| TcpListener::bind_with(&address, BACKLOG, true, false))
+    }
+
+    /// Listens with a backlog, and with or without `SO_REUSEADDR` and `SO_REUSEPORT`.
+    pub(crate) fn bind_with(
+        address: &SocketAddr,
+        backlog: i32,
+        reuse_address: bool,
+        reuse_port: bool,
+    ) -> io::Result<TcpListener> {
+        let socket = Socket::open(family(address), Kind::Stream)?;
+        socket.set_option(option::REUSE_ADDRESS, i32::from(reuse_address))?;
+        if reuse_port {
+            socket.set_option(option::REUSE_PORT, 1)?;
+        }
+        socket.bind(&Address::from(*address))?;
+        socket.listen(backlog)?;
+        Ok(TcpListener { socket })
+    }
+
+    /// Accepts a connection.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is one; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; those of a single connection that has gone already (`ConnectionAborted`) and
+    /// of exhausted limits (`EMFILE`) leave the listener in order: try again.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let socket = self.socket.accept()?;
+        // A peer that has reset already has no name left; its stream will tell.
+        let peer = socket.peer_name().and_then(inet);
+        let peer = match peer {
+            Ok(peer) => peer,
+            Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        Ok((TcpStream::new(socket, Some(peer)), peer))
+    }
+
+    /// An iterator over connections, without end.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        inet(self.socket.local_name()?)
+    }
+
+    /// Makes a second value for the same listener.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener { socket: self.socket.try_clone()? })
+    }
+
+    /// Sets the hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.socket.set_option(option::TTL, hops as i32)
+    }
+
+    /// The hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(self.socket.option(option::TTL)? as u32)
+    }
+
+    /// Takes the socket's pending error.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, about the asking.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.take_error()
+    }
+
+    /// Makes `accept` fail with `WouldBlock` instead of waiting.
+    ///
+    /// # Errors
+    ///
+    /// Never; std's signature.
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        self.socket.set_nonblocking(on);
+        Ok(())
+    }
+}
+
+/// Connections of a [`TcpListener`], without end.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl std::iter::FusedIterator for Incoming<'_> {}
+
+impl<'a> IntoIterator for &'a TcpListener {
+    type Item = io::Result<TcpStream>;
+    type IntoIter = Incoming<'a>;
+
+    fn into_iter(self) -> Incoming<'a> {
+        self.incoming()
+    }
+}
+
+impl From<OwnedFd> for TcpStream {
+    fn from(fd: OwnedFd) -> TcpStream {
+        TcpStream::new(Socket::from_fd(fd), None)
+    }
+}
+
+impl From<TcpStream> for OwnedFd {
+    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
+    fn from(stream: TcpStream) -> OwnedFd {
+        drop(stream.ticket);
+        stream.stream.into_fd()
+    }
+}
+
+impl From<std::net::TcpStream> for TcpStream {
+    fn from(stream: std::net::TcpStream) -> TcpStream {
+        TcpStream::from(OwnedFd::from(stream))
+    }
+}
+
+impl From<OwnedFd> for TcpListener {
+    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
+    fn from(fd: OwnedFd) -> TcpListener {
+        // Failing means that it is no socket, which the first accept will tell.
+        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
+        TcpListener { socket: Socket::from_fd(fd) }
+    }
+}
+
+impl From<TcpListener> for OwnedFd {
+    fn from(listener: TcpListener) -> OwnedFd {
+        listener.socket.into_fd()
+    }
+}
+
+impl From<std::net::TcpListener> for TcpListener {
+    fn from(listener: std::net::TcpListener) -> TcpListener {
+        TcpListener::from(OwnedFd::from(listener))
+    }
+}
+
+descriptor_traits!(TcpStream, |this| this.stream.socket);
+descriptor_traits!(TcpListener, |this| this.socket);

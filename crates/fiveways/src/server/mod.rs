@@ -1,0 +1,249 @@
+//! A server: a listener, a handler, and a model to run it on.
+//!
+//! ```text
+//!   Server::bind ─▶ settings ─▶ serve(handler)
+//!                                 │ processes > 1: a supervisor forks children, each of them:
+//!                                 ├─ blocking, threads, pool: accept here, serve on threads
+//!                                 └─ other models: accept in a task, serve in tasks of all workers
+//! ```
+//!
+//! One connection's trouble stays its own: a reset, an error or a panic of its handler ends that
+//! connection only (D03, D28). Running out of descriptors pauses accepting; connections wait in the
+//! backlog and none is lost (D19). A stop (SIGTERM, SIGINT, [`Control::stop`]) ends accepting, lets
+//! connections finish until the drain deadline, then ends them; a second one ends them at once (D29).
+
+mod processes;
+mod tasks;
+mod threads;
+mod visit;
+mod gate;
+mod stop;
+mod settings;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiveways_driver::Model;
+
+use crate::net::{TcpListener, TcpStream, ToSocketAddrs};
+
+pub use gate::Stats;
+pub use settings::{ListenMode, Overload};
+pub use stop::Control;
+
+use gate::Gate;
+use settings::Settings;
+
+/// A bound server that does not serve yet.
+///
+/// Binds loopback unless told otherwise: give the address that you mean (D53).
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    settings: Settings,
+    control: Control,
+}
+
+/// What a server did, told when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Its counts. With several processes, of this process alone.
+    pub stats: Stats,
+    /// Connections that had to be ended because the drain deadline came (or a second stop).
+    pub cut_short: usize,
+}
+
+/// What serves a connection: called once for each, in a task or on a thread.
+pub trait Handler: Send + Sync + 'static {
+    /// Serves one connection until its end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ended the connection; it is counted, and nobody else is concerned.
+    fn serve(&self, stream: TcpStream) -> io::Result<()>;
+}
+
+impl<F: Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static> Handler for F {
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        self(stream)
+    }
+}
+
+impl Server {
+    /// Binds to the first address that can be had, with the system's longest backlog.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, of the last address tried.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Server> {
+        Server::new(TcpListener::bind(address)?)
+    }
+
+    /// Binds with a backlog of its own and, on wish, with `SO_REUSEPORT`, so that several
+    /// listeners share the port.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, of the last address tried.
+    pub fn bind_with(
+        address: impl ToSocketAddrs,
+        backlog: u32,
+        mode: ListenMode,
+    ) -> io::Result<Server> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let reuse_port = mode == ListenMode::ReusePort;
+        let listener = crate::net::each(address, |address| {
+            TcpListener::bind_with(&address, backlog, true, reuse_port)
+        })?;
+        let mut server = Server::new(listener)?;
+        server.settings.listen_mode = mode;
+        server.settings.backlog = backlog;
+        Ok(server)
+    }
+
+    /// Serves on a listener that exists already.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn new(listener: TcpListener) -> io::Result<Server> {
+        Ok(Server { listener, settings: Settings::default(), control: Control::new()? })
+    }
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// A handle to stop it and to read its counts, from anywhere.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Sets the model; `auto` unless set.
+    pub fn model(mut self, model: Model) -> Server {
+        self.settings.model = model;
+        self
+    }
+
+    /// Sets how many workers (threads with coroutines) each process has; 1 unless set. Of no
+    /// concern to the models that run on threads.
+    pub fn workers(mut self, workers: usize) -> Server {
+        self.settings.workers = workers.max(1);
+        self
+    }
+
+    /// Sets how many processes serve; 1 unless set: no fork. More than one must be asked for before
+    /// the program has started any thread.
+    pub fn processes(mut self, processes: usize) -> Server {
+        self.settings.processes = processes.max(1);
+        self
+    }
+
+    /// Sets the number of threads of the model `pool`; four for each processor unless set.
+    pub fn pool_size(mut self, threads: usize) -> Server {
+        self.settings.pool_size = Some(threads.max(1));
+        self
+    }
+
+    /// Limits the connections served at a time by each process, and says what happens to more (D43).
+    pub fn max_connections(mut self, limit: usize, overload: Overload) -> Server {
+        self.settings.max_connections = limit.max(1);
+        self.settings.overload = overload;
+        self
+    }
+
+    /// Ends connections on which nothing moves for this long (D42); `None`: never. One minute
+    /// unless set under `blocking` and `pool`, where a silent client holds a thread (D22), else never.
+    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Server {
+        self.settings.idle = Some(limit);
+        self
+    }
+
+    /// Limits each read of a handler; no limit unless set.
+    pub fn read_timeout(mut self, limit: Option<Duration>) -> Server {
+        self.settings.read = limit;
+        self
+    }
+
+    /// Limits each write of a handler; no limit unless set.
+    pub fn write_timeout(mut self, limit: Option<Duration>) -> Server {
+        self.settings.write = limit;
+        self
+    }
+
+    /// Probes silent peers at this interval and gives dead ones up (D42); 60 s unless set.
+    pub fn keepalive(mut self, idle: Option<Duration>) -> Server {
+        self.settings.keepalive = idle;
+        self
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`); on unless turned off.
+    pub fn nodelay(mut self, on: bool) -> Server {
+        self.settings.nodelay = on;
+        self
+    }
+
+    /// Sets how long connections may go on after a stop; 10 s unless set.
+    pub fn drain(mut self, limit: Duration) -> Server {
+        self.settings.drain = limit;
+        self
+    }
+
+    /// Sets the longest spin before a worker sleeps; zero turns it off. See
+    /// [`Builder::spin`](crate::runtime::Builder::spin).
+    pub fn spin(mut self, limit: Duration) -> Server {
+        self.settings.spin = limit;
+        self
+    }
+
+    /// Sets the stack size of handlers.
+    pub fn stack_size(mut self, bytes: usize) -> Server {
+        self.settings.stack_size = bytes;
+        self
+    }
+
+    /// Stops gracefully on SIGINT and SIGTERM; on unless turned off.
+    pub fn handle_signals(mut self, on: bool) -> Server {
+        self.settings.signals = on;
+        self
+    }
+
+    /// Serves until stopped.
+    ///
+    /// # Suspends
+    ///
+    /// Blocks the calling thread until the server has ended. Call it from a plain thread.
+    ///
+    /// # Errors
+    ///
+    /// When the model is not to be had here, when processes are asked for too late, or when
+    /// the listener itself fails.
+    pub fn serve(self, handler: impl Handler) -> io::Result<Report> {
+        if self.settings.processes > 1 {
+            return processes::supervise(self, Arc::new(handler));
+        }
+        self.serve_here(Arc::new(handler))
+    }
+
+    /// Serves in this process.
+    fn serve_here(self, handler: Arc<impl Handler>) -> io::Result<Report> {
+        let Server { listener, settings, control } = self;
+        let _signals = settings.signals.then(|| control.on_signals()).transpose()?;
+        let gate = Arc::new(Gate::new(&settings, control.clone()));
+        control.attach(&gate);
+        let cut_short = if settings.model.is_cooperative() {
+            tasks::serve(listener, &settings, &control, &gate, handler)?
+        } else {
+            threads::serve(&listener, &settings, &control, &gate, handler)?
+        };
+        Ok(Report { stats: gate.stats(), cut_short })
+    }
+}

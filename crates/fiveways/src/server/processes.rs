@@ -1,0 +1,205 @@
+//! Several processes: a supervisor that forks children and replaces those that die.
+//!
+//! Forking is safe only while the program has one thread, so this refuses to begin later. The
+//! supervisor itself never starts a thread: it sleeps on the bell, which signals ring.
+//!
+//! A child that dies is replaced, at once at first; a slot whose children die young waits longer and
+//! longer, up to [`LONGEST_PAUSE`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::net::wait_ready;
+use fiveways_sys::process::{self, Forked, Patience, Pid, Signal};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+
+use crate::net::TcpListener;
+use crate::server::settings::ListenMode;
+use crate::server::stop::{Control, OnSignals};
+use crate::server::{Handler, Report, Server};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A child that lived this long died of something new.
+const GROWN_UP: Duration = Duration::from_secs(10);
+
+/// A child process, or the pause before the next.
+struct Slot {
+    child: Option<Pid>,
+    born: Instant,
+    pause: Duration,
+    next: Instant,
+}
+
+/// Forks the children and waits for their end.
+pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Result<Report> {
+    if process::thread_count()? != 1 {
+        let message = "several processes must be asked for before the program starts a thread";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    // What would make every child fail is told before there is any.
+    fiveways_driver::support(server.settings.model)?;
+    let control = Control::new()?;
+    let signals = [(SIGINT, true), (SIGTERM, true), (SIGCHLD, false)];
+    let signals = signals.map(|(signal, stops)| control.on_signal(signal, stops));
+    let mut supervisor = Supervisor {
+        server: Some(server),
+        control,
+        signals: Some(OnSignals(signals.into_iter().collect::<io::Result<_>>()?)),
+        handler,
+        slots: Vec::new(),
+    };
+    supervisor.run()
+}
+
+struct Supervisor<H> {
+    /// Taken by a child when it begins.
+    server: Option<Server>,
+    control: Control,
+    signals: Option<OnSignals>,
+    handler: Arc<H>,
+    slots: Vec<Slot>,
+}
+
+impl<H: Handler> Supervisor<H> {
+    fn run(&mut self) -> io::Result<Report> {
+        let now = Instant::now();
+        let count = self.server.as_ref().map_or(0, |server| server.settings.processes);
+        let slot = || Slot { child: None, born: now, pause: FIRST_PAUSE, next: now };
+        self.slots.extend((0..count).map(|_| slot()));
+        while !self.is_stopping() {
+            self.fill()?;
+            self.sleep(self.slots.iter().filter(|s| s.child.is_none()).map(|s| s.next).min())?;
+            self.reap()?;
+        }
+        self.end()
+    }
+
+    /// Has a stop been asked for, by a signal or through the server's control?
+    fn is_stopping(&self) -> bool {
+        let asked = self.server.as_ref().is_some_and(|server| server.control.is_stopping());
+        asked || self.control.is_stopping()
+    }
+
+    /// Forks children for the empty slots whose pause is over.
+    fn fill(&mut self) -> io::Result<()> {
+        for at in 0..self.slots.len() {
+            let slot = &self.slots[at];
+            if slot.child.is_none() && slot.next <= Instant::now() {
+                let child = self.fork()?;
+                self.slots[at].child = Some(child);
+                self.slots[at].born = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "forking is safe in programs of one thread only")]
+    fn fork(&mut self) -> io::Result<Pid> {
+        let parent = process::id();
+        // SAFETY: required: no other thread. Checked at the beginning; the supervisor starts none.
+        match unsafe { process::fork() }? {
+            Forked::Parent(child) => Ok(child),
+            Forked::Child => self.be_child(parent),
+        }
+    }
+
+    /// The whole life of a child; never returns.
+    fn be_child(&mut self, parent: Pid) -> ! {
+        self.signals = None;
+        let result = self.serve_child(parent);
+        let code = match result {
+            Ok(_) => 0,
+            Err(error) => {
+                eprintln!("fiveways: process {}: {error}", std::process::id());
+                1
+            }
+        };
+        std::process::exit(code)
+    }
+
+    fn serve_child(&mut self, parent: Pid) -> io::Result<Report> {
+        process::set_parent_death_signal(Some(Signal::TERM))?;
+        if process::parent_id() != Some(parent) {
+            // It died before we asked to be told.
+            return Err(io::Error::other("the supervisor has gone"));
+        }
+        let mut server = self.server.take().expect("a child begins once");
+        // The bell was made before the fork, and is the parent's too.
+        server.control = Control::new()?;
+        server.settings.processes = 1;
+        if server.settings.listen_mode == ListenMode::ReusePort {
+            let address = server.local_addr()?;
+            let backlog = server.settings.backlog;
+            server.listener = TcpListener::bind_with(&address, backlog, true, true)?;
+        }
+        server.serve_here(Arc::clone(&self.handler))
+    }
+
+    /// Sleeps until the bell rings or the time comes.
+    fn sleep(&self, until: Option<Instant>) -> io::Result<()> {
+        wait_ready(self.control.bell(), false, until)?;
+        self.control.hush();
+        Ok(())
+    }
+
+    /// Takes note of children that have died.
+    fn reap(&mut self) -> io::Result<()> {
+        while let Some((pid, exit)) = dead_child()? {
+            let stopping = self.is_stopping();
+            let Some(slot) = self.slots.iter_mut().find(|slot| slot.child == Some(pid)) else {
+                continue;
+            };
+            slot.child = None;
+            let now = Instant::now();
+            if now - slot.born > GROWN_UP {
+                slot.pause = FIRST_PAUSE;
+            }
+            slot.next = now + slot.pause;
+            slot.pause = (slot.pause * 2).min(LONGEST_PAUSE);
+            if !stopping {
+                let pid = pid.as_raw_pid();
+                eprintln!("fiveways: process {pid} has ended ({exit}) and will be replaced");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the children: gracefully, then by force.
+    fn end(&mut self) -> io::Result<Report> {
+        let drain = self.server.as_ref().map_or(Duration::ZERO, |server| server.settings.drain);
+        self.signal_all(Signal::TERM);
+        // The children keep the drain deadline; we only make sure that they do.
+        let deadline = Instant::now() + drain + Duration::from_secs(3);
+        let mut forced = false;
+        while self.slots.iter().any(|slot| slot.child.is_some()) {
+            self.sleep(Some(Instant::now() + Duration::from_millis(200)))?;
+            self.reap()?;
+            if self.control.is_forced() && !forced {
+                forced = true;
+                self.signal_all(Signal::TERM);
+            }
+            if Instant::now() > deadline {
+                self.signal_all(Signal::KILL);
+            }
+        }
+        Ok(Report { stats: Default::default(), cut_short: 0 })
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for child in self.slots.iter().filter_map(|slot| slot.child) {
+            // It may have died a moment ago.
+            let _ = process::kill(child, signal);
+        }
+    }
+}
+
+/// A child that has ended, if any has.
+fn dead_child() -> io::Result<Option<(Pid, process::Exit)>> {
+    match process::wait(None, Patience::Look) {
+        Err(error) if error.raw_os_error() == Some(fiveways_sys::errno::ECHILD) => Ok(None),
+        result => result,
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be set about a server.
+
+use std::io;
+use std::time::Duration;
+
+use fiveways_driver::Model;
+use fiveways_runtime::Builder;
+
+use crate::net::TcpStream;
+
+/// What happens to connections beyond the maximum (D43).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Overload {
+    /// They wait in the backlog until another connection ends.
+    #[default]
+    Wait,
+    /// They are accepted and closed at once, so that clients can go elsewhere.
+    Refuse,
+}
+
+/// How several processes listen on one port (D55).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ListenMode {
+    /// All accept from one listener.
+    #[default]
+    Shared,
+    /// Each has a listener of its own; the kernel spreads connections by their addresses.
+    ReusePort,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) model: Model,
+    pub(crate) workers: usize,
+    pub(crate) processes: usize,
+    pub(crate) pool_size: Option<usize>,
+    pub(crate) max_connections: usize,
+    pub(crate) overload: Overload,
+    pub(crate) listen_mode: ListenMode,
+    pub(crate) backlog: i32,
+    /// `None`: not set; the model decides.
+    pub(crate) idle: Option<Option<Duration>>,
+    pub(crate) read: Option<Duration>,
+    pub(crate) write: Option<Duration>,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) nodelay: bool,
+    pub(crate) drain: Duration,
+    pub(crate) spin: Duration,
+    pub(crate) stack_size: usize,
+    pub(crate) signals: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            model: Model::Auto,
+            workers: 1,
+            processes: 1,
+            pool_size: None,
+            max_connections: usize::MAX,
+            overload: Overload::default(),
+            listen_mode: ListenMode::default(),
+            backlog: i32::MAX,
+            idle: None,
+            read: None,
+            write: None,
+            keepalive: Some(Duration::from_secs(60)),
+            nodelay: true,
+            drain: Duration::from_secs(10),
+            spin: Builder::DEFAULT_SPIN,
+            stack_size: Builder::DEFAULT_STACK_SIZE,
+            signals: true,
+        }
+    }
+}
+
+impl Settings {
+    /// The idle limit in force.
+    fn idle_limit(&self) -> Option<Duration> {
+        let holds_a_thread = matches!(self.model, Model::Blocking | Model::Pool);
+        self.idle.unwrap_or_else(|| holds_a_thread.then_some(Duration::from_secs(60)))
+    }
+
+    /// Prepares an accepted connection.
+    ///
+    /// A connection that waits longer than the idle limit in one call has not moved for so long.
+    pub(crate) fn apply(&self, stream: &TcpStream) -> io::Result<()> {
+        let idle = self.idle_limit();
+        stream.set_read_timeout(shorter(self.read, idle))?;
+        stream.set_write_timeout(shorter(self.write, idle))?;
+        if self.keepalive.is_some() {
+            stream.set_keepalive(self.keepalive)?;
+        }
+        if self.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        Ok(())
+    }
+}
+
+fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

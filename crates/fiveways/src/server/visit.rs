@@ -1,0 +1,30 @@
+//! One connection on its way to a handler.
+//!
+//! Shared between the acceptor and whoever is to serve it: when no thread or stack can be had, the
+//! acceptor still holds the connection and tries again, so nothing accepted is lost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::net::TcpStream;
+use crate::server::Handler;
+use crate::server::gate::Pass;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Visit(Arc<Mutex<Option<(TcpStream, Pass)>>>);
+
+impl Visit {
+    pub(crate) fn new(stream: TcpStream, pass: Pass) -> Visit {
+        Visit(Arc::new(Mutex::new(Some((stream, pass)))))
+    }
+
+    /// Serves the connection, once.
+    // Inlined handlers would add their frames up into one that each idle task pays for.
+    #[inline(never)]
+    pub(crate) fn serve(&self, handler: &impl Handler) {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stream, pass)) = taken {
+            let result = handler.serve(stream);
+            pass.ended(&result);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Tasks: functions that run concurrently on coroutines.
+//!
+//! A task costs one page of memory and some 100 ns to start. It runs on one worker from beginning to
+//! end; a call that must wait (a read, a sleep, a join) lets the worker's other tasks run. Inside a
+//! runtime new tasks go to that runtime; on a plain thread they go to a global one, which starts
+//! on first use with a worker for each processor.
+//!
+//! # Cancellation
+//!
+//! [`JoinHandle::cancel`] makes the task's present wait, and every later one, end: calls that give
+//! `io::Result` fail with `ECANCELED`, calls that cannot fail (a sleep, a join) unwind the task, and
+//! so does a task's hundredth refusal. Destructors run. A result that was already there is
+//! delivered.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use fiveways_runtime::{Elapsed, JoinError, JoinHandle, in_task, yield_now};
+use fiveways_runtime::{Spawn, current, with_deadline};
+
+/// Spawns a task.
+///
+/// Never suspends: the task begins when the caller waits for something, or at once on another
+/// worker.
+///
+/// # Panics
+///
+/// When there is no memory for its stack; [`Builder::spawn`] gives an error instead.
+///
+/// # Examples
+///
+/// ```
+/// let sum = fiveways::task::spawn(|| (1..=10).sum::<u32>());
+/// assert_eq!(sum.join().expect("it did not panic"), 55);
+/// ```
+#[doc(alias = "go")]
+#[track_caller]
+pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let spawned = Spawn::new().spawn(&current(), f);
+    spawned.unwrap_or_else(|error| panic!("could not spawn a task: {error}"))
+}
+
+/// Spawns a task on the caller's own worker; neither the closure nor its value need be `Send`.
+///
+/// # Panics
+///
+/// On a thread that is no worker, and when there is no memory for its stack.
+#[track_caller]
+pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    let spawned = Spawn::new().spawn_local(f);
+    spawned.unwrap_or_else(|error| panic!("could not spawn a task: {error}"))
+}
+
+/// Settings of a new task, as [`std::thread::Builder`].
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    spawn: Spawn,
+    worker: Option<usize>,
+}
+
+impl Builder {
+    /// Makes the defaults: no name, the runtime's stack size, any worker.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Names the task, for messages.
+    pub fn name(mut self, name: impl AsRef<str>) -> Builder {
+        self.spawn = self.spawn.name(name.as_ref());
+        self
+    }
+
+    /// Reserves a stack of this many bytes; memory is used only as it is touched.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.spawn = self.spawn.stack_size(bytes);
+        self
+    }
+
+    /// Puts the task on this worker, counted from 0.
+    pub fn worker(mut self, worker: usize) -> Builder {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// Spawns the task.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for its stack, or no such worker.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        match self.worker {
+            None => self.spawn.spawn(&current(), f),
+            Some(worker) => self.spawn.spawn_at(&current(), worker, f),
+        }
+    }
+
+    /// Spawns the task on the caller's own worker.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for its stack.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no worker.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(
+        self,
+        f: impl FnOnce() -> T + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        self.spawn.spawn_local(f)
+    }
+}
+
+/// Runs `f` with a time limit on everything it waits for.
+///
+/// When the time is over, calls that give `io::Result` fail with `TimedOut`, and calls that cannot
+/// fail unwind `f`. A value that `f` returns is returned, even when it is late.
+///
+/// # Errors
+///
+/// [`Elapsed`] when `f` was unwound.
+///
+/// # Panics
+///
+/// On a plain thread: the blocking calls of a thread cannot be ended from outside.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fiveways::{task, time};
+///
+/// let late = task::spawn(|| {
+///     task::timeout(Duration::from_millis(5), || time::sleep(Duration::from_secs(60)))
+/// });
+/// assert!(late.join().expect("it did not panic").is_err());
+/// ```
+#[doc(alias = "gevent.Timeout")]
+pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    match Instant::now().checked_add(limit) {
+        Some(deadline) => with_deadline(deadline, f),
+        None => Ok(f()),
+    }
+}

@@ -1,0 +1,176 @@
+//! A comparison as data, and its JSON. The schema is described in `docs/compare-json.md`.
+//!
+//! Invariant I7: no clock, socket or thread here; same input, same bytes out.
+
+use serde::Serialize;
+
+use crate::failure::Failures;
+use crate::machine::{Machine, Placement};
+use crate::statistics::{Latency, Rounds, Sample, Spread, Summary, ratios_to_best, rounded};
+use crate::workload::Workload;
+
+/// The version of the JSON schema: raised when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// A comparison: everything a reader needs to judge it, and to repeat it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The version of this schema.
+    pub schema: u32,
+    /// The command as it was typed.
+    pub command: String,
+    /// What payloads and orders were made from.
+    pub seed: u64,
+    /// Where it ran.
+    pub machine: Machine,
+    /// On which processors.
+    pub placement: Placement,
+    /// What was asked.
+    pub workload: Workload,
+    /// Rounds completed by every model that could run.
+    pub rounds: usize,
+    /// How it was measured.
+    pub method: Method,
+    /// What did not go by plan, in sentences.
+    pub notes: Vec<String>,
+    /// One row for each model, in the order they were asked for.
+    pub rows: Vec<Row>,
+}
+
+/// How a comparison was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Method {
+    /// Worker threads of each server.
+    pub workers: usize,
+    /// Processes of each server.
+    pub processes: usize,
+    /// Rounds that were planned.
+    pub rounds_planned: usize,
+    /// How long a window should be.
+    pub window_seconds: f64,
+    /// How long the shortest was.
+    pub window_seconds_min: f64,
+    /// How long each server was asked before its window.
+    pub warm_up_seconds: f64,
+}
+
+/// What was measured of one model: the input of its row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Its name.
+    pub model: &'static str,
+    /// Connections it was given.
+    pub connections: usize,
+    /// Its clean samples by round; `None` where there is none.
+    pub samples: Vec<Option<Sample>>,
+    /// What went wrong, in all rounds.
+    pub failures: Failures,
+    /// Why it cannot run here.
+    pub unavailable: Option<String>,
+    /// What a reader should know of it, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// One model's results. Figures are of clean samples alone; they are `None` where there is none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub model: &'static str,
+    /// Connections it was given.
+    pub connections: usize,
+    /// Throughput over rounds.
+    pub requests_per_second: Option<Spread>,
+    /// Throughput as a ratio to the best of the same round, over rounds.
+    pub ratio_to_best: Option<Spread>,
+    /// Latencies in microseconds.
+    pub latency_us: Option<Latency>,
+    /// Processor time of the server for a request.
+    pub cpu_us_per_request: Option<f64>,
+    /// Resident memory that an idle connection adds to the server.
+    pub rss_bytes_per_connection: Option<f64>,
+    /// Processors the server kept busy.
+    pub server_cpus: Option<f64>,
+    /// Processors the generator kept busy: near one, it was the limit.
+    pub generator_cpus: Option<f64>,
+    /// Throughput of each round.
+    pub requests_per_second_by_round: Rounds,
+    /// Failures of all kinds, in all rounds.
+    pub errors: u64,
+    /// The same by kind.
+    pub errors_by_kind: Failures,
+    /// Why it cannot run here.
+    pub unavailable: Option<String>,
+    /// What a reader should know of it, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Makes the rows of a comparison.
+///
+/// Only a model that served the workload's own number of connections can be the best.
+pub fn rows(workload: &Workload, subjects: &[Subject]) -> Vec<Row> {
+    let throughputs: Vec<(bool, Rounds)> = subjects
+        .iter()
+        .map(|subject| (subject.connections == workload.connections, throughput(subject)))
+        .collect();
+    let ratios = ratios_to_best(&throughputs);
+    let rounds = throughputs.into_iter().map(|(_, rounds)| rounds);
+    let parts = subjects.iter().zip(ratios).zip(rounds);
+    parts.map(|((subject, ratio), rounds)| row(subject, ratio, rounds)).collect()
+}
+
+fn throughput(subject: &Subject) -> Rounds {
+    let clean = |sample: &Option<Sample>| sample.filter(|sample| sample.requests > 0);
+    let rate = |sample: Sample| rounded(sample.requests_per_second(), 1);
+    subject.samples.iter().map(|sample| clean(sample).map(rate)).collect()
+}
+
+fn row(subject: &Subject, ratio_to_best: Option<Spread>, rounds: Rounds) -> Row {
+    let summary = Summary::of(subject.samples.iter().flatten());
+    Row {
+        model: subject.model,
+        connections: subject.connections,
+        requests_per_second: summary.map(|summary| summary.requests_per_second),
+        ratio_to_best,
+        latency_us: summary.map(|summary| summary.latency_us),
+        cpu_us_per_request: summary.map(|summary| summary.cpu_us_per_request),
+        rss_bytes_per_connection: summary.and_then(|summary| summary.rss_bytes_per_connection),
+        server_cpus: summary.map(|summary| summary.server_cpus),
+        generator_cpus: summary.map(|summary| summary.generator_cpus),
+        requests_per_second_by_round: rounds,
+        errors: subject.failures.total(),
+        errors_by_kind: subject.failures,
+        unavailable: subject.unavailable.clone(),
+        notes: subject.notes.clone(),
+    }
+}
+
+impl Report {
+    /// The report as JSON, indented, with a line end.
+    ///
+    /// # Errors
+    ///
+    /// None that can be reached: all fields have a form in JSON.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let mut json = serde_json::to_string_pretty(self)?;
+        json.push('\n');
+        Ok(json)
+    }
+
+    /// Did anything go wrong with a model that can run here?
+    pub fn has_errors(&self) -> bool {
+        self.rows.iter().any(|row| row.errors > 0)
+    }
+
+    /// Was any model measured?
+    pub fn is_measured(&self) -> bool {
+        self.rows.iter().any(|row| row.requests_per_second.is_some())
+    }
+
+    /// The rows by throughput, the best first; those without figures last.
+    pub fn by_throughput(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        let rate = |row: &Row| row.requests_per_second.map_or(-1.0, |spread| spread.median);
+        rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        rows
+    }
+}

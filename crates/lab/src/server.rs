@@ -1,0 +1,345 @@
+//! A server under measurement: a child process, from its start to its exit status.
+//!
+//! ```text
+//!  start --(`listening on ADDR` on stdout)--> running --stop: SIGTERM--> exit status 0
+//!    | no such line in time, or exit            | drop, or stop takes too long
+//!    v                                          v
+//!  StartError                                 SIGKILL to its whole process group
+//! ```
+//!
+//! No server outlives the instrument: it has a process group of its own, which [`Server`]'s drop
+//! kills, and the kernel ends it when the thread that started it dies (`PR_SET_PDEATHSIG`).
+//! So a server is started from a thread that lives as long as the comparison.
+#![expect(unsafe_code, reason = "what a child does between fork and exec is given as unsafe")]
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::net::wait_ready;
+use fiveways_sys::process::{self, Exit, Pid, Signal};
+
+use crate::machine::kibibytes;
+
+/// What a server prints when it can be connected to, before the address.
+const LISTENING: &str = "listening on ";
+/// Lines of a server's stderr that are kept, the last ones.
+const LINES_KEPT: usize = 64;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// The processors it may use; all where empty.
+    pub cpus: Vec<usize>,
+    /// Will it have child processes? They must then get the chance to be ended by it.
+    pub has_children: bool,
+    /// How long it may take until it listens.
+    pub start_limit: Duration,
+}
+
+/// Why a server did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// In words; the server's own where it said why.
+    pub reason: String,
+    /// Did it decline by itself (exit status 2), rather than fail?
+    pub is_refusal: bool,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    fn failure(reason: impl Into<String>) -> StartError {
+        StartError { reason: reason.into(), is_refusal: false }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pid: Pid,
+    address: SocketAddr,
+    complaints: Complaints,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be started, exits, or does not listen in time; with the `error:` line of
+    /// its stderr where there is one.
+    pub fn start(launch: &Launch) -> Result<Server, StartError> {
+        let deadline = Instant::now() + launch.start_limit;
+        let mut child = command(launch).spawn().map_err(|error| {
+            StartError::failure(format!("cannot start {}: {error}", launch.program.display()))
+        })?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let complaints = Complaints::collect(stderr);
+        let Some(pid) = Pid::from_raw(child.id() as i32) else {
+            return Err(StartError::failure("a child process without an id"));
+        };
+        // From here on a drop ends the child.
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Server { child, pid, address: unknown, complaints };
+        let Some(stdout) = stdout else {
+            return Err(StartError::failure("a child process without a stdout"));
+        };
+        match address_line(stdout, deadline) {
+            Ok(Some(address)) => {
+                server.address = address;
+                Ok(server)
+            }
+            Ok(None) => Err(server.early_exit(deadline)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let limit = launch.start_limit.as_secs_f64();
+                Err(StartError::failure(format!("did not listen within {limit} s")))
+            }
+            Err(error) => Err(StartError::failure(error.to_string())),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Itself and all its descendants.
+    pub fn processes(&self) -> Vec<Pid> {
+        let mut all = vec![self.pid];
+        let mut at = 0;
+        while let Some(&pid) = all.get(at) {
+            all.extend(children_of(pid));
+            at += 1;
+        }
+        all
+    }
+
+    /// Asks it to stop, and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// It ended before, does not stop in time (and is killed), or exits with another status than
+    /// zero; in words, with the `error:` line of its stderr where there is one.
+    pub fn stop(mut self, limit: Duration) -> Result<(), String> {
+        if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
+            return Err(format!("ended early with {}", self.ending(status)));
+        }
+        process::kill(self.pid, Signal::TERM).map_err(|error| error.to_string())?;
+        match self.wait_until(Instant::now() + limit) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("stopped with {}", self.ending(status))),
+            None => Err(format!("did not stop within {} s of SIGTERM", limit.as_secs_f64())),
+        }
+    }
+
+    fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        let pidfd = process::pidfd(self.pid).ok()?;
+        let ended = wait_ready(pidfd.as_fd(), false, Some(deadline)).ok()?;
+        if ended { self.child.wait().ok() } else { None }
+    }
+
+    fn early_exit(mut self, deadline: Instant) -> StartError {
+        // Its stdout is closed, so it has ended or is about to.
+        match self.wait_until(deadline) {
+            None => StartError::failure("closed its stdout without saying where it listens"),
+            Some(status) => {
+                let reason = match self.complaints.error() {
+                    Some(error) => error,
+                    None => format!("ended at once with {}", exit_of(status)),
+                };
+                StartError { reason, is_refusal: status.code() == Some(2) }
+            }
+        }
+    }
+
+    fn ending(&mut self, status: ExitStatus) -> String {
+        let exit = exit_of(status);
+        match self.complaints.error() {
+            Some(error) => format!("{exit}: {error}"),
+            None => exit.to_string(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A group with members keeps its id, so this reaches descendants even when the leader has
+        // been collected; where nobody is left it finds nobody.
+        let _ = process::kill_group(self.pid, Signal::KILL);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Status(code),
+        (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+    }
+}
+
+fn command(launch: &Launch) -> Command {
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.args).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let cpus = launch.cpus.clone();
+    let parent = process::id();
+    // A supervisor that is killed leaves its children behind, one that is asked to stop does not.
+    let signal = if launch.has_children { Signal::TERM } else { Signal::KILL };
+    let prepare = move || {
+        if !cpus.is_empty() {
+            process::set_affinity(&cpus)?;
+        }
+        process::set_parent_death_signal(Some(signal))?;
+        match process::parent_id() {
+            // Whoever started us died before the line above.
+            Some(other) if other != parent => Err(io::ErrorKind::NotConnected.into()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: required: only what is safe between fork and exec. The closure makes three system
+    // calls; it takes no lock and allocates nothing (its errors are plain codes).
+    unsafe { command.pre_exec(prepare) };
+    command
+}
+
+/// Reads stdout until the line that tells the address; `None` when it ends without.
+///
+/// What comes later is read and dropped by a thread, so that a server that prints is never stopped
+/// by a full pipe.
+fn address_line(stdout: ChildStdout, deadline: Instant) -> io::Result<Option<SocketAddr>> {
+    let mut reader = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        if reader.buffer().is_empty() {
+            let ready = wait_ready(reader.get_ref().as_fd(), false, Some(deadline))?;
+            if !ready {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        let piece = reader.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        let end = piece.iter().position(|&byte| byte == b'\n');
+        let taken = end.map_or(piece.len(), |at| at + 1);
+        line.extend_from_slice(&piece[..taken]);
+        reader.consume(taken);
+        if end.is_none() {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&line);
+        if let Some(address) = text.trim().strip_prefix(LISTENING) {
+            let address = address.parse().map_err(|_| {
+                io::Error::other(format!("said it listens on '{address}', which is no address"))
+            });
+            thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+            return address.map(Some);
+        }
+        line.clear();
+    }
+}
+
+/// What a server says on stderr: its last lines, collected by a thread.
+#[derive(Debug)]
+struct Complaints {
+    lines: mpsc::Receiver<String>,
+    kept: VecDeque<String>,
+}
+
+impl Complaints {
+    fn collect(stderr: Option<ChildStderr>) -> Complaints {
+        let (tx, lines) = mpsc::channel();
+        if let Some(stderr) = stderr {
+            thread::spawn(move || {
+                // Bounded per line, so that a server without line ends costs no memory either.
+                let mut reader = BufReader::new(stderr);
+                let mut line = Vec::new();
+                while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
+                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    // The receiver may be gone; the pipe is to be emptied still.
+                    let _ = tx.send(text);
+                    line.clear();
+                }
+            });
+        }
+        Complaints { lines, kept: VecDeque::new() }
+    }
+
+    /// Its first `error:` line, without that word; else its last line. For when it has ended.
+    fn error(&mut self) -> Option<String> {
+        let patience = Instant::now() + Duration::from_secs(1);
+        loop {
+            let left = patience.saturating_duration_since(Instant::now());
+            // Ends when the pipe does; a descendant may hold it open, hence the limit.
+            let Ok(line) = self.lines.recv_timeout(left) else { break };
+            if self.kept.len() == LINES_KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(line);
+        }
+        let error = self.kept.iter().find_map(|line| line.strip_prefix("error: "));
+        let last = || self.kept.iter().rev().find(|line| !line.is_empty());
+        error.map(str::to_owned).or_else(|| last().cloned())
+    }
+}
+
+/// Processor time of these processes, in nanoseconds; those that have ended count nothing.
+pub fn cpu_ns(processes: &[Pid]) -> u64 {
+    let times = processes.iter().filter_map(|&pid| process::cpu_time_of(pid).ok());
+    times.map(|time| time.as_nanos() as u64).sum()
+}
+
+/// Resident memory of these processes, in bytes, counted exactly by the kernel where it can.
+///
+/// `/proc/PID/status` is cheaper, and behind by up to some hundred pages since Linux 6.2.
+pub fn resident_bytes(processes: &[Pid]) -> u64 {
+    let resident = |pid: &Pid| {
+        let dir = format!("/proc/{}", pid.as_raw_nonzero());
+        kib_field(&format!("{dir}/smaps_rollup"), "Rss:")
+            .or_else(|| kib_field(&format!("{dir}/status"), "VmRSS:"))
+    };
+    processes.iter().filter_map(resident).sum()
+}
+
+fn kib_field(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    kibibytes(text.lines().find_map(|line| line.strip_prefix(name))?)
+}
+
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let parse = |list: String| -> Vec<Pid> {
+        list.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect()
+    };
+    lists.flat_map(parse).collect()
+}

@@ -1,0 +1,223 @@
+//! A comparison as text: a table, what it says, and how it was measured.
+//!
+//! Pure (I7). Fits 100 columns. No escape codes unless colours are asked for.
+
+use crate::figures::{grouped, scaled, wrapped};
+use crate::report::{Report, Row};
+use crate::statistics::Spread;
+use crate::verdict::verdict;
+
+const WIDTH: usize = 100;
+const MODEL: usize = 12;
+/// Marks the rows that were asked less than the others.
+const MARK: &str = "*";
+
+/// Are escape codes for colours welcome?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text.
+    Never,
+    /// Bold, dim and red.
+    Always,
+}
+
+impl Colour {
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Colour::Never => text.to_owned(),
+            Colour::Always => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+}
+
+/// The report as text.
+pub fn text(report: &Report, colour: Colour) -> String {
+    let mut out = String::new();
+    line(&mut out, &title(report));
+    out.push('\n');
+    line(&mut out, &colour.bold(&header()));
+    for (at, row) in report.by_throughput().into_iter().enumerate() {
+        line(&mut out, &table_row(report, row, at == 0, colour));
+    }
+    out.push('\n');
+    for remark in remarks(report) {
+        line(&mut out, &wrapped(&remark, WIDTH, 2));
+    }
+    line(&mut out, &wrapped(&verdict(report).join(" "), WIDTH, 0));
+    out.push('\n');
+    for sentence in foot(report) {
+        for part in wrapped(&sentence, WIDTH, 2).lines() {
+            line(&mut out, &colour.dim(part));
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn title(report: &Report) -> String {
+    let (workload, method) = (&report.workload, &report.method);
+    let each = if workload.connections == 1 { "" } else { " on each" };
+    format!(
+        "{}: {}, one message of {} in flight{each}; {} of {} s for each model, interleaved",
+        workload.service,
+        counted(workload.connections, "connection"),
+        workload.size,
+        counted(report.rounds, "round"),
+        method.window_seconds,
+    )
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count as f64))
+}
+
+fn header() -> String {
+    cells("model", ["req/s", "ratio to best", "p50 µs", "p99 µs", "CPU µs/req", "KiB/conn", "errors"])
+}
+
+fn cells(model: &str, figures: [&str; 7]) -> String {
+    let [rate, ratio, p50, p99, cpu, memory, errors] = figures;
+    format!(
+        "{model:<MODEL$} {rate:>11} {ratio:>15} {p50:>9} {p99:>9} {cpu:>12} {memory:>10} {errors:>8}"
+    )
+}
+
+fn table_row(report: &Report, row: &Row, is_first: bool, colour: Colour) -> String {
+    let mark = if row.connections == report.workload.connections { "" } else { MARK };
+    let name = format!("{}{mark}", row.model);
+    if let Some(reason) = &row.unavailable {
+        return colour.dim(&unavailable(&name, reason));
+    }
+    let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "–".to_owned());
+    let latency = row.latency_us;
+    let figures = [
+        or_dash(row.requests_per_second.map(|spread| grouped(spread.median))),
+        or_dash(row.ratio_to_best.map(|spread| ratio(&spread))),
+        or_dash(latency.map(|latency| scaled(latency.p50))),
+        or_dash(latency.map(|latency| scaled(latency.p99))),
+        or_dash(row.cpu_us_per_request.map(scaled)),
+        or_dash(row.rss_bytes_per_connection.map(|bytes| format!("{:.1}", bytes / 1024.0))),
+        grouped(row.errors as f64),
+    ];
+    let text = cells(&name, figures.each_ref().map(String::as_str));
+    match (row.errors, is_first) {
+        (0, true) => colour.bold(&text),
+        (0, false) => text,
+        _ => colour.red(&text),
+    }
+}
+
+/// A row that has a reason where others have figures; a long one goes on in lines below.
+fn unavailable(name: &str, reason: &str) -> String {
+    let indent = MODEL + 1;
+    let reason = wrapped(&format!("cannot run here: {reason}"), WIDTH - indent, 0);
+    let lines: Vec<String> = reason
+        .lines()
+        .enumerate()
+        .map(|(at, part)| format!("{:<MODEL$} {part}", if at == 0 { name } else { "" }))
+        .collect();
+    lines.join("\n")
+}
+
+fn ratio(spread: &Spread) -> String {
+    format!("{:.2} ±{:.2}", spread.median, spread.reach())
+}
+
+/// What a reader should know of single rows, and of the run.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for row in &report.rows {
+        if row.errors > 0 {
+            let kinds = row.errors_by_kind.by_name();
+            let kinds = kinds.iter().filter(|(_, count)| *count > 0);
+            let kinds: Vec<String> =
+                kinds.map(|(kind, count)| format!("{} {kind}", grouped(*count as f64))).collect();
+            remarks.push(format!("{}: errors: {}", row.model, kinds.join(", ")));
+        }
+        let mark = if row.connections == report.workload.connections { "" } else { MARK };
+        remarks.extend(row.notes.iter().map(|note| format!("{mark}{}: {note}", row.model)));
+    }
+    remarks.extend(report.notes.iter().cloned());
+    remarks
+}
+
+fn foot(report: &Report) -> Vec<String> {
+    vec![
+        "Closed loop: a connection asks again when its reply is complete, and every reply byte is \
+         checked. A server that stalls is asked less, so p50 and p99 hold for a closed loop with \
+         this many in flight and say little about open traffic (coordinated omission)."
+            .to_owned(),
+        "Figures are medians over rounds; ± is the round farthest from the median; ratios are \
+         taken inside each round. KiB/conn is what one more idle connection adds to the server's \
+         resident memory."
+            .to_owned(),
+        placement(report),
+        machine(report),
+        format!("Seed {}. Command: {}", report.seed, report.command),
+    ]
+}
+
+fn placement(report: &Report) -> String {
+    let (placement, method) = (&report.placement, &report.method);
+    let servers = format!(
+        "{} and {} for each server",
+        counted(method.workers, "worker"),
+        match method.processes {
+            1 => "1 process".to_owned(),
+            count => format!("{count} processes"),
+        }
+    );
+    match placement.is_shared() {
+        true => format!(
+            "Server and generator share processor {}: figures are of both together; {servers}.",
+            listed(&placement.server)
+        ),
+        false => format!(
+            "Server on processor {}, generator on {}; {servers}.",
+            listed(&placement.server),
+            listed(&placement.generator)
+        ),
+    }
+}
+
+fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    let memory = machine.memory_bytes.map_or(0.0, |bytes| bytes as f64 / f64::from(1 << 30));
+    let mut text = format!(
+        "{}; {}, {}, {memory:.1} GiB; fiveways {}",
+        machine.kernel,
+        machine.cpu_model.as_deref().unwrap_or("unknown processor"),
+        counted(machine.cpus.len(), "processor"),
+        machine.fiveways,
+    );
+    if machine.debug_build {
+        text.push_str(" (a debug build: these figures mean little; use --release)");
+    }
+    if let Some(load) = machine.load_average.filter(|&load| load >= 0.5) {
+        text.push_str(&format!("; load average {load:.1} at the start: others were at work"));
+    }
+    text.push('.');
+    text
+}
+
+fn listed(cpus: &[usize]) -> String {
+    let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    cpus.join(",")
+}

@@ -1,0 +1,124 @@
+//! A worker's inbox: the only way in from other threads.
+//!
+//! `asleep` has two states. The worker sets it before it sleeps in the driver and looks at the queue
+//! once more; a sender that finds it set clears it and wakes the driver. So a message is either seen
+//! by the worker's last look or followed by a wake-up, and a busy worker costs senders no system call.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fiveways_driver::Waker;
+
+use crate::task::TaskId;
+use crate::worker::Worker;
+
+/// Work for a worker, from another thread.
+pub(crate) enum Message {
+    /// Runs on the worker, between tasks: starts a task.
+    Run(Box<dyn FnOnce(&Worker) + Send>),
+    /// Unparks a task.
+    Wake(TaskId),
+    /// Cancels a task.
+    Cancel(TaskId),
+    /// Cancels every task and ends when none is left.
+    Shutdown,
+}
+
+/// What other threads know of a worker.
+pub(crate) struct Inbox {
+    pub(crate) index: u32,
+    queue: Mutex<Queue>,
+    /// Is there anything in the queue? Written under its lock.
+    filled: AtomicBool,
+    /// Is the worker about to sleep, or asleep?
+    asleep: AtomicBool,
+    waker: OnceLock<Waker>,
+    /// Live tasks, for placement and statistics. Written by the worker and by those who place.
+    pub(crate) load: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: Vec<Message>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(index: u32) -> Inbox {
+        Inbox {
+            index,
+            queue: Mutex::default(),
+            filled: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            waker: OnceLock::new(),
+            load: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held; a poisoned queue is still a good queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message; gives it back when the worker has ended.
+    pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(message);
+        }
+        queue.messages.push(message);
+        self.filled.store(true, Ordering::Relaxed);
+        drop(queue);
+        // ORDERING: pairs with the fence in `prepare_sleep`: either that look sees our message or
+        // we see that the worker is going to sleep.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            if let Some(waker) = self.waker.get() {
+                waker.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Is there anything to take? A hint, good enough between tasks.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
+    /// Takes everything, keeping the storage of `into`.
+    pub(crate) fn take(&self, into: &mut Vec<Message>) {
+        let mut queue = self.lock();
+        self.filled.store(false, Ordering::Relaxed);
+        mem::swap(&mut queue.messages, into);
+    }
+
+    /// Announces that the worker is going to sleep. False: it must not, there is mail.
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `send`.
+        fence(Ordering::SeqCst);
+        if self.is_filled() {
+            self.asleep.store(false, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// The worker is awake again.
+    pub(crate) fn woke(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Refuses further messages; gives the last ones.
+    pub(crate) fn close(&self) -> Vec<Message> {
+        let mut queue = self.lock();
+        queue.closed = true;
+        mem::take(&mut queue.messages)
+    }
+}

@@ -1,0 +1,216 @@
+//! The runtime: starting workers, placing tasks, ending.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use fiveways_coro::StackPool;
+use fiveways_driver::{Model, Options};
+
+use crate::handle::Handle;
+use crate::inbox::{Inbox, Message};
+use crate::spawn::Spawn;
+use crate::worker::{Team, Worker, with_worker};
+
+static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
+
+/// How to build a [`Runtime`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    model: Model,
+    workers: usize,
+    stack_size: usize,
+    spin: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// Bytes reserved for each task's stack unless said otherwise.
+    pub const DEFAULT_STACK_SIZE: usize = 256 * 1024;
+
+    /// How long a worker spins before sleeping, while that pays, unless said otherwise.
+    pub const DEFAULT_SPIN: Duration = Duration::from_micros(20);
+
+    /// Makes the default: `auto`, one worker, 256 KiB stacks, adaptive spin of at most 20 µs.
+    pub fn new() -> Builder {
+        Builder {
+            model: Model::Auto,
+            workers: 1,
+            stack_size: Builder::DEFAULT_STACK_SIZE,
+            spin: Builder::DEFAULT_SPIN,
+        }
+    }
+
+    /// Sets the model; one of the cooperative ones.
+    pub fn model(mut self, model: Model) -> Builder {
+        self.model = model;
+        self
+    }
+
+    /// Sets the number of workers (threads); at least one.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Sets the bytes reserved for each task's stack; memory is only used as it is touched.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Sets the longest spin before sleeping; zero turns spinning off.
+    pub fn spin(mut self, limit: Duration) -> Builder {
+        self.spin = limit;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// When the model is not to be had here (the message says what is missing), is not a
+    /// cooperative one, or a thread cannot be started.
+    pub fn build(self) -> io::Result<Runtime> {
+        let inbox = |_| Arc::new(Inbox::new(NEXT_WORKER.fetch_add(1, Ordering::Relaxed)));
+        let team: Team = (0..self.workers).map(inbox).collect();
+        fiveways_coro::install_overflow_handler()?;
+        let (tell, told) = mpsc::channel();
+        let mut runtime = Runtime {
+            handle: Handle::new(team, self.model),
+            threads: Mutex::default(),
+        };
+        for place in 0..self.workers {
+            let (team, tell, how) = (Arc::clone(&runtime.handle.team), tell.clone(), self.clone());
+            let name = format!("fiveways-{place}");
+            let thread = thread::Builder::new()
+                .name(name)
+                .spawn(move || work(team, place, &how, &tell))?;
+            runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        drop(tell);
+        // Each worker tells once; on the first error the drop of `runtime` ends the others.
+        for _ in 0..self.workers {
+            let lost = || io::Error::other("a worker ended before it began");
+            let (model, fell_back) = told.recv().map_err(|_| lost())??;
+            runtime.handle.model = model;
+            runtime.handle.fell_back = fell_back;
+        }
+        Ok(runtime)
+    }
+}
+
+type Started = io::Result<(Model, Option<Arc<str>>)>;
+
+/// The life of a worker thread.
+fn work(team: Team, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
+    let opened = fiveways_coro::prepare_thread()
+        .and_then(|()| fiveways_driver::open(how.model, &Options::default()));
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            drop(team[place].close());
+            let _ = tell.send(Err(error));
+            return;
+        }
+    };
+    let started = (opened.driver.model(), opened.fell_back.map(Arc::from));
+    let stacks = StackPool::new(how.stack_size);
+    let worker = Worker::new(team, place, opened.driver, stacks, how.spin);
+    let _ = tell.send(Ok(started));
+    if let Err(error) = worker.run() {
+        // The driver itself is broken (its selector was closed by someone else): nothing this
+        // worker holds can go on, and its tasks hold stacks that must not be freed under them.
+        eprintln!("fiveways: worker {place} cannot wait any more: {error}");
+        std::process::abort();
+    }
+}
+
+/// Workers that run tasks; ends them when dropped.
+pub struct Runtime {
+    handle: Handle,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Starts describing a runtime.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The runtime that plain threads use when they spawn: started on first use with the model
+    /// `auto` and a worker for each processor; never ended.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started: no thread or no descriptor left.
+    pub fn global() -> &'static Runtime {
+        static GLOBAL: OnceLock<Runtime> = OnceLock::new();
+        GLOBAL.get_or_init(|| {
+            let workers = thread::available_parallelism().map_or(1, usize::from);
+            let built = Runtime::builder().workers(workers).build();
+            built.unwrap_or_else(|error| panic!("the global runtime could not be started: {error}"))
+        })
+    }
+
+    /// A handle for spawning.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs `f` as a task and blocks the calling thread until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// With the task's panic, or when there is no stack for it.
+    #[track_caller]
+    pub fn block_on<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
+        let here = Location::caller();
+        let spawned = Spawn::new().name("main").spawn_on(&self.handle.team[0], here, f);
+        let handle = spawned.unwrap_or_else(|error| panic!("block_on could not spawn: {error}"));
+        handle.join().unwrap_or_else(|error| error.resume())
+    }
+}
+
+impl Drop for Runtime {
+    /// Cancels every task and waits for the workers to end, unless called from one of them.
+    fn drop(&mut self) {
+        for inbox in self.handle.team.iter() {
+            // A worker that has ended already needs no message.
+            let _ = inbox.send(Message::Shutdown);
+        }
+        let own = with_worker(|worker| Arc::ptr_eq(&worker.team, &self.handle.team));
+        if own == Some(true) {
+            return;
+        }
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // It told of its panic on stderr.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The handle of the runtime this task runs in; on a plain thread, of the global one.
+///
+/// # Panics
+///
+/// As [`Runtime::global`].
+pub fn current() -> Handle {
+    Handle::of_task().unwrap_or_else(|| Runtime::global().handle.clone())
+}

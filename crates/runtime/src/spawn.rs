@@ -1,0 +1,403 @@
+//! Spawning tasks and joining them.
+//!
+//! A task and its handle share one [`Packet`]:
+//!
+//! ```text
+//!   outcome   written once by the task's end (returned, panicked, cancelled, never started)
+//!   finished  false → true, after `outcome`; the reader's permission to take it
+//!   waiting   has a joiner left its unparker? Then the end looks at the list
+//! ```
+#![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use crate::handle::Handle;
+use crate::inbox::{Inbox, Message};
+use crate::park::{Unparker, Wake, park_until, unparker};
+use crate::task::TaskId;
+use crate::unwind::{is_cancel, is_cancelled};
+use crate::worker::{Settings, Worker, with_worker};
+
+/// Why a task gave no value.
+pub struct JoinError(Why);
+
+enum Why {
+    Cancelled,
+    Panicked(Box<dyn Any + Send>),
+    NotStarted(io::Error),
+}
+
+impl JoinError {
+    /// Was the task cancelled (unwound, or dropped before it began)?
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0, Why::Cancelled)
+    }
+
+    /// Did the task panic?
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Why::Panicked(_))
+    }
+
+    /// The panic's payload, as std's `JoinHandle::join` gives it; of other ends, a message.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.0 {
+            Why::Panicked(payload) => payload,
+            other => Box::new(JoinError(other).to_string()),
+        }
+    }
+
+    /// Goes on panicking in the caller, with the task's payload.
+    pub fn resume(self) -> ! {
+        resume_unwind(self.into_panic())
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Why::Cancelled => f.write_str("the task was cancelled"),
+            Why::NotStarted(error) => write!(f, "the task could not be started: {error}"),
+            Why::Panicked(payload) => match message_of(payload.as_ref()) {
+                Some(message) => write!(f, "the task panicked: {message}"),
+                None => f.write_str("the task panicked"),
+            },
+        }
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// What a task and its handle share.
+struct Packet<T> {
+    outcome: UnsafeCell<Option<Result<T, JoinError>>>,
+    finished: AtomicBool,
+    waiting: AtomicBool,
+    joiners: Mutex<Vec<Unparker>>,
+    id: OnceLock<(Arc<Inbox>, TaskId)>,
+    cancelled: AtomicBool,
+}
+
+// SAFETY: required: shareable between the task's thread and the joiner's. `outcome` is written
+// before `finished` is set and taken after it was seen set, by the one owner of the handle.
+unsafe impl<T: Send> Sync for Packet<T> {}
+
+impl<T> Packet<T> {
+    fn new() -> Packet<T> {
+        Packet {
+            outcome: UnsafeCell::new(None),
+            finished: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            joiners: Mutex::default(),
+            id: OnceLock::new(),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The task's side of the packet; being dropped unfinished means cancelled.
+struct Finisher<T>(Arc<Packet<T>>);
+
+impl<T> Finisher<T> {
+    fn finish(&self, outcome: Result<T, JoinError>) {
+        let packet = &*self.0;
+        // SAFETY: required: no other access. `finished` is not set, and only we set it.
+        unsafe { *packet.outcome.get() = Some(outcome) };
+        // ORDERING: SeqCst with `join`'s: either we see its `waiting` or it sees our `finished`.
+        packet.finished.store(true, Ordering::SeqCst);
+        if packet.waiting.load(Ordering::SeqCst) {
+            let joiners = std::mem::take(
+                &mut *packet.joiners.lock().unwrap_or_else(PoisonError::into_inner),
+            );
+            for joiner in joiners {
+                joiner.unpark();
+            }
+        }
+    }
+}
+
+impl<T> Drop for Finisher<T> {
+    fn drop(&mut self) {
+        if !self.0.finished.load(Ordering::Relaxed) {
+            self.finish(Err(JoinError(Why::Cancelled)));
+        }
+    }
+}
+
+/// Owns the right to join a task. Dropping it detaches the task.
+#[must_use = "a task that nobody joins may be cut short when its runtime ends"]
+pub struct JoinHandle<T> {
+    packet: Arc<Packet<T>>,
+}
+
+// SAFETY: required: usable from other threads. Then `T` comes out there, hence `T: Send`; all else
+// in the packet is atomic or locked.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: required: shared use is harmless. `&JoinHandle` gives no `T` out.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Waits for the task to end and gives its value.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] when the task panicked, was cancelled or could not be started.
+    pub fn join(self) -> Result<T, JoinError> {
+        self.wait_until(None);
+        self.take()
+    }
+
+    /// Waits for the task to end until the deadline; gives the handle back if it has not.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended or the deadline has come; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, when the deadline has come.
+    pub fn join_until(self, deadline: Instant) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        if self.wait_until(Some(deadline)) { Ok(self.take()) } else { Err(self) }
+    }
+
+    /// Has the task ended? Never suspends.
+    pub fn is_finished(&self) -> bool {
+        self.packet.finished.load(Ordering::Acquire)
+    }
+
+    /// Asks the task to end: see [`crate::with_deadline`] and the runtime's documentation for how
+    /// that surfaces in it. Never suspends; does not wait for the end.
+    pub fn cancel(&self) {
+        self.packet.cancelled.store(true, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `start`.
+        fence(Ordering::SeqCst);
+        let Some((inbox, id)) = self.packet.id.get() else { return };
+        let own = with_worker(|worker| {
+            let own = Arc::ptr_eq(&worker.inbox, inbox);
+            if own {
+                worker.cancel(*id);
+            }
+            own
+        });
+        if own != Some(true) {
+            // A worker that has ended has no task to cancel.
+            let _ = inbox.send(Message::Cancel(*id));
+        }
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.is_finished() {
+            return true;
+        }
+        let me = unparker();
+        self.packet.joiners.lock().unwrap_or_else(PoisonError::into_inner).push(me);
+        // ORDERING: SeqCst with `finish`'s, as there.
+        self.packet.waiting.store(true, Ordering::SeqCst);
+        while !self.packet.finished.load(Ordering::SeqCst) {
+            if park_until(deadline) == Wake::TimedOut {
+                return self.is_finished();
+            }
+        }
+        true
+    }
+
+    fn take(self) -> Result<T, JoinError> {
+        // SAFETY: required: no other access. `finished` was seen set, and only the owner of the
+        // one handle takes, once, by value.
+        let outcome = unsafe { &mut *self.packet.outcome.get() };
+        outcome.take().expect("an outcome is taken once")
+    }
+}
+
+/// How to spawn a task.
+#[derive(Clone, Debug, Default)]
+pub struct Spawn {
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+}
+
+impl Spawn {
+    /// Makes the default: no name, the runtime's stack size.
+    pub fn new() -> Spawn {
+        Spawn::default()
+    }
+
+    /// Names the task for messages.
+    pub fn name(mut self, name: &str) -> Spawn {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Reserves a stack of this many bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Spawn {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    fn settings(self, spawned_at: &'static Location<'static>) -> Settings {
+        Settings { name: self.name, stack_size: self.stack_size, spawned_at }
+    }
+
+    /// Spawns on the caller's own worker; the closure and its value need not be `Send`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no stack to be had.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no worker.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(
+        self,
+        f: impl FnOnce() -> T + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let settings = self.settings(Location::caller());
+        let spawned = with_worker(|worker| {
+            worker.inbox.load.fetch_add(1, Ordering::Relaxed);
+            let packet = Arc::new(Packet::new());
+            let started = start(worker, &settings, Arc::clone(&packet), f);
+            started.map(|()| JoinHandle { packet })
+        });
+        spawned.expect("spawn_local must be called in a task")
+    }
+
+    /// Spawns on a worker of the runtime: the caller's own if it is not much busier than the others.
+    ///
+    /// # Errors
+    ///
+    /// When there is no stack to be had here. On another worker that is found out later, and told
+    /// by the join.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        self,
+        runtime: &Handle,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        self.spawn_on(runtime.place(), Location::caller(), f)
+    }
+
+    /// Spawns on the given worker of the runtime, counted from 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spawn::spawn`]; `InvalidInput` when there is no such worker.
+    #[track_caller]
+    pub fn spawn_at<T: Send + 'static>(
+        self,
+        runtime: &Handle,
+        worker: usize,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let Some(inbox) = runtime.team.get(worker) else {
+            let message = format!("there is no worker {worker} among {}", runtime.workers());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        self.spawn_on(inbox, Location::caller(), f)
+    }
+
+    pub(crate) fn spawn_on<T: Send + 'static>(
+        self,
+        inbox: &Arc<Inbox>,
+        spawned_at: &'static Location<'static>,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let settings = self.settings(spawned_at);
+        let packet = Arc::new(Packet::new());
+        inbox.load.fetch_add(1, Ordering::Relaxed);
+        let mut f = Some(f);
+        let here = with_worker(|worker| {
+            let own = Arc::ptr_eq(&worker.inbox, inbox);
+            let f = if own { f.take() } else { None };
+            f.map(|f| start(worker, &settings, Arc::clone(&packet), f))
+        });
+        if let Some(started) = here.flatten() {
+            return started.map(|()| JoinHandle { packet });
+        }
+        if let Some(f) = f {
+            let theirs = Arc::clone(&packet);
+            let run = move |worker: &Worker| {
+                // The error has been told to the packet.
+                let _ = start(worker, &settings, theirs, f);
+            };
+            if inbox.send(Message::Run(Box::new(run))).is_err() {
+                inbox.load.fetch_sub(1, Ordering::Relaxed);
+                return Err(io::Error::other("the runtime has ended"));
+            }
+        }
+        Ok(JoinHandle { packet })
+    }
+}
+
+/// Starts a task on this worker that finishes the packet.
+fn start<T: 'static>(
+    worker: &Worker,
+    settings: &Settings,
+    packet: Arc<Packet<T>>,
+    f: impl FnOnce() -> T + 'static,
+) -> io::Result<()> {
+    let finisher = Finisher(Arc::clone(&packet));
+    let stack = match worker.take_stack(settings) {
+        Ok(stack) => stack,
+        Err(error) => {
+            worker.inbox.load.fetch_sub(1, Ordering::Relaxed);
+            let copy = io::Error::new(error.kind(), error.to_string());
+            finisher.finish(Err(JoinError(Why::NotStarted(copy))));
+            return Err(error);
+        }
+    };
+    let id = worker.start(stack, settings, move || run_task(finisher, f));
+    let _ = packet.id.set((Arc::clone(&worker.inbox), id));
+    // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its wish.
+    fence(Ordering::SeqCst);
+    if packet.cancelled.load(Ordering::Relaxed) || worker.is_ending() {
+        worker.cancel(id);
+    }
+    Ok(())
+}
+
+/// The whole life of a task.
+// Inlined handlers would add their frames up into one that each idle task pays for.
+#[inline(never)]
+fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T) {
+    if is_cancelled() {
+        return;
+    }
+    let outcome = match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => Ok(value),
+        Err(payload) if is_cancel(payload.as_ref()) => Err(JoinError(Why::Cancelled)),
+        Err(payload) => Err(JoinError(Why::Panicked(payload))),
+    };
+    finisher.finish(outcome);
+}

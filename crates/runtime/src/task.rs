@@ -1,0 +1,77 @@
+//! A task's control block, at the top of its own stack.
+//!
+//! ```text
+//!   Ready ──resume──▶ Running ──suspend──▶ Waiting (for an operation of the driver)
+//!     ▲                  │   └──suspend──▶ Parked  (until unparked)
+//!     │                  │   └──suspend──▶ Asleep  (until its deadline)
+//!     └── completion, unpark, deadline, cancel ──┘
+//! ```
+//!
+//! All fields are cells that only the task's worker touches. The block is reached by pointers and
+//! shared references; a `&mut` held across a suspension would be undefined behaviour.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::ptr;
+use std::time::Instant;
+
+use fiveways_driver::Pending;
+
+/// A task's place in its worker's table, and which tenant of the place it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TaskId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In the run queue.
+    Ready,
+    /// Now.
+    Running,
+    /// With an operation in the driver.
+    Waiting,
+    /// Until unparked.
+    Parked,
+    /// Until its deadline.
+    Asleep,
+}
+
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    pub(crate) state: Cell<State>,
+    /// An unpark came while the task was not parked.
+    pub(crate) token: Cell<bool>,
+    /// Somebody asked the task to end.
+    pub(crate) cancelled: Cell<bool>,
+    /// The deadline of the present wait has passed.
+    pub(crate) timed_out: Cell<bool>,
+    /// Refusals the cancelled task has been given without ending.
+    pub(crate) refusals: Cell<u16>,
+    /// Place in the heap of deadlines, or [`crate::timers::NOWHERE`].
+    pub(crate) timer: Cell<u32>,
+    /// The operation it waits for, while `Waiting`.
+    pub(crate) pending: Cell<*const Pending>,
+    /// The deadline of the innermost `timeout` scope.
+    pub(crate) scope: Cell<Option<Instant>>,
+    /// Where it was spawned.
+    pub(crate) _spawned_at: &'static Location<'static>,
+}
+
+impl Task {
+    pub(crate) fn new(id: TaskId, spawned_at: &'static Location<'static>) -> Task {
+        Task {
+            id,
+            state: Cell::new(State::Ready),
+            token: Cell::new(false),
+            cancelled: Cell::new(false),
+            timed_out: Cell::new(false),
+            refusals: Cell::new(0),
+            timer: Cell::new(crate::timers::NOWHERE),
+            pending: Cell::new(ptr::null()),
+            scope: Cell::new(None),
+            _spawned_at: spawned_at,
+        }
+    }
+}

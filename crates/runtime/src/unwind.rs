@@ -1,0 +1,128 @@
+//! Ending a wait from outside: cancellation and `timeout` scopes.
+//!
+//! Both surface first as an error at the suspension point (`ECANCELED`, `TimedOut`), and at every
+//! later one. Where a call has no error to give (a sleep, a lock), or when a cancelled task has
+//! ignored [`PATIENCE`] refusals, the task is unwound from where it stands: it does not park there, so
+//! it is never parked while unwinding. While it unwinds, calls that would park block the thread
+//! instead: std counts panics per thread, and a parked unwinding task would make
+//! `thread::panicking()` true for its neighbours.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
+
+use fiveways_sys::errno;
+
+use crate::task::Task;
+use crate::worker::with_worker;
+
+/// Refusals a cancelled task may ignore before it is unwound.
+const PATIENCE: u16 = 100;
+
+/// The payload that unwinds a cancelled task; [`crate::JoinError`] recognises it.
+struct Cancelled;
+
+/// The payload that unwinds to the `timeout` scope whose deadline this is.
+struct Expired(Instant);
+
+/// Is this what a cancelled task unwinds with?
+pub(crate) fn is_cancel(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Cancelled>()
+}
+
+/// Has the running task been cancelled?
+pub(crate) fn is_cancelled() -> bool {
+    with_task(|task| task.cancelled.get()) == Some(true)
+}
+
+/// Refuses a suspension to a cancelled task: an error, or in the end an unwind.
+#[cold]
+pub(crate) fn refuse(task: &Task) -> io::Error {
+    let refusals = task.refusals.get();
+    if refusals >= PATIENCE {
+        unwind_cancelled();
+    }
+    task.refusals.set(refusals + 1);
+    io::Error::from_raw_os_error(errno::ECANCELED)
+}
+
+/// Unwinds the running task as cancelled, for calls that have no error to give.
+#[cold]
+pub(crate) fn unwind_cancelled() -> ! {
+    resume_unwind(Box::new(Cancelled))
+}
+
+/// Unwinds to the `timeout` scope that has expired.
+#[cold]
+pub(crate) fn unwind_expired(scope: Instant) -> ! {
+    resume_unwind(Box::new(Expired(scope)))
+}
+
+/// A `timeout` scope came to its deadline before its work came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline has elapsed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
+
+/// Runs `f`, in which every suspension ends at `deadline` at the latest.
+///
+/// Calls that give `io::Result` give `TimedOut` from then on; calls that have no error to give unwind
+/// to here. Scopes nest; the earlier deadline counts.
+///
+/// # Errors
+///
+/// [`Elapsed`] when `f` was unwound by the deadline. A value that `f` returned is returned, even
+/// when it is late.
+///
+/// # Panics
+///
+/// On a plain thread: a thread's blocking calls cannot be interrupted from outside.
+pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    let outer = scope().expect("with_deadline must be called in a task");
+    let inner = outer.map_or(deadline, |outer| outer.min(deadline));
+    set_scope(Some(inner));
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    set_scope(outer);
+    match outcome {
+        Ok(value) => Ok(value),
+        Err(payload) => match payload.downcast::<Expired>() {
+            // An outer scope with the same or an earlier deadline is the one that is meant.
+            Ok(expired) if outer.is_none_or(|outer| expired.0 < outer) => Err(Elapsed),
+            Ok(expired) => resume_unwind(expired),
+            Err(payload) => resume_unwind(payload),
+        },
+    }
+}
+
+/// The scope's deadline of the running task; `None` on a plain thread.
+fn scope() -> Option<Option<Instant>> {
+    with_task(|task| task.scope.get())
+}
+
+fn set_scope(deadline: Option<Instant>) {
+    with_task(|task| task.scope.set(deadline));
+}
+
+#[expect(unsafe_code, reason = "the running task's block is reached by pointer")]
+fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
+    with_worker(|worker| {
+        let task = worker.current()?;
+        // SAFETY: required: a live task. It is the running one.
+        Some(f(unsafe { task.as_ref() }))
+    })
+    .flatten()
+}

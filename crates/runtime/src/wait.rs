@@ -1,0 +1,264 @@
+//! Performing operations: in a task through its worker's driver, on a plain thread by blocking.
+//!
+//! The order of things in a task: refuse if cancelled; submit (most operations are done then and
+//! there); else suspend with the operation in this very frame, which stays until the driver has
+//! handed it back (I6). A deadline or a cancellation asks the driver for the operation and waits
+//! for the answer; a result that won the race is delivered.
+#![expect(unsafe_code, reason = "operations are handed to drivers by pointer")]
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::thread;
+use std::time::Instant;
+
+use fiveways_driver::{HotBuffers, Op, Outcome, Pending, Source, Submitted};
+use fiveways_sys::errno;
+use fiveways_sys::message;
+use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
+
+use crate::park::{as_task, earlier};
+use crate::task::{State, Task};
+use crate::unwind::refuse;
+use crate::worker::{Worker, with_worker};
+
+/// Performs one operation, waiting for it as long as it takes or until the deadline.
+///
+/// # Suspends
+///
+/// While the operation waits; a plain thread blocks.
+///
+/// # Errors
+///
+/// The kernel's; `TimedOut` after the deadline; `ECANCELED` in a cancelled task.
+///
+/// # Safety
+///
+/// What the operation points at must stay valid and in place until this returns, and its
+/// descriptor must stay open.
+#[inline]
+pub unsafe fn perform(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+    match as_task(|worker, task| perform_task(worker, task, op, deadline)) {
+        Some(result) => result,
+        None => perform_thread(op, deadline),
+    }
+}
+
+#[inline]
+fn perform_task(
+    worker: &Worker,
+    task: NonNull<Task>,
+    op: Op,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    // SAFETY: required: a live task. It is the running one.
+    let block = unsafe { task.as_ref() };
+    if block.cancelled.get() {
+        return Err(refuse(block));
+    }
+    let pending = Pending::new(op, task.as_ptr().cast());
+    // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
+    let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
+    match submitted {
+        Submitted::Done(answer) => net::decode(answer),
+        Submitted::Waiting => wait_for(worker, block, &pending, deadline),
+    }
+}
+
+/// Waits until the driver has handed the operation back for good.
+fn wait_for(
+    worker: &Worker,
+    task: &Task,
+    pending: &Pending,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    let deadline = earlier(deadline, task.scope.get());
+    task.timed_out.set(false);
+    task.pending.set(pending);
+    if let Some(at) = deadline {
+        worker.set_timer(NonNull::from(task), at);
+    }
+    let answer = loop {
+        worker.suspend(NonNull::from(task), State::Waiting);
+        if let Outcome::Done(answer) = pending.outcome.get() {
+            break answer;
+        }
+        // SAFETY: required: in place until handed back. This loop ends only then.
+        let again = unsafe { worker.driver.borrow_mut().submit(NonNull::from(pending)) };
+        match again {
+            Submitted::Done(answer) => break answer,
+            Submitted::Waiting if task.timed_out.get() || task.cancelled.get() => {
+                worker.cancel_operation(NonNull::from(task));
+            }
+            Submitted::Waiting => {}
+        }
+    };
+    task.pending.set(std::ptr::null());
+    worker.clear_timer(task);
+    conclude(task, answer)
+}
+
+/// Tells why an operation was asked back.
+#[inline]
+fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
+    if answer != -errno::ECANCELED {
+        return net::decode(answer);
+    }
+    if task.cancelled.get() {
+        return Err(refuse(task));
+    }
+    if task.timed_out.get() {
+        return Err(timed_out());
+    }
+    net::decode(answer)
+}
+
+fn timed_out() -> io::Error {
+    io::Error::from(io::ErrorKind::TimedOut)
+}
+
+thread_local! {
+    /// The receive buffers of a plain thread.
+    static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
+}
+
+/// Performs an operation on a plain thread: the socket is in blocking mode, so the kernel waits.
+#[cold]
+fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+    let source = op.source();
+    let wait = |writable| match net::wait_ready(borrow(source.fd), writable, deadline)? {
+        true => Ok(()),
+        false => Err(timed_out()),
+    };
+    match op {
+        Op::Readable { .. } => wait(false).map(|()| 0),
+        Op::Writable { .. } => wait(true).map(|()| 0),
+        Op::Detach { .. } => Ok(0),
+        Op::Connect { address, .. } => connect_thread(source.fd, address, deadline),
+        _ => loop {
+            // A call that must end in time waits outside, then asks without waiting.
+            let flags = if deadline.is_some() { DONT_WAIT } else { 0 };
+            let answer = attempt_thread(&op, flags);
+            let asked = flags != 0 || matches!(op, Op::Accept { .. });
+            if asked && net::is_would_block(answer) && !op.must_not_wait() {
+                wait(op.direction() == fiveways_driver::Direction::Write)?;
+                continue;
+            }
+            return net::decode(answer);
+        },
+    }
+}
+
+fn attempt_thread(op: &Op, more: u32) -> Answer {
+    match *op {
+        Op::Recv { source, buf, len, flags } => {
+            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
+            unsafe { net::recv(source.fd, buf, len, flags | more) }
+        }
+        Op::Send { source, buf, len, flags } => {
+            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
+            unsafe { net::send(source.fd, buf, len, flags | more) }
+        }
+        Op::RecvMsg { source, header, flags } => {
+            // SAFETY: required: a prepared header in place. By the contract of `perform`.
+            unsafe { message::recvmsg(source.fd, header, flags | more) }
+        }
+        Op::SendMsg { source, header, flags } => {
+            // SAFETY: required: a prepared header in place. By the contract of `perform`.
+            unsafe { message::sendmsg(source.fd, header, flags | more) }
+        }
+        Op::Accept { source } => net::accept(source.fd),
+        Op::Fill { source, loan } => HOT.with_borrow_mut(|hot| {
+            let buffer = hot.writable();
+            let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
+            // SAFETY: required: valid for `len` bytes. They come from one slice.
+            let answer = unsafe { net::recv(source.fd, buf, len, more) };
+            if answer > 0 {
+                // SAFETY: required: valid for writes. By the contract of `perform`.
+                unsafe { *loan = Some(hot.lend(answer as usize)) };
+            }
+            answer
+        }),
+        Op::Connect { .. } | Op::Readable { .. } | Op::Writable { .. } | Op::Detach { .. } => 0,
+    }
+}
+
+/// Connects on a plain thread: blocking, or without blocking and then waiting until the deadline.
+fn connect_thread(
+    fd: RawFd,
+    address: *const net::Address,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    let limited = deadline.is_some();
+    if limited {
+        net::set_nonblocking(borrow(fd), true)?;
+    }
+    // SAFETY: required: valid for reads. By the contract of `perform`.
+    let mut answer = net::connect(fd, unsafe { &*address });
+    if answer == errno::NEG_EINPROGRESS {
+        answer = match net::wait_ready(borrow(fd), true, deadline)? {
+            true => net::take_error(fd),
+            false => return Err(timed_out()),
+        };
+    }
+    if limited {
+        net::set_nonblocking(borrow(fd), false)?;
+    }
+    net::decode(answer)
+}
+
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: required: open for the length of the use, not -1. By the contract of `perform`.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Makes a control call, of the driver in a task (I8) and of the kernel elsewhere.
+///
+/// Never suspends.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn control(call: Control<'_>) -> io::Result<Reply> {
+    let mut call = Some(call);
+    let answered = with_worker(|worker| {
+        let call = call.take().expect("taken once");
+        worker.current().map(|_| worker.driver.borrow_mut().control(call))
+    });
+    match (answered.flatten(), call) {
+        (Some(reply), _) => reply,
+        (None, Some(call)) => net::control(call),
+        (None, None) => unreachable!("a worker without a task makes no control calls"),
+    }
+}
+
+/// Closes a descriptor that nobody waits on, telling this thread's driver.
+///
+/// Never suspends.
+pub fn close(source: Source, fd: OwnedFd) {
+    let mut fd = Some(fd);
+    with_worker(|worker| {
+        if let (Ok(mut driver), Some(fd)) = (worker.driver.try_borrow_mut(), fd.take()) {
+            driver.close(source, fd);
+        }
+    });
+    // On a plain thread the descriptor is closed here, by its drop.
+    drop(fd);
+}
+
+/// Does this thread's driver read ahead on `Fill`? Then tells which worker has the bytes.
+#[inline]
+pub fn reads_ahead() -> Option<u32> {
+    with_worker(|worker| {
+        let here = worker.reads_ahead && worker.current().is_some() && !thread::panicking();
+        here.then_some(worker.inbox.index)
+    })
+    .flatten()
+}
+
+/// The number of this thread's worker, unique in the process.
+#[inline]
+pub fn worker_index() -> Option<u32> {
+    with_worker(|worker| worker.inbox.index)
+}

@@ -1,0 +1,510 @@
+//! A worker: one thread that runs tasks over one driver.
+//!
+//! A round: mail, due deadlines, then tasks from the run queue; when the queue is empty (or after
+//! [`ROUND`] resumptions) a turn of the driver. A worker with nothing to run first spins for a moment
+//! if that has paid lately (see [`crate::worker::Spin`]), then sleeps in the driver until the next
+//! deadline.
+//!
+//! Everything here is touched by the worker's own thread only, from the scheduler or from the running
+//! task. Borrows of the cells are short and never held across a suspension.
+#![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fiveways_coro::{Fiber, Stack, StackPool};
+use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
+
+use crate::homes;
+use crate::inbox::{Inbox, Message};
+use crate::task::{State, Task, TaskId};
+use crate::timers::{NOWHERE, Timers};
+
+/// Resumptions between two looks at the driver, the clock and the mail.
+const ROUND: usize = 64;
+
+thread_local! {
+    static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+}
+
+/// The inboxes of a runtime's workers.
+pub(crate) type Team = Arc<[Arc<Inbox>]>;
+
+/// A worker; lives on the stack of its thread.
+pub(crate) struct Worker {
+    pub(crate) inbox: Arc<Inbox>,
+    /// The inboxes of the whole runtime, for placing new tasks.
+    pub(crate) team: Team,
+    pub(crate) driver: RefCell<Box<dyn Driver>>,
+    pub(crate) reads_ahead: bool,
+    timers: RefCell<Timers>,
+    run: RefCell<VecDeque<NonNull<Task>>>,
+    tasks: RefCell<Table>,
+    stacks: RefCell<StackPool>,
+    current: Cell<Option<NonNull<Task>>>,
+    ready: RefCell<Ready>,
+    mail: RefCell<Vec<Message>>,
+    spin: RefCell<Spin>,
+    ending: Cell<bool>,
+    /// An instant that has passed: "look once" for the driver without reading the clock.
+    past: Instant,
+}
+
+/// The live tasks by number; a number is used again with the next generation.
+#[derive(Default)]
+struct Table {
+    places: Vec<(u32, Option<NonNull<Task>>)>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    fn reserve(&mut self) -> TaskId {
+        if let Some(index) = self.free.pop() {
+            return TaskId { index, generation: self.places[index as usize].0 };
+        }
+        self.places.push((0, None));
+        TaskId { index: (self.places.len() - 1) as u32, generation: 0 }
+    }
+
+    fn release(&mut self, id: TaskId) {
+        let place = &mut self.places[id.index as usize];
+        *place = (id.generation.wrapping_add(1), None);
+        self.free.push(id.index);
+    }
+
+    fn find(&self, id: TaskId) -> Option<NonNull<Task>> {
+        let place = self.places.get(id.index as usize)?;
+        if place.0 == id.generation { place.1 } else { None }
+    }
+}
+
+impl Worker {
+    /// Makes a worker around a driver that was opened on this thread.
+    pub(crate) fn new(
+        team: Team,
+        place: usize,
+        driver: Box<dyn Driver>,
+        stacks: StackPool,
+        spin: Duration,
+    ) -> Worker {
+        let inbox = Arc::clone(&team[place]);
+        inbox.set_waker(driver.waker());
+        let reads_ahead = driver.reads_ahead();
+        Worker {
+            inbox,
+            team,
+            driver: RefCell::new(driver),
+            reads_ahead,
+            timers: RefCell::default(),
+            run: RefCell::new(VecDeque::with_capacity(1024)),
+            tasks: RefCell::default(),
+            stacks: RefCell::new(stacks),
+            current: Cell::new(None),
+            ready: RefCell::new(Vec::with_capacity(1024)),
+            mail: RefCell::default(),
+            spin: RefCell::new(Spin::new(spin)),
+            ending: Cell::new(false),
+            past: Instant::now(),
+        }
+    }
+
+    /// Runs until it is told to shut down and no task is left.
+    pub(crate) fn run(&self) -> io::Result<()> {
+        CURRENT.set(self);
+        if self.reads_ahead {
+            homes::moved_in(&self.inbox);
+        }
+        let result = self.rounds();
+        if self.reads_ahead {
+            self.save_ahead();
+        }
+        // What is still in the mail is dropped here, on the worker, where its drop may look for us.
+        drop(self.inbox.close());
+        CURRENT.set(ptr::null());
+        result
+    }
+
+    /// Leaves what was read ahead to the streams that are still in use elsewhere.
+    fn save_ahead(&self) {
+        let mut driver = self.driver.borrow_mut();
+        let mut left = Vec::new();
+        for source in driver.ahead() {
+            let mut bytes = Vec::new();
+            let op = Op::Detach { source, bytes: &mut bytes };
+            let pending = Pending::new(op, ptr::null_mut());
+            let mut ready = Vec::new();
+            // SAFETY: required: in place until handed back. The loop below waits for that.
+            let submitted = unsafe { driver.submit(NonNull::from(&pending)) };
+            while submitted == Submitted::Waiting && ready.is_empty() {
+                if driver.turn(None, &mut ready).is_err() {
+                    std::process::abort();
+                }
+            }
+            if !bytes.is_empty() {
+                left.push((source, bytes));
+            }
+        }
+        homes::moved_out(&self.inbox, left);
+    }
+
+    fn rounds(&self) -> io::Result<()> {
+        loop {
+            self.read_mail();
+            self.fire_timers();
+            self.run_some();
+            let idle = self.run.borrow().is_empty();
+            if idle && self.ending.get() && self.inbox.load.load(Ordering::Relaxed) == 0 {
+                return Ok(());
+            }
+            if idle { self.wait()? } else { self.look()? }
+        }
+    }
+
+    /// Resumes up to a round's worth of tasks.
+    fn run_some(&self) {
+        for _ in 0..ROUND {
+            let Some(task) = self.run.borrow_mut().pop_front() else { return };
+            self.prefetch_next();
+            self.resume(task);
+        }
+    }
+
+    /// Starts loading the next task's block: with thousands of tasks it is cold (FINDINGS 3).
+    #[inline]
+    fn prefetch_next(&self) {
+        if let Some(next) = self.run.borrow().front() {
+            Fiber::prefetch(*next);
+        }
+    }
+
+    #[inline]
+    fn resume(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. It was in the run queue and has not finished.
+        unsafe { task.as_ref() }.state.set(State::Running);
+        self.current.set(Some(task));
+        // SAFETY: required: a suspended (or new) fiber of this thread, on no other stack. Only the
+        // run queue held it.
+        let state = unsafe { Fiber::resume_raw(task) };
+        self.current.set(None);
+        if state == fiveways_coro::State::Finished {
+            self.bury(task);
+        }
+    }
+
+    /// Suspends the running task until it is made ready again: the only place that does (I2).
+    #[inline]
+    pub(crate) fn suspend(&self, task: NonNull<Task>, state: State) {
+        // SAFETY: required: a live task. It is the running one.
+        unsafe { task.as_ref() }.state.set(state);
+        // SAFETY: required: called on the fiber's own stack. `task` is the running task.
+        unsafe { Fiber::suspend(task) };
+    }
+
+    /// Puts a suspended task into the run queue.
+    #[inline]
+    pub(crate) fn make_ready(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. Callers found it suspended.
+        unsafe { task.as_ref() }.state.set(State::Ready);
+        self.run.borrow_mut().push_back(task);
+    }
+
+    /// A stack for a new task, warm if possible.
+    pub(crate) fn take_stack(&self, settings: &Settings) -> io::Result<Stack> {
+        match settings.stack_size {
+            None => self.stacks.borrow_mut().take(),
+            Some(size) => Stack::alone(size),
+        }
+    }
+
+    /// Starts a task: it runs when the present one yields.
+    pub(crate) fn start(
+        &self,
+        stack: Stack,
+        settings: &Settings,
+        body: impl FnOnce() + 'static,
+    ) -> TaskId {
+        let id = self.tasks.borrow_mut().reserve();
+        let fiber = Fiber::new(stack, Task::new(id, settings.spawned_at), body);
+        if let Some(name) = &settings.name {
+            fiber.set_name(name);
+        }
+        let task = fiber.into_raw();
+        self.tasks.borrow_mut().places[id.index as usize].1 = Some(task);
+        self.run.borrow_mut().push_back(task);
+        id
+    }
+
+    /// Takes a finished task's stack back.
+    fn bury(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. It has just finished and nobody has freed it.
+        let id = unsafe { task.as_ref() }.id;
+        self.tasks.borrow_mut().release(id);
+        // SAFETY: required: from `into_raw`, given back once. The run queue no longer holds it.
+        let fiber = unsafe { Fiber::from_raw(task) };
+        let stack = fiber.into_stack();
+        self.stacks.borrow_mut().give(stack);
+        self.inbox.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The running task.
+    #[inline]
+    pub(crate) fn current(&self) -> Option<NonNull<Task>> {
+        self.current.get()
+    }
+
+    /// Unparks a task of this worker, by number: it may be gone.
+    pub(crate) fn unpark(&self, id: TaskId) {
+        let Some(task) = self.tasks.borrow().find(id) else { return };
+        // SAFETY: required: a live task. The table holds live tasks only.
+        let block = unsafe { task.as_ref() };
+        if block.state.get() == State::Parked {
+            self.make_ready(task);
+        } else {
+            block.token.set(true);
+        }
+    }
+
+    /// Cancels a task of this worker, by number: it may be gone.
+    pub(crate) fn cancel(&self, id: TaskId) {
+        let found = self.tasks.borrow().find(id);
+        if let Some(task) = found {
+            self.cancel_task(task);
+        }
+    }
+
+    fn cancel_task(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. The table holds live tasks only.
+        let block = unsafe { task.as_ref() };
+        block.cancelled.set(true);
+        match block.state.get() {
+            State::Parked | State::Asleep => self.make_ready(task),
+            State::Waiting => self.cancel_operation(task),
+            State::Ready | State::Running => {}
+        }
+    }
+
+    /// Asks the driver for a task's operation back, unless it is on its way already.
+    pub(crate) fn cancel_operation(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. Callers found it waiting.
+        let pending = unsafe { task.as_ref() }.pending.get();
+        let Some(pending) = NonNull::new(pending.cast_mut()) else { return };
+        // SAFETY: required: valid. The task waits for it in a frame that stays.
+        if unsafe { pending.as_ref() }.outcome.get() != Outcome::Waiting {
+            return;
+        }
+        let mut ready = self.ready.borrow_mut();
+        // SAFETY: required: waiting in this driver. Its outcome says so, and a task submits to its
+        // own worker's driver only.
+        unsafe { self.driver.borrow_mut().cancel(pending, &mut ready) };
+        drop(ready);
+        self.deliver();
+    }
+
+    /// Makes the waiters of operations that came back ready.
+    fn deliver(&self) {
+        let mut ready = self.ready.borrow_mut();
+        let mut run = self.run.borrow_mut();
+        for pending in ready.drain(..) {
+            // SAFETY: required: valid. Its waiter is suspended until we resume it.
+            let context = unsafe { pending.as_ref() }.context;
+            if let Some(task) = NonNull::new(context.cast::<Task>()) {
+                // SAFETY: required: a live task. It waits for this very operation.
+                unsafe { task.as_ref() }.state.set(State::Ready);
+                run.push_back(task);
+            }
+        }
+    }
+
+    /// Looks at the driver without waiting.
+    fn look(&self) -> io::Result<()> {
+        self.driver.borrow_mut().turn(Some(self.past), &mut self.ready.borrow_mut())?;
+        self.deliver();
+        Ok(())
+    }
+
+    /// Waits for something to do.
+    fn wait(&self) -> io::Result<()> {
+        if self.spin.borrow_mut().is_worth_it() && self.spin_a_while()? {
+            return Ok(());
+        }
+        if !self.inbox.prepare_sleep() {
+            return self.look();
+        }
+        let deadline = self.timers.borrow().next();
+        let turned = {
+            let mut spin = self.spin.borrow_mut();
+            let before = spin.before_sleep();
+            let turned = self.driver.borrow_mut().turn(deadline, &mut self.ready.borrow_mut());
+            spin.after_sleep(before);
+            turned
+        };
+        self.inbox.woke();
+        self.deliver();
+        turned
+    }
+
+    /// Looks again and again for a moment. True: there is something to do.
+    fn spin_a_while(&self) -> io::Result<bool> {
+        let started = Instant::now();
+        loop {
+            self.look()?;
+            if !self.run.borrow().is_empty() || self.inbox.is_filled() {
+                self.spin.borrow_mut().paid();
+                return Ok(true);
+            }
+            let now = Instant::now();
+            let due = self.timers.borrow().next().is_some_and(|at| at <= now);
+            if due {
+                return Ok(true);
+            }
+            if now - started > self.spin.borrow().limit {
+                self.spin.borrow_mut().failed();
+                return Ok(false);
+            }
+        }
+    }
+
+    fn fire_timers(&self) {
+        if self.timers.borrow().len() == 0 {
+            return;
+        }
+        let now = Instant::now();
+        loop {
+            let due = self.timers.borrow_mut().pop_due(now);
+            let Some(task) = due else { return };
+            // SAFETY: required: a live task. It is suspended with this deadline.
+            let block = unsafe { task.as_ref() };
+            let state = block.state.get();
+            // Already woken by what it waited for: then it is not late.
+            block.timed_out.set(state != State::Ready);
+            match state {
+                State::Parked | State::Asleep => self.make_ready(task),
+                State::Waiting => self.cancel_operation(task),
+                State::Ready | State::Running => {}
+            }
+        }
+    }
+
+    /// Gives the running task a deadline for the wait it is about to begin.
+    pub(crate) fn set_timer(&self, task: NonNull<Task>, at: Instant) {
+        self.timers.borrow_mut().insert(at, task);
+    }
+
+    /// Takes the running task's deadline away if it has not come.
+    #[inline]
+    pub(crate) fn clear_timer(&self, task: &Task) {
+        let place = task.timer.get();
+        if place != NOWHERE {
+            self.timers.borrow_mut().remove(place);
+        }
+    }
+
+    fn read_mail(&self) {
+        if !self.inbox.is_filled() {
+            return;
+        }
+        let mut mail = std::mem::take(&mut *self.mail.borrow_mut());
+        self.inbox.take(&mut mail);
+        for message in mail.drain(..) {
+            match message {
+                Message::Run(start) => start(self),
+                Message::Wake(id) => self.unpark(id),
+                Message::Cancel(id) => self.cancel(id),
+                Message::Shutdown => self.shut_down(),
+            }
+        }
+        *self.mail.borrow_mut() = mail;
+    }
+
+    fn shut_down(&self) {
+        self.ending.set(true);
+        let live: Vec<_> = self.tasks.borrow().places.iter().filter_map(|place| place.1).collect();
+        for task in live {
+            self.cancel_task(task);
+        }
+    }
+
+    /// Is the worker shutting down? Then new tasks begin cancelled.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+}
+
+/// How to start a task.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+/// Runs `f` with this thread's worker, if it is one.
+#[inline]
+pub(crate) fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    let worker = CURRENT.get();
+    // SAFETY: required: a live worker. `run` clears the pointer before the worker goes away.
+    let worker = unsafe { worker.as_ref() }?;
+    Some(f(worker))
+}
+
+/// Whether to spin before sleeping: only while it pays.
+///
+/// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits do
+/// not spin; and a wait that was longer than sleep and wake-up take says that the peers are slower
+/// than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy connection
+/// does not pay for falling asleep between its requests.
+pub(crate) struct Spin {
+    /// The longest spin; zero: never.
+    limit: Duration,
+    /// Waits to let pass without spinning.
+    skip: u32,
+    /// What a failure will set `skip` to.
+    penalty: u32,
+    /// The last sleep was short.
+    brief: bool,
+}
+
+/// A sleep shorter than this may have been mostly falling asleep and waking up.
+const BRIEF: Duration = Duration::from_micros(60);
+
+impl Spin {
+    fn new(limit: Duration) -> Spin {
+        Spin { limit, skip: 0, penalty: 1, brief: false }
+    }
+
+    fn is_worth_it(&mut self) -> bool {
+        if self.limit.is_zero() || !self.brief {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        true
+    }
+
+    fn paid(&mut self) {
+        self.penalty = 1;
+    }
+
+    fn failed(&mut self) {
+        self.skip = self.penalty;
+        self.penalty = (self.penalty * 2).min(1024);
+    }
+
+    fn before_sleep(&self) -> Option<Instant> {
+        (!self.limit.is_zero()).then(Instant::now)
+    }
+
+    fn after_sleep(&mut self, before: Option<Instant>) {
+        if let Some(before) = before {
+            self.brief = before.elapsed() < BRIEF;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `poll(2)`: one table of all descriptors, passed to the kernel in each wait.
+//!
+//! No limit but memory and the descriptor limit (C11, C12), and every wait costs time in proportion to
+//! the table. Registering, changing and removing take constant time all the same (D30):
+//!
+//! ```text
+//!   polled   [ waker | entry 0 | entry 1 | … ]    position in the table + 1
+//!   table    [         entry 0 | entry 1 | … ]
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use fiveways_sys::poll::{self, Entry};
+
+use crate::contract::{Capabilities, Selector, Trigger};
+use crate::deadline::{is_over, remaining};
+use crate::event::{Event, Events, Interest, Readiness, Token};
+use crate::table::Table;
+use crate::waker::Waker;
+
+/// Watches with `poll(2)`: level-triggered, any descriptor, any file.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::os::unix::net::UnixStream;
+///
+/// use fiveways_selector::{Events, Interest, Poll, Selector, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let mut selector = Poll::new()?;
+/// selector.register(theirs.as_fd(), Interest::READABLE, Token(1))?;
+/// drop(ours);
+///
+/// let mut events = Events::with_capacity(8);
+/// selector.wait(&mut events, None)?;
+/// assert!(events.iter().all(|event| event.is_hangup() && !event.is_error()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Poll {
+    polled: Vec<Entry>,
+    table: Table,
+    waker: Waker,
+    /// Where the next scan begins: behind what the last full buffer had room for.
+    next: usize,
+}
+
+impl Poll {
+    /// Opens a selector.
+    pub fn new() -> io::Result<Poll> {
+        let waker = Waker::new()?;
+        let polled = vec![Entry::new(waker.as_fd(), poll::IN)];
+        Ok(Poll { polled, table: Table::default(), waker, next: 0 })
+    }
+
+    /// Takes the answers of one call. Is the wait over?
+    fn collect(&mut self, events: &mut Events, mut answers: usize) -> bool {
+        let woken = self.polled[0].answer() != 0;
+        if woken {
+            self.waker.drain();
+            answers -= 1;
+        }
+        let len = self.table.len();
+        let start = if self.next < len { self.next } else { 0 };
+        self.next = 0;
+        let mut closed = false;
+        for at in (start..len).chain(0..start) {
+            if answers == 0 {
+                break;
+            }
+            let answer = self.polled[at + 1].answer();
+            if answer == 0 {
+                continue;
+            }
+            answers -= 1;
+            if answer & poll::INVALID != 0 {
+                closed = true;
+                continue;
+            }
+            let token = self.table.entries()[at].token;
+            if !events.push(Event::new(token, Readiness::of_poll(answer))) {
+                self.next = at;
+                break;
+            }
+        }
+        if closed {
+            self.forget_closed();
+        }
+        woken || !events.is_empty()
+    }
+
+    /// Forgets the descriptors that the kernel called invalid: closed without being deregistered.
+    #[cold]
+    fn forget_closed(&mut self) {
+        for at in (0..self.table.len()).rev() {
+            let entry = self.polled[at + 1];
+            if entry.answer() & poll::INVALID != 0 && self.table.remove(entry.fd()).is_ok() {
+                self.polled.swap_remove(at + 1);
+            }
+        }
+    }
+}
+
+impl Selector for Poll {
+    fn name(&self) -> &'static str {
+        "poll"
+    }
+
+    fn register(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
+        self.table.insert(fd, interest, token)?;
+        self.polled.push(Entry::new(fd, interest.poll_flags()));
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
+        let at = self.table.modify(fd, interest, token)?;
+        self.polled[at + 1].ask(interest.poll_flags());
+        Ok(())
+    }
+
+    fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let at = self.table.remove(fd.as_raw_fd())?;
+        self.polled.swap_remove(at + 1);
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
+        events.clear();
+        loop {
+            let timeout = remaining(deadline);
+            match poll::poll(&mut self.polled, timeout) {
+                Ok(0) if timeout == Some(Duration::ZERO) || is_over(deadline) => return Ok(()),
+                Ok(0) => {}
+                Ok(answers) if self.collect(events, answers) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            modify_is_free: true,
+            regular_files: true,
+            ..Capabilities::new(Trigger::Level)
+        }
+    }
+}

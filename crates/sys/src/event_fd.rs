@@ -1,0 +1,53 @@
+//! `eventfd(2)`: a counter that wakes whoever waits for its descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// A counter in the kernel, readable while it is not zero. Non-blocking and close-on-exec.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// Creates a counter at zero.
+    pub fn new() -> io::Result<EventFd> {
+        Ok(EventFd(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Adds one, which wakes who waits.
+    ///
+    /// Cannot fail: the descriptor is open, and a counter that is full (2⁶⁴ − 2) is readable, so that
+    /// whoever waits for it wakes anyway.
+    #[inline]
+    pub fn add_one(&self) {
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Sets the counter to zero. Was it anything else?
+    #[inline]
+    pub fn reset(&self) -> bool {
+        rustix::io::read(&self.0, &mut [0_u8; 8]).is_ok()
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_takes_every_addition_at_once() {
+        let counter = EventFd::new().expect("an eventfd");
+        assert!(!counter.reset());
+        counter.add_one();
+        counter.add_one();
+        assert!(counter.reset());
+        assert!(!counter.reset());
+    }
+}

@@ -1,0 +1,458 @@
+//! Socket calls: plain functions over descriptors, one kernel call each.
+//!
+//! Data calls (`recv`, `send`, `accept`, `connect`, the message forms) answer like the kernel does:
+//! a count or a negative `errno`, because drivers mix these answers with completions of the ring.
+//! Control calls (open, bind, listen, names, options) are data too ([`Control`]), so that a driver
+//! other than the kernel can answer them (I8).
+//!
+//! Invariant I5: nothing here changes a socket's blocking mode except [`set_nonblocking`]; a single
+//! call that must not block says so with `MSG_DONTWAIT`.
+//!
+//! References: socket(7), tcp(7), unix(7), recv(2), send(2).
+#![expect(unsafe_code, reason = "descriptors arrive as numbers inside operations; raw option calls")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+pub use rustix::net::{SocketAddrAny as Address, SocketAddrUnix as UnixAddress};
+
+/// Answer of a data call: a count (or a descriptor) when not negative, else a negated `errno`.
+pub type Answer = i32;
+
+/// `MSG_DONTWAIT`: this one call must not block.
+pub const DONT_WAIT: u32 = RecvFlags::DONTWAIT.bits();
+/// `MSG_PEEK`: look at the bytes and leave them in the socket.
+pub const PEEK: u32 = RecvFlags::PEEK.bits();
+/// `MSG_OOB`: the urgent byte.
+pub const OUT_OF_BAND: u32 = RecvFlags::OOB.bits();
+/// `MSG_TRUNC` on receive: answer with the datagram's true length.
+pub const TRUNCATE: u32 = RecvFlags::TRUNC.bits();
+/// `MSG_NOSIGNAL`: a broken pipe is an error, never a signal (D45).
+pub const NO_SIGNAL: u32 = SendFlags::NOSIGNAL.bits();
+
+/// `IPPROTO_TCP`, as `SO_PROTOCOL` tells it.
+pub const TCP: i32 = libc::IPPROTO_TCP;
+
+/// Would the call have had to wait?
+#[inline]
+pub fn is_would_block(answer: Answer) -> bool {
+    answer == -libc::EAGAIN
+}
+
+/// Turns an answer into a `std::io::Result`.
+#[inline]
+pub fn decode(answer: Answer) -> io::Result<usize> {
+    match usize::try_from(answer) {
+        Ok(count) => Ok(count),
+        Err(_) => Err(io::Error::from_raw_os_error(-answer)),
+    }
+}
+
+#[inline]
+fn encode(result: Result<usize, Errno>) -> Answer {
+    match result {
+        Ok(count) => count as Answer,
+        Err(errno) => -errno.raw_os_error(),
+    }
+}
+
+/// Borrows the descriptor of an operation.
+///
+/// The caller of every function here owns the descriptor for the length of the call; a number that
+/// is not open gives `EBADF` and nothing worse.
+#[inline]
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: required: not -1. Operations are made from owned descriptors, which are never -1.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Receives into `buf`, retrying on interruption.
+///
+/// # Safety
+///
+/// `buf` must be valid for writes of `len` bytes for the length of the call.
+#[inline]
+pub unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: u32) -> Answer {
+    // SAFETY: required: valid for writes of `len` bytes; passed on to our caller.
+    // `MaybeUninit` bytes need not be initialised.
+    let buf = unsafe { std::slice::from_raw_parts_mut(buf.cast::<MaybeUninit<u8>>(), len) };
+    let flags = RecvFlags::from_bits_retain(flags);
+    loop {
+        match rustix::net::recv(borrow(fd), &mut *buf, flags) {
+            Err(Errno::INTR) => {}
+            Ok(((filled, _), reported)) => {
+                let truncated = flags.contains(RecvFlags::TRUNC);
+                return if truncated { reported as Answer } else { filled.len() as Answer };
+            }
+            Err(errno) => return -errno.raw_os_error(),
+        }
+    }
+}
+
+/// Sends from `buf` without ever raising `SIGPIPE`, retrying on interruption.
+///
+/// # Safety
+///
+/// `buf` must be valid for reads of `len` bytes for the length of the call.
+#[inline]
+pub unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: u32) -> Answer {
+    // SAFETY: required: valid for reads of `len` bytes; passed on to our caller.
+    let buf = unsafe { std::slice::from_raw_parts(buf, len) };
+    let flags = SendFlags::from_bits_retain(flags | NO_SIGNAL);
+    loop {
+        match rustix::net::send(borrow(fd), buf, flags) {
+            Err(Errno::INTR) => {}
+            result => return encode(result),
+        }
+    }
+}
+
+/// Accepts one connection in blocking mode with close-on-exec; the answer is its descriptor.
+pub fn accept(fd: RawFd) -> Answer {
+    loop {
+        match rustix::net::accept_with(borrow(fd), SocketFlags::CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Ok(fd) => return fd.into_raw_fd(),
+            Err(errno) => return -errno.raw_os_error(),
+        }
+    }
+}
+
+/// Starts (or, in blocking mode, makes) a connection.
+///
+/// An interrupted blocking connect goes on in the kernel and must not be repeated: its answer is
+/// `-EINPROGRESS`, to be awaited as writable and settled by [`take_error`].
+pub fn connect(fd: RawFd, address: &Address) -> Answer {
+    match rustix::net::connect(borrow(fd), address) {
+        Ok(()) => 0,
+        Err(Errno::INTR) => -libc::EINPROGRESS,
+        Err(errno) => -errno.raw_os_error(),
+    }
+}
+
+/// Takes the pending error of a socket (`SO_ERROR`): zero or a negated `errno`.
+pub fn take_error(fd: RawFd) -> Answer {
+    let mut value = 0_i32;
+    match option(fd, OptionName(libc::SOL_SOCKET, libc::SO_ERROR), bytes_of(&mut value)) {
+        Ok(_) => -value,
+        Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// Makes the socket non-blocking, or blocking again (only connecting sockets and listeners, I5).
+pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, on)?)
+}
+
+/// Waits until `fd` is readable (or writable), for the paths of plain threads.
+///
+/// The time limit is an instant and survives interruptions (D46). Answers whether it became ready.
+pub fn wait_ready(
+    fd: BorrowedFd<'_>,
+    writable: bool,
+    deadline: Option<std::time::Instant>,
+) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags};
+    let flags = if writable { PollFlags::OUT } else { PollFlags::IN };
+    Ok(poll_until(&mut [PollFd::from_borrowed_fd(fd, flags)], deadline)? > 0)
+}
+
+fn poll_until(
+    fds: &mut [rustix::event::PollFd<'_>],
+    deadline: Option<std::time::Instant>,
+) -> io::Result<usize> {
+    use rustix::event::{Timespec, poll};
+    loop {
+        let limit = match deadline {
+            None => None,
+            Some(at) => {
+                let left = at.saturating_duration_since(std::time::Instant::now());
+                Some(Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?)
+            }
+        };
+        match poll(fds, limit.as_ref()) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Waits until one of two descriptors is readable, for acceptors on plain threads.
+///
+/// Answers for each whether it is ready.
+pub fn wait_either(
+    a: BorrowedFd<'_>,
+    b: BorrowedFd<'_>,
+    deadline: Option<std::time::Instant>,
+) -> io::Result<(bool, bool)> {
+    use rustix::event::{PollFd, PollFlags};
+    let mut both = [a, b].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    poll_until(&mut both, deadline)?;
+    Ok((!both[0].revents().is_empty(), !both[1].revents().is_empty()))
+}
+
+/// An option's level and name, as in getsockopt(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionName(pub i32, pub i32);
+
+/// Socket options by their Linux names.
+pub mod option_name {
+    use super::OptionName;
+
+    macro_rules! names {
+        ($($(#[$doc:meta])* $name:ident = $level:ident, $option:ident;)*) => {
+            $($(#[$doc])* pub const $name: OptionName = OptionName(libc::$level, libc::$option);)*
+        };
+    }
+
+    names! {
+        /// `SO_REUSEADDR`
+        REUSE_ADDRESS = SOL_SOCKET, SO_REUSEADDR;
+        /// `SO_REUSEPORT`
+        REUSE_PORT = SOL_SOCKET, SO_REUSEPORT;
+        /// `SO_KEEPALIVE`
+        KEEP_ALIVE = SOL_SOCKET, SO_KEEPALIVE;
+        /// `SO_BROADCAST`
+        BROADCAST = SOL_SOCKET, SO_BROADCAST;
+        /// `SO_LINGER`
+        LINGER = SOL_SOCKET, SO_LINGER;
+        /// `SO_RCVBUF`
+        RECV_BUFFER = SOL_SOCKET, SO_RCVBUF;
+        /// `SO_SNDBUF`
+        SEND_BUFFER = SOL_SOCKET, SO_SNDBUF;
+        /// `SO_OOBINLINE`
+        OUT_OF_BAND_INLINE = SOL_SOCKET, SO_OOBINLINE;
+        /// `SO_INCOMING_CPU`
+        INCOMING_CPU = SOL_SOCKET, SO_INCOMING_CPU;
+        /// `SO_ACCEPTCONN`
+        IS_LISTENING = SOL_SOCKET, SO_ACCEPTCONN;
+        /// `SO_ERROR`
+        ERROR = SOL_SOCKET, SO_ERROR;
+        /// `SO_PROTOCOL`
+        PROTOCOL = SOL_SOCKET, SO_PROTOCOL;
+        /// `SO_DOMAIN`
+        DOMAIN = SOL_SOCKET, SO_DOMAIN;
+        /// `TCP_NODELAY`
+        NO_DELAY = IPPROTO_TCP, TCP_NODELAY;
+        /// `TCP_KEEPIDLE`, seconds
+        KEEP_ALIVE_IDLE = IPPROTO_TCP, TCP_KEEPIDLE;
+        /// `TCP_KEEPINTVL`, seconds
+        KEEP_ALIVE_INTERVAL = IPPROTO_TCP, TCP_KEEPINTVL;
+        /// `TCP_KEEPCNT`
+        KEEP_ALIVE_COUNT = IPPROTO_TCP, TCP_KEEPCNT;
+        /// `TCP_USER_TIMEOUT`, milliseconds
+        USER_TIMEOUT = IPPROTO_TCP, TCP_USER_TIMEOUT;
+        /// `IP_TTL`
+        TTL = IPPROTO_IP, IP_TTL;
+        /// `IP_MULTICAST_LOOP`
+        MULTICAST_LOOP_V4 = IPPROTO_IP, IP_MULTICAST_LOOP;
+        /// `IP_MULTICAST_TTL`
+        MULTICAST_TTL_V4 = IPPROTO_IP, IP_MULTICAST_TTL;
+        /// `IP_ADD_MEMBERSHIP`
+        JOIN_V4 = IPPROTO_IP, IP_ADD_MEMBERSHIP;
+        /// `IP_DROP_MEMBERSHIP`
+        LEAVE_V4 = IPPROTO_IP, IP_DROP_MEMBERSHIP;
+        /// `IPV6_V6ONLY`
+        ONLY_V6 = IPPROTO_IPV6, IPV6_V6ONLY;
+        /// `IPV6_UNICAST_HOPS`
+        HOPS_V6 = IPPROTO_IPV6, IPV6_UNICAST_HOPS;
+        /// `IPV6_MULTICAST_LOOP`
+        MULTICAST_LOOP_V6 = IPPROTO_IPV6, IPV6_MULTICAST_LOOP;
+        /// `IPV6_JOIN_GROUP`
+        JOIN_V6 = IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP;
+        /// `IPV6_LEAVE_GROUP`
+        LEAVE_V6 = IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP;
+    }
+}
+
+fn bytes_of(value: &mut i32) -> &mut [u8] {
+    let data = std::ptr::from_mut(value).cast::<u8>();
+    // SAFETY: required: valid for 4 bytes, any bit pattern allowed. An `i32` is.
+    unsafe { std::slice::from_raw_parts_mut(data, size_of::<i32>()) }
+}
+
+/// Reads an option into `value`; answers its length in bytes.
+pub fn option(fd: RawFd, name: OptionName, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    let (data, len_at) = (value.as_mut_ptr(), &raw mut len);
+    // SAFETY: required: `data` valid for `len` bytes of writes. They come from one slice.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_getsockopt, fd, name.0, name.1, data, len_at) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
+}
+
+/// Writes an option.
+pub fn set_option(fd: RawFd, name: OptionName, value: &[u8]) -> io::Result<()> {
+    let (data, len) = (value.as_ptr(), value.len());
+    // SAFETY: required: `data` valid for `len` bytes of reads. They come from one slice.
+    let answer = unsafe { libc::syscall(libc::SYS_setsockopt, fd, name.0, name.1, data, len) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What kind of socket to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A byte stream (TCP, Unix stream).
+    Stream,
+    /// Datagrams (UDP, Unix datagram).
+    Datagram,
+}
+
+/// The address family to open a socket in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4
+    Inet,
+    /// IPv6
+    Inet6,
+    /// Unix
+    Unix,
+}
+
+/// A control call, as data (I8).
+#[derive(Debug)]
+pub enum Control<'a> {
+    /// Opens a socket, close-on-exec and blocking: [`Reply::Opened`].
+    Open(Family, Kind),
+    /// Opens a connected pair of Unix sockets: [`Reply::Pair`].
+    Pair(Kind),
+    /// Binds to an address.
+    Bind(BorrowedFd<'a>, &'a Address),
+    /// Connects at once: datagram sockets only (a stream's connect is an operation).
+    Connect(BorrowedFd<'a>, &'a Address),
+    /// Listens with a backlog.
+    Listen(BorrowedFd<'a>, i32),
+    /// Asks for the local address: [`Reply::Name`].
+    LocalName(BorrowedFd<'a>),
+    /// Asks for the peer's address: [`Reply::Name`].
+    PeerName(BorrowedFd<'a>),
+    /// Reads an option into the buffer: [`Reply::Len`].
+    Option(BorrowedFd<'a>, OptionName, &'a mut [u8]),
+    /// Writes an option.
+    SetOption(BorrowedFd<'a>, OptionName, &'a [u8]),
+    /// Makes the socket blocking or not.
+    SetNonblocking(BorrowedFd<'a>, bool),
+    /// Ends one or both directions.
+    Shutdown(BorrowedFd<'a>, Shutdown),
+}
+
+/// What a control call answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// Nothing beyond success.
+    Done,
+    /// A new socket.
+    Opened(OwnedFd),
+    /// Two connected sockets.
+    Pair(OwnedFd, OwnedFd),
+    /// An address; `None` when there is none to tell.
+    Name(Option<Address>),
+    /// A length in bytes.
+    Len(usize),
+}
+
+/// Makes a control call of the kernel.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn control(call: Control<'_>) -> io::Result<Reply> {
+    use rustix::net;
+    match call {
+        Control::Open(family, kind) => Ok(Reply::Opened(open(family, kind)?)),
+        Control::Pair(kind) => {
+            let flags = SocketFlags::CLOEXEC;
+            let (a, b) = net::socketpair(AddressFamily::UNIX, socket_type(kind), flags, None)?;
+            Ok(Reply::Pair(a, b))
+        }
+        Control::Bind(fd, address) => done(net::bind(fd, address)),
+        Control::Connect(fd, address) => done(net::connect(fd, address)),
+        Control::Listen(fd, backlog) => done(net::listen(fd, backlog)),
+        Control::LocalName(fd) => Ok(Reply::Name(Some(net::getsockname(fd)?))),
+        Control::PeerName(fd) => Ok(Reply::Name(net::getpeername(fd)?)),
+        Control::Option(fd, name, value) => Ok(Reply::Len(option(raw(fd), name, value)?)),
+        Control::SetOption(fd, name, value) => {
+            set_option(raw(fd), name, value).map(|()| Reply::Done)
+        }
+        Control::SetNonblocking(fd, on) => set_nonblocking(fd, on).map(|()| Reply::Done),
+        Control::Shutdown(fd, how) => {
+            let how = match how {
+                Shutdown::Read => net::Shutdown::Read,
+                Shutdown::Write => net::Shutdown::Write,
+                Shutdown::Both => net::Shutdown::Both,
+            };
+            done(net::shutdown(fd, how))
+        }
+    }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> RawFd {
+    use std::os::fd::AsRawFd;
+    fd.as_raw_fd()
+}
+
+fn done(result: Result<(), Errno>) -> io::Result<Reply> {
+    result?;
+    Ok(Reply::Done)
+}
+
+fn socket_type(kind: Kind) -> SocketType {
+    match kind {
+        Kind::Stream => SocketType::STREAM,
+        Kind::Datagram => SocketType::DGRAM,
+    }
+}
+
+fn open(family: Family, kind: Kind) -> io::Result<OwnedFd> {
+    let family = match family {
+        Family::Inet => AddressFamily::INET,
+        Family::Inet6 => AddressFamily::INET6,
+        Family::Unix => AddressFamily::UNIX,
+    };
+    Ok(rustix::net::socket_with(family, socket_type(kind), SocketFlags::CLOEXEC, None)?)
+}
+
+/// Takes ownership of a descriptor that an accept answered with.
+///
+/// # Safety
+///
+/// `answer` must be a descriptor from [`accept`] (or a ring's accept) that nobody else owns.
+pub unsafe fn own(answer: Answer) -> OwnedFd {
+    // SAFETY: required: an open descriptor without another owner; passed on to our caller.
+    unsafe { OwnedFd::from_raw_fd(answer) }
+}
+
+/// Duplicates a descriptor with close-on-exec.
+pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unready_socket_answers_would_block_instead_of_waiting() {
+        let Ok(Reply::Pair(a, _b)) = control(Control::Pair(Kind::Stream)) else {
+            panic!("no socket pair")
+        };
+        let mut buf = [0_u8; 8];
+        // SAFETY: required: `buf` valid for 8 bytes. It is.
+        let answer = unsafe { recv(raw(a.as_fd()), buf.as_mut_ptr(), 8, DONT_WAIT) };
+        assert!(is_would_block(answer));
+    }
+
+    #[test]
+    fn options_round_trip() {
+        let fd = open(Family::Inet, Kind::Stream).expect("a socket");
+        set_option(raw(fd.as_fd()), option_name::NO_DELAY, &1_i32.to_ne_bytes()).expect("set");
+        let mut value = [0_u8; 4];
+        assert_eq!(option(raw(fd.as_fd()), option_name::NO_DELAY, &mut value).expect("get"), 4);
+        assert_eq!(i32::from_ne_bytes(value), 1);
+    }
+}

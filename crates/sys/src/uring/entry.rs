@@ -1,0 +1,97 @@
+//! One request to the ring, made by typed constructors.
+
+use std::os::fd::RawFd;
+
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{opcode, squeue};
+
+use crate::message::Header;
+use crate::net::{Address, NO_SIGNAL};
+
+/// `IORING_RECVSEND_POLL_FIRST`: known not to be ready, so wait before the first try.
+const POLL_FIRST: u16 = 1;
+
+/// A request; see [`super::Ring::push`] for what must stay valid.
+#[derive(Clone, Debug)]
+pub struct Entry(pub(super) squeue::Entry);
+
+impl Entry {
+    /// recv(2) into `len` bytes at `buf`; `dry`: the socket is known to be empty.
+    #[inline]
+    pub fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: u32, dry: bool) -> Entry {
+        let order = if dry { POLL_FIRST } else { 0 };
+        let op = opcode::Recv::new(Fd(fd), buf, clamp(len)).flags(flags as i32).ioprio(order);
+        Entry(op.build())
+    }
+
+    /// send(2) from `len` bytes at `buf`, never raising a signal; `full`: there is known to be no
+    /// room.
+    #[inline]
+    pub fn send(fd: RawFd, buf: *const u8, len: usize, flags: u32, full: bool) -> Entry {
+        let order = if full { POLL_FIRST } else { 0 };
+        let flags = (flags | NO_SIGNAL) as i32;
+        Entry(opcode::Send::new(Fd(fd), buf, clamp(len)).flags(flags).ioprio(order).build())
+    }
+
+    /// recvmsg(2).
+    #[inline]
+    pub fn recvmsg(fd: RawFd, header: *mut Header, flags: u32) -> Entry {
+        Entry(opcode::RecvMsg::new(Fd(fd), header).flags(flags).build())
+    }
+
+    /// sendmsg(2), never raising a signal.
+    #[inline]
+    pub fn sendmsg(fd: RawFd, header: *const Header, flags: u32) -> Entry {
+        Entry(opcode::SendMsg::new(Fd(fd), header).flags(flags | NO_SIGNAL).build())
+    }
+
+    /// connect(2).
+    #[inline]
+    pub fn connect(fd: RawFd, address: &Address) -> Entry {
+        let (at, len) = (address.as_ptr().cast(), address.addr_len());
+        Entry(opcode::Connect::new(Fd(fd), at, len).build())
+    }
+
+    /// Waits until the descriptor is readable or writable (or in error): completes once.
+    #[inline]
+    pub fn poll(fd: RawFd, writable: bool) -> Entry {
+        let events = if writable { libc::POLLOUT } else { libc::POLLIN };
+        Entry(opcode::PollAdd::new(Fd(fd), events as u32).build())
+    }
+
+    /// Completes each time the descriptor becomes readable.
+    #[inline]
+    pub fn poll_many(fd: RawFd) -> Entry {
+        Entry(opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build())
+    }
+
+    /// Receives again and again, each time into a buffer of `group` that the kernel picks.
+    #[inline]
+    pub fn receive_many(fd: RawFd, group: u16) -> Entry {
+        Entry(opcode::RecvMulti::new(Fd(fd), group).build())
+    }
+
+    /// Cancels the request with this tag; completes by itself.
+    #[inline]
+    pub fn cancel(user_data: u64) -> Entry {
+        Entry(opcode::AsyncCancel::new(user_data).build())
+    }
+
+    /// Cancels everything in the ring; completes by itself.
+    pub fn cancel_all() -> Entry {
+        Entry(opcode::AsyncCancel2::new(CancelBuilder::any()).build())
+    }
+
+    /// Tags the request; its completions carry the tag.
+    #[inline]
+    #[must_use]
+    pub fn tagged(self, user_data: u64) -> Entry {
+        Entry(self.0.user_data(user_data))
+    }
+}
+
+/// The kernel transfers less than 2 GiB at once in any case.
+#[inline]
+fn clamp(len: usize) -> u32 {
+    len.min(i32::MAX as usize) as u32
+}
