@@ -4,15 +4,15 @@
 //! program. `.ci/run` calls `check` and `test`, nothing else. Commands print one headline per step
 //! and a summary at the end; a failed step does not hide those after it.
 
-mod check;
-mod test;
-mod peers;
 mod asan;
-mod runner;
+mod check;
 mod needs;
-mod step;
-mod tidy;
+mod peers;
 mod repository;
+mod runner;
+mod step;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 

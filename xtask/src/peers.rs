@@ -17,12 +17,23 @@ pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
         return ExitCode::from(2);
     }
     let peers_target = root.join("peers/target");
-    let built = steps.command("rivals", cargo(&root.join("peers"))
-        .args(["build", "--release", "--workspace"])
-        .env("CARGO_TARGET_DIR", &peers_target))
-        && steps.command("ours", cargo(root).args([
-            "build", "--release", "--workspace", "--exclude", "xtask", "--bins", "--examples",
-        ]));
+    let built = steps.command(
+        "rivals",
+        cargo(&root.join("peers"))
+            .args(["build", "--release", "--workspace"])
+            .env("CARGO_TARGET_DIR", &peers_target),
+    ) && steps.command(
+        "ours",
+        cargo(root).args([
+            "build",
+            "--release",
+            "--workspace",
+            "--exclude",
+            "xtask",
+            "--bins",
+            "--examples",
+        ]),
+    );
     if built {
         // Where our programs lie, for a build directory that is not the usual one.
         let ours = repository::target_dir(root).join("release");

@@ -83,8 +83,7 @@ mod tests {
 
     fn args(runner: Runner, extent: Extent, rest: &[&str]) -> Vec<String> {
         let rest: Vec<String> = rest.iter().map(|&arg| arg.to_owned()).collect();
-        let command =
-            runner.command(Path::new("/"), &["--workspace".to_owned()], extent, &rest);
+        let command = runner.command(Path::new("/"), &["--workspace".to_owned()], extent, &rest);
         command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect()
     }
 
@@ -97,9 +96,8 @@ mod tests {
 
     #[test]
     fn cargo_runs_on_one_thread_and_takes_flags_on_both_sides_of_the_dashes() {
-        let expected = [
-            "test", "--workspace", "name", "--", "--test-threads=1", "--skip", "heavy", "--exact",
-        ];
+        let expected =
+            ["test", "--workspace", "name", "--", "--test-threads=1", "--skip", "heavy", "--exact"];
         assert_eq!(args(Runner::Cargo, Extent::NoHeavy, &["name", "--", "--exact"]), expected);
         let plain = ["test", "--workspace", "--", "--test-threads=1"];
         assert_eq!(args(Runner::Cargo, Extent::All, &[]), plain);

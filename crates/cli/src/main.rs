@@ -1,3 +1,40 @@
-//! The program `fiveways`.
+//! The program `fiveways`: serve, connect, compare.
+//!
+//! Data goes to stdout, everything else to stderr. Exit status: 0 for success, 1 when a check failed,
+//! 2 for wrong usage or an environment that lacks something.
 
-fn main() {}
+mod compare;
+mod connect;
+mod serve;
+mod error;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// One handler on every network I/O model: serve, connect, and compare the models on this machine
+///
+/// Start with `fiveways compare`: it runs an echo service under every model that this machine has,
+/// and says which is best here, by how much, and what it costs.
+#[derive(Parser, Debug)]
+#[command(name = "fiveways", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Connect(connect::ConnectArgs),
+    Compare(compare::CompareArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Connect(args) => connect::run(args),
+        Command::Compare(args) => compare::run(args),
+    };
+    result.unwrap_or_else(|error| error.report())
+}

@@ -22,6 +22,7 @@ use std::fmt;
 use std::mem::{self, ManuallyDrop, offset_of};
 use std::process;
 use std::ptr::{self, NonNull};
+use std::thread;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use fiveways_sys::fault::write_to_stderr;
@@ -44,7 +45,8 @@ pub enum State {
 /// thread that made it.
 ///
 /// A fiber that is suspended in the middle of its body must be resumed until it finishes. Dropping it
-/// is a mistake of the program: debug builds abort, others leak the stack and what lives on it.
+/// is a mistake of the program: debug builds abort (unless the thread is panicking already), others leak the stack and what
+/// lives on it.
 ///
 /// # Examples
 ///
@@ -313,7 +315,7 @@ impl<H> Drop for Fiber<H> {
             // SAFETY: required: nothing on the stack is needed, and this is done once. The fiber is
             // not suspended, and this is its end.
             drop(unsafe { take_apart(self.head) });
-        } else if cfg!(debug_assertions) {
+        } else if cfg!(debug_assertions) && !thread::panicking() {
             die("was dropped while suspended", &self.name());
         }
     }

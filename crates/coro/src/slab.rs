@@ -229,3 +229,21 @@ impl Error for OutOfStacks {
         Some(&self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_is_found_by_address_until_it_is_dropped() {
+        let shape = Shape::new(0);
+        let slab = Slab::new(Owner(0), shape, 3, false).expect("mapped");
+        // SAFETY: required: nobody owns the slot. The slab is new.
+        let plate = unsafe { slab.cut(1) }.expect("guarded");
+        let place = atlas::find(plate.addr().get()).expect("shown");
+        assert_eq!((place.index, place.shape), (1, shape));
+        assert_eq!(place.low(), slab.low(1).addr().get());
+        drop(slab);
+        assert_eq!(atlas::find(plate.addr().get()), None);
+    }
+}

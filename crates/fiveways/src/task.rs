@@ -36,7 +36,10 @@ use fiveways_runtime::{Spawn, current, with_deadline};
 #[doc(alias = "go")]
 #[track_caller]
 pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let spawned = Spawn::new().spawn(&current(), f);
+    let spawned = match Spawn::new().spawn_in_task(f) {
+        Ok(spawned) => spawned,
+        Err((spawn, f)) => spawn.spawn(&current(), f),
+    };
     spawned.unwrap_or_else(|error| panic!("could not spawn a task: {error}"))
 }
 

@@ -1,7 +1,7 @@
 //! How figures are written for people: grouped digits, three or so of them that mean something.
 
 /// A whole number with its digits in groups of three: `361,204`.
-pub fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.max(0.0));
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -14,7 +14,7 @@ pub fn grouped(value: f64) -> String {
 }
 
 /// A value with decimals only as long as they mean something: `9.87`, `98.7`, `987`, `9,876`.
-pub fn scaled(value: f64) -> String {
+pub(crate) fn scaled(value: f64) -> String {
     match value {
         v if v < 9.995 => format!("{v:.2}"),
         v if v < 99.95 => format!("{v:.1}"),
@@ -23,7 +23,7 @@ pub fn scaled(value: f64) -> String {
 }
 
 /// Breaks words into lines of at most `width` characters, all but the first indented.
-pub fn wrapped(text: &str, width: usize, indent: usize) -> String {
+pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut column = 0;
     for word in text.split_whitespace() {

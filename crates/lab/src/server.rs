@@ -12,7 +12,6 @@
 //! So a server is started from a thread that lives as long as the comparison.
 #![expect(unsafe_code, reason = "what a child does between fork and exec is given as unsafe")]
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -22,7 +21,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +32,6 @@ use crate::machine::kibibytes;
 
 /// What a server prints when it can be connected to, before the address.
 const LISTENING: &str = "listening on ";
-/// Lines of a server's stderr that are kept, the last ones.
-const LINES_KEPT: usize = 64;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -81,6 +78,8 @@ pub struct Server {
     pid: Pid,
     address: SocketAddr,
     complaints: Complaints,
+    /// Its exit status was taken, so its id may be another's now.
+    is_collected: bool,
 }
 
 impl Server {
@@ -102,7 +101,7 @@ impl Server {
         };
         // From here on a drop ends the child.
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, pid, address: unknown, complaints };
+        let mut server = Server { child, pid, address: unknown, complaints, is_collected: false };
         let Some(stdout) = stdout else {
             return Err(StartError::failure("a child process without a stdout"));
         };
@@ -130,17 +129,6 @@ impl Server {
         self.pid
     }
 
-    /// Itself and all its descendants.
-    pub fn processes(&self) -> Vec<Pid> {
-        let mut all = vec![self.pid];
-        let mut at = 0;
-        while let Some(&pid) = all.get(at) {
-            all.extend(children_of(pid));
-            at += 1;
-        }
-        all
-    }
-
     /// Asks it to stop, and waits for that.
     ///
     /// # Errors
@@ -148,7 +136,7 @@ impl Server {
     /// It ended before, does not stop in time (and is killed), or exits with another status than
     /// zero; in words, with the `error:` line of its stderr where there is one.
     pub fn stop(mut self, limit: Duration) -> Result<(), String> {
-        if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
+        if let Some(status) = self.wait_until(Instant::now()) {
             return Err(format!("ended early with {}", self.ending(status)));
         }
         process::kill(self.pid, Signal::TERM).map_err(|error| error.to_string())?;
@@ -162,7 +150,16 @@ impl Server {
     fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
         let pidfd = process::pidfd(self.pid).ok()?;
         let ended = wait_ready(pidfd.as_fd(), false, Some(deadline)).ok()?;
-        if ended { self.child.wait().ok() } else { None }
+        if ended { self.collect() } else { None }
+    }
+
+    /// Takes the exit status of the ended child, after ending what descendants it left behind.
+    fn collect(&mut self) -> Option<ExitStatus> {
+        // Before the status is taken: until then the id is its own, and so is the group's.
+        let _ = process::kill_group(self.pid, Signal::KILL);
+        let status = self.child.wait().ok();
+        self.is_collected = true;
+        status
     }
 
     fn early_exit(mut self, deadline: Instant) -> StartError {
@@ -179,7 +176,7 @@ impl Server {
         }
     }
 
-    fn ending(&mut self, status: ExitStatus) -> String {
+    fn ending(&self, status: ExitStatus) -> String {
         let exit = exit_of(status);
         match self.complaints.error() {
             Some(error) => format!("{exit}: {error}"),
@@ -190,11 +187,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A group with members keeps its id, so this reaches descendants even when the leader has
-        // been collected; where nobody is left it finds nobody.
-        let _ = process::kill_group(self.pid, Signal::KILL);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if !self.is_collected {
+            self.collect();
+        }
     }
 }
 
@@ -267,48 +262,70 @@ fn address_line(stdout: ChildStdout, deadline: Instant) -> io::Result<Option<Soc
     }
 }
 
-/// What a server says on stderr: its last lines, collected by a thread.
+/// What a server says on stderr, collected by a thread, so that no pipe ever fills up.
 #[derive(Debug)]
 struct Complaints {
-    lines: mpsc::Receiver<String>,
-    kept: VecDeque<String>,
+    heard: Arc<Mutex<Heard>>,
+    /// Disconnected when all of it was read.
+    end: mpsc::Receiver<()>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    error: Option<String>,
+    last: Option<String>,
 }
 
 impl Complaints {
     fn collect(stderr: Option<ChildStderr>) -> Complaints {
-        let (tx, lines) = mpsc::channel();
+        let (tx, end) = mpsc::channel();
+        let heard = Arc::new(Mutex::new(Heard::default()));
         if let Some(stderr) = stderr {
+            let heard = Arc::clone(&heard);
             thread::spawn(move || {
-                // Bounded per line, so that a server without line ends costs no memory either.
-                let mut reader = BufReader::new(stderr);
-                let mut line = Vec::new();
-                while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
-                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                    // The receiver may be gone; the pipe is to be emptied still.
-                    let _ = tx.send(text);
-                    line.clear();
-                }
+                listen(stderr, &heard);
+                drop(tx);
             });
         }
-        Complaints { lines, kept: VecDeque::new() }
+        Complaints { heard, end }
     }
 
     /// Its first `error:` line, without that word; else its last line. For when it has ended.
-    fn error(&mut self) -> Option<String> {
-        let patience = Instant::now() + Duration::from_secs(1);
-        loop {
-            let left = patience.saturating_duration_since(Instant::now());
-            // Ends when the pipe does; a descendant may hold it open, hence the limit.
-            let Ok(line) = self.lines.recv_timeout(left) else { break };
-            if self.kept.len() == LINES_KEPT {
-                self.kept.pop_front();
-            }
-            self.kept.push_back(line);
-        }
-        let error = self.kept.iter().find_map(|line| line.strip_prefix("error: "));
-        let last = || self.kept.iter().rev().find(|line| !line.is_empty());
-        error.map(str::to_owned).or_else(|| last().cloned())
+    fn error(&self) -> Option<String> {
+        // The pipe ends with its last writer; a descendant may hold it open, hence the limit.
+        let _ = self.end.recv_timeout(Duration::from_secs(1));
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.error.take().or_else(|| heard.last.take())
     }
+}
+
+fn listen(stderr: ChildStderr, heard: &Mutex<Heard>) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    // Bounded, so that a line without end costs no memory either.
+    while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim();
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.error.is_none() {
+            heard.error = text.strip_prefix("error: ").map(str::to_owned);
+        }
+        if !text.is_empty() {
+            heard.last = Some(text.to_owned());
+        }
+        line.clear();
+    }
+}
+
+/// A process and all its descendants.
+pub fn family_of(pid: Pid) -> Vec<Pid> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(&pid) = all.get(at) {
+        all.extend(children_of(pid));
+        at += 1;
+    }
+    all
 }
 
 /// Processor time of these processes, in nanoseconds; those that have ended count nothing.
@@ -337,7 +354,8 @@ fn kib_field(path: &str, name: &str) -> Option<u64> {
 fn children_of(pid: Pid) -> Vec<Pid> {
     let pid = pid.as_raw_nonzero();
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let lists =
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let parse = |list: String| -> Vec<Pid> {
         list.split_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect()
     };

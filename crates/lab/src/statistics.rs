@@ -138,9 +138,8 @@ impl Summary {
         let middle = |f: &dyn Fn(&Sample) -> f64, decimals| {
             median(&each(f)).map(|value| rounded(value, decimals))
         };
-        let us = |pick: fn(&Percentiles) -> u64| {
-            middle(&|sample| pick(&sample.latency) as f64 / 1e3, 3)
-        };
+        let us =
+            |pick: fn(&Percentiles) -> u64| middle(&|sample| pick(&sample.latency) as f64 / 1e3, 3);
         let rss: Vec<f64> =
             samples.iter().filter_map(|sample| sample.rss_bytes_per_connection).collect();
         let max = samples.iter().map(|sample| sample.latency.max_ns).max()?;
@@ -231,7 +230,10 @@ mod tests {
     #[test]
     fn one_bad_round_does_not_move_a_summary_but_its_worst_latency_stays() {
         let good = [sample(1000, 3), sample(1010, 3), sample(990, 3)];
-        let bad = Sample { latency: Percentiles { max_ns: 9_000_000, ..good[0].latency }, ..sample(10, 90) };
+        let bad = Sample {
+            latency: Percentiles { max_ns: 9_000_000, ..good[0].latency },
+            ..sample(10, 90)
+        };
         let summary = Summary::of(good.iter().chain([&bad, &sample(1005, 3)])).expect("samples");
         assert_eq!(summary.requests_per_second.median, 2000.0);
         assert_eq!(summary.requests_per_second.min, 20.0);

@@ -89,7 +89,10 @@ fn counted(count: usize, thing: &str) -> String {
 }
 
 fn header() -> String {
-    cells("model", ["req/s", "ratio to best", "p50 µs", "p99 µs", "CPU µs/req", "KiB/conn", "errors"])
+    cells(
+        "model",
+        ["req/s", "ratio to best", "p50 µs", "p99 µs", "CPU µs/req", "KiB/conn", "errors"],
+    )
 }
 
 fn cells(model: &str, figures: [&str; 7]) -> String {

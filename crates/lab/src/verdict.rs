@@ -6,12 +6,11 @@ use crate::figures::grouped;
 use crate::report::{Report, Row};
 use crate::statistics::{Spread, ratio};
 
-
 /// A generator this busy was the limit, and not the server.
 const GENERATOR_FULL: f64 = 0.97;
 
 /// The sentences for a report.
-pub fn verdict(report: &Report) -> Vec<String> {
+pub(crate) fn verdict(report: &Report) -> Vec<String> {
     let contenders = contenders(report);
     let Some((best, others)) = contenders.split_first() else {
         return vec!["No model was measured.".to_owned()];
@@ -37,8 +36,7 @@ fn headline(best: &Row, others: &[&Row]) -> String {
     let Some(second) = others.first() else {
         return format!("{start}; nothing else to compare it with.");
     };
-    let (ours, theirs) =
-        (&best.requests_per_second_by_round, &second.requests_per_second_by_round);
+    let (ours, theirs) = (&best.requests_per_second_by_round, &second.requests_per_second_by_round);
     let Some(lead) = ratio(ours, theirs) else {
         return format!("{start}; {} was measured in no common round.", second.model);
     };

@@ -297,9 +297,12 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units_and_shown_with_them() {
-        for (word, bytes, shown) in
-            [("64", 64, "64 B"), ("4K", 4096, "4 KiB"), ("64k", 65_536, "64 KiB"), ("1M", 1 << 20, "1 MiB")]
-        {
+        for (word, bytes, shown) in [
+            ("64", 64, "64 B"),
+            ("4K", 4096, "4 KiB"),
+            ("64k", 65_536, "64 KiB"),
+            ("1M", 1 << 20, "1 MiB"),
+        ] {
             let size: MessageSize = word.parse().expect("a size");
             assert_eq!((size.bytes(), size.to_string().as_str()), (bytes, shown));
         }

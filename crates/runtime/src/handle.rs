@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use fiveways_driver::{Counters, Model};
 
@@ -65,13 +64,13 @@ impl Handle {
 
     /// Its numbers now.
     pub fn stats(&self) -> Stats {
-        Stats { tasks: self.team.iter().map(|inbox| inbox.load.load(Ordering::Relaxed)).collect() }
+        Stats { tasks: self.team.iter().map(|inbox| inbox.load()).collect() }
     }
 
     /// The worker for a new task.
     /// The number of the worker with the fewest tasks.
     pub fn least_busy(&self) -> usize {
-        let load = |at: &usize| self.team[*at].load.load(Ordering::Relaxed);
+        let load = |at: &usize| self.team[*at].load();
         (0..self.team.len()).min_by_key(load).unwrap_or(0)
     }
 
@@ -87,8 +86,12 @@ pub fn counters() -> Option<Counters> {
 }
 
 /// The least busy worker, with a preference for the caller's own.
-fn place(team: &Team) -> &Arc<Inbox> {
-    let load = |inbox: &Arc<Inbox>| inbox.load.load(Ordering::Relaxed);
+#[inline]
+pub(crate) fn place(team: &Team) -> &Arc<Inbox> {
+    if let [only] = &**team {
+        return only;
+    }
+    let load = |inbox: &Arc<Inbox>| inbox.load();
     let least = team.iter().min_by_key(|inbox| load(inbox)).expect("a runtime has a worker");
     let own = with_worker(|worker| {
         let own = team.iter().find(|inbox| Arc::ptr_eq(inbox, &worker.inbox))?;

@@ -34,8 +34,10 @@ pub(crate) struct Inbox {
     /// Is the worker about to sleep, or asleep?
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
-    /// Live tasks, for placement and statistics. Written by the worker and by those who place.
-    pub(crate) load: AtomicUsize,
+    /// Live tasks, for placement and statistics. Written by the worker alone.
+    pub(crate) live: AtomicUsize,
+    /// Tasks on their way to the worker. Raised by senders, lowered by the worker.
+    pub(crate) coming: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -52,8 +54,15 @@ impl Inbox {
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waker: OnceLock::new(),
-            load: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
         }
+    }
+
+    /// Tasks that the worker has or will have.
+    #[inline]
+    pub(crate) fn load(&self) -> usize {
+        self.live.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_waker(&self, waker: Waker) {

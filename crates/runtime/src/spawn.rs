@@ -3,24 +3,25 @@
 //! A task and its handle share one [`Packet`]:
 //!
 //! ```text
-//!   outcome   written once by the task's end (returned, panicked, cancelled, never started)
-//!   finished  false → true, after `outcome`; the reader's permission to take it
-//!   waiting   has a joiner left its unparker? Then the end looks at the list
+//!   outcome    written once by the task's end (returned, panicked, cancelled, never started)
+//!   finished   false → true, after `outcome`; the reader's permission to take it
+//!   neighbour  a joiner on the same worker: no lock, no atomic
+//!   stranger   a joiner elsewhere; `waiting` says that the end must look
 //! ```
 #![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::handle::Handle;
+use crate::handle::{Handle, place};
 use crate::inbox::{Inbox, Message};
-use crate::park::{Unparker, Wake, park_until, unparker};
+use crate::park::{Unparker, Wake, as_task, park_until, unparker};
 use crate::task::TaskId;
 use crate::unwind::{is_cancel, is_cancelled};
 use crate::worker::{Settings, Worker, with_worker};
@@ -88,26 +89,38 @@ impl std::error::Error for JoinError {}
 /// What a task and its handle share.
 struct Packet<T> {
     outcome: UnsafeCell<Option<Result<T, JoinError>>>,
+    /// false → true, by the task's end.
     finished: AtomicBool,
+    /// false → true, by a joiner elsewhere that has left its unparker.
     waiting: AtomicBool,
-    joiners: Mutex<Vec<Unparker>>,
-    id: OnceLock<(Arc<Inbox>, TaskId)>,
+    /// false → true, by `cancel`.
     cancelled: AtomicBool,
+    /// The task's number once it has one, see [`TaskId::to_bits`]; written by its worker.
+    id: AtomicU64,
+    /// The worker that has the task, or will have it.
+    inbox: Arc<Inbox>,
+    /// A joiner on the task's own worker. Touched by that worker's thread only.
+    neighbour: Cell<Option<TaskId>>,
+    /// A joiner elsewhere.
+    stranger: Mutex<Option<Unparker>>,
 }
 
 // SAFETY: required: shareable between the task's thread and the joiner's. `outcome` is written
-// before `finished` is set and taken after it was seen set, by the one owner of the handle.
+// before `finished` is set and taken after it was seen set, by the one owner of the handle;
+// `neighbour` is touched by the thread of the task's worker only; the rest is atomic or locked.
 unsafe impl<T: Send> Sync for Packet<T> {}
 
 impl<T> Packet<T> {
-    fn new() -> Packet<T> {
+    fn new(inbox: Arc<Inbox>) -> Packet<T> {
         Packet {
             outcome: UnsafeCell::new(None),
             finished: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
-            joiners: Mutex::default(),
-            id: OnceLock::new(),
             cancelled: AtomicBool::new(false),
+            id: AtomicU64::new(0),
+            inbox,
+            neighbour: Cell::new(None),
+            stranger: Mutex::default(),
         }
     }
 }
@@ -120,16 +133,24 @@ impl<T> Finisher<T> {
         let packet = &*self.0;
         // SAFETY: required: no other access. `finished` is not set, and only we set it.
         unsafe { *packet.outcome.get() = Some(outcome) };
-        // ORDERING: SeqCst with `join`'s: either we see its `waiting` or it sees our `finished`.
+        // ORDERING: SeqCst with `wait_elsewhere`'s: either we see its `waiting` or it sees our
+        // `finished`.
         packet.finished.store(true, Ordering::SeqCst);
         if packet.waiting.load(Ordering::SeqCst) {
-            let joiners = std::mem::take(
-                &mut *packet.joiners.lock().unwrap_or_else(PoisonError::into_inner),
-            );
-            for joiner in joiners {
+            let joiner = packet.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(joiner) = joiner {
                 joiner.unpark();
             }
         }
+        with_worker(|worker| {
+            // A task that never started may be dropped on another thread, and then has no
+            // neighbour either: its joiner would have had to be there.
+            if Arc::ptr_eq(&worker.inbox, &packet.inbox) {
+                if let Some(joiner) = packet.neighbour.take() {
+                    worker.unpark(joiner);
+                }
+            }
+        });
     }
 }
 
@@ -148,7 +169,7 @@ pub struct JoinHandle<T> {
 }
 
 // SAFETY: required: usable from other threads. Then `T` comes out there, hence `T: Send`; all else
-// in the packet is atomic or locked.
+// in the packet is atomic, locked or left to the task's worker.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: required: shared use is harmless. `&JoinHandle` gives no `T` out.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
@@ -200,19 +221,20 @@ impl<T> JoinHandle<T> {
     /// that surfaces in it. Never suspends; does not wait for the end.
     pub fn cancel(&self) {
         self.packet.cancelled.store(true, Ordering::Relaxed);
-        // ORDERING: pairs with the fence in `start`.
+        // ORDERING: pairs with the fence in `start_for`.
         fence(Ordering::SeqCst);
-        let Some((inbox, id)) = self.packet.id.get() else { return };
+        let Some(id) = TaskId::from_bits(self.packet.id.load(Ordering::Relaxed)) else { return };
+        let inbox = &self.packet.inbox;
         let own = with_worker(|worker| {
             let own = Arc::ptr_eq(&worker.inbox, inbox);
             if own {
-                worker.cancel(*id);
+                worker.cancel(id);
             }
             own
         });
         if own != Some(true) {
             // A worker that has ended has no task to cancel.
-            let _ = inbox.send(Message::Cancel(*id));
+            let _ = inbox.send(Message::Cancel(id));
         }
     }
 
@@ -220,8 +242,32 @@ impl<T> JoinHandle<T> {
         if self.is_finished() {
             return true;
         }
+        let me = as_task(|worker, task| {
+            let own = Arc::ptr_eq(&worker.inbox, &self.packet.inbox);
+            // SAFETY: required: a live task. It is the running one.
+            own.then(|| unsafe { task.as_ref() }.id)
+        });
+        match me.flatten() {
+            Some(me) => self.wait_next_door(me, deadline),
+            None => self.wait_elsewhere(deadline),
+        }
+    }
+
+    /// Waits on the task's own worker: nothing can happen between a look and a park.
+    fn wait_next_door(&self, me: TaskId, deadline: Option<Instant>) -> bool {
+        while !self.is_finished() {
+            self.packet.neighbour.set(Some(me));
+            if park_until(deadline) == Wake::TimedOut {
+                self.packet.neighbour.set(None);
+                return self.is_finished();
+            }
+        }
+        true
+    }
+
+    fn wait_elsewhere(&self, deadline: Option<Instant>) -> bool {
         let me = unparker();
-        self.packet.joiners.lock().unwrap_or_else(PoisonError::into_inner).push(me);
+        *self.packet.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
         // ORDERING: SeqCst with `finish`'s, as there.
         self.packet.waiting.store(true, Ordering::SeqCst);
         while !self.packet.finished.load(Ordering::SeqCst) {
@@ -284,12 +330,7 @@ impl Spawn {
         f: impl FnOnce() -> T + 'static,
     ) -> io::Result<JoinHandle<T>> {
         let settings = self.settings(Location::caller());
-        let spawned = with_worker(|worker| {
-            worker.inbox.load.fetch_add(1, Ordering::Relaxed);
-            let packet = Arc::new(Packet::new());
-            let started = start(worker, &settings, Arc::clone(&packet), f);
-            started.map(|()| JoinHandle { packet })
-        });
+        let spawned = with_worker(|worker| start_here(worker, &settings, f));
         spawned.expect("spawn_local must be called in a task")
     }
 
@@ -306,6 +347,34 @@ impl Spawn {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
         self.spawn_on(runtime.place(), Location::caller(), f)
+    }
+
+    /// Spawns in the runtime of the calling task; gives everything back on a plain thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spawn::spawn`], inside.
+    #[track_caller]
+    #[inline]
+    pub fn spawn_in_task<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        self,
+        f: F,
+    ) -> Result<io::Result<JoinHandle<T>>, (Spawn, F)> {
+        let spawned_at = Location::caller();
+        let mut parts = Some((self, f));
+        let spawned = with_worker(|worker| {
+            let (spawn, f) = parts.take()?;
+            let inbox = place(&worker.team);
+            if Arc::ptr_eq(inbox, &worker.inbox) {
+                return Some(start_here(worker, &spawn.settings(spawned_at), f));
+            }
+            Some(send(inbox, spawn.settings(spawned_at), f))
+        });
+        match (spawned.flatten(), parts) {
+            (Some(result), _) => Ok(result),
+            (None, Some(parts)) => Err(parts),
+            (None, None) => unreachable!("the parts are only taken to be spawned"),
+        }
     }
 
     /// Spawns on the given worker of the runtime, counted from 0.
@@ -334,57 +403,74 @@ impl Spawn {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
         let settings = self.settings(spawned_at);
-        let packet = Arc::new(Packet::new());
-        inbox.load.fetch_add(1, Ordering::Relaxed);
         let mut f = Some(f);
         let here = with_worker(|worker| {
             let own = Arc::ptr_eq(&worker.inbox, inbox);
             let f = if own { f.take() } else { None };
-            f.map(|f| start(worker, &settings, Arc::clone(&packet), f))
+            f.map(|f| start_here(worker, &settings, f))
         });
-        if let Some(started) = here.flatten() {
-            return started.map(|()| JoinHandle { packet });
+        match (here.flatten(), f) {
+            (Some(started), _) => started,
+            (None, Some(f)) => send(inbox, settings, f),
+            (None, None) => unreachable!("the function is only taken to be started here"),
         }
-        if let Some(f) = f {
-            let theirs = Arc::clone(&packet);
-            let run = move |worker: &Worker| {
-                // The error has been told to the packet.
-                let _ = start(worker, &settings, theirs, f);
-            };
-            if inbox.send(Message::Run(Box::new(run))).is_err() {
-                inbox.load.fetch_sub(1, Ordering::Relaxed);
-                return Err(io::Error::other("the runtime has ended"));
-            }
-        }
-        Ok(JoinHandle { packet })
     }
 }
 
-/// Starts a task on this worker that finishes the packet.
-fn start<T: 'static>(
+/// Starts a task on this very worker.
+fn start_here<T: 'static>(
     worker: &Worker,
     settings: &Settings,
-    packet: Arc<Packet<T>>,
     f: impl FnOnce() -> T + 'static,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<T>> {
+    let stack = worker.take_stack(settings)?;
+    let packet = Arc::new(Packet::new(Arc::clone(&worker.inbox)));
     let finisher = Finisher(Arc::clone(&packet));
+    let id = worker.start(stack, settings, move || run_task(finisher, f));
+    packet.id.store(id.to_bits(), Ordering::Relaxed);
+    if worker.is_ending() {
+        worker.cancel(id);
+    }
+    Ok(JoinHandle { packet })
+}
+
+/// Has a task started on another worker.
+fn send<T: Send + 'static>(
+    inbox: &Arc<Inbox>,
+    settings: Settings,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let packet = Arc::new(Packet::new(Arc::clone(inbox)));
+    let finisher = Finisher(Arc::clone(&packet));
+    inbox.coming.fetch_add(1, Ordering::Relaxed);
+    let start = move |worker: &Worker| start_for(worker, &settings, finisher, f);
+    if inbox.send(Message::Run(Box::new(start))).is_err() {
+        inbox.coming.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::other("the runtime has ended"));
+    }
+    Ok(JoinHandle { packet })
+}
+
+/// Starts a task that another thread has sent.
+fn start_for<T: 'static>(
+    worker: &Worker,
+    settings: &Settings,
+    finisher: Finisher<T>,
+    f: impl FnOnce() -> T + 'static,
+) {
+    worker.inbox.coming.fetch_sub(1, Ordering::Relaxed);
     let stack = match worker.take_stack(settings) {
         Ok(stack) => stack,
-        Err(error) => {
-            worker.inbox.load.fetch_sub(1, Ordering::Relaxed);
-            let copy = io::Error::new(error.kind(), error.to_string());
-            finisher.finish(Err(JoinError(Why::NotStarted(copy))));
-            return Err(error);
-        }
+        Err(error) => return finisher.finish(Err(JoinError(Why::NotStarted(error)))),
     };
+    let packet = Arc::clone(&finisher.0);
     let id = worker.start(stack, settings, move || run_task(finisher, f));
-    let _ = packet.id.set((Arc::clone(&worker.inbox), id));
+    packet.id.store(id.to_bits(), Ordering::Relaxed);
     // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its wish.
     fence(Ordering::SeqCst);
     if packet.cancelled.load(Ordering::Relaxed) || worker.is_ending() {
         worker.cancel(id);
     }
-    Ok(())
 }
 
 /// The whole life of a task.

@@ -24,6 +24,19 @@ pub(crate) struct TaskId {
     pub(crate) generation: u32,
 }
 
+impl TaskId {
+    /// As one number; never 0, which stands for "none yet".
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | (u64::from(self.index) + 1)
+    }
+
+    /// Back from [`TaskId::to_bits`]; `None` for 0.
+    pub(crate) fn from_bits(bits: u64) -> Option<TaskId> {
+        let index = (bits as u32).checked_sub(1)?;
+        Some(TaskId { index, generation: (bits >> 32) as u32 })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// In the run queue.

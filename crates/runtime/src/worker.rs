@@ -159,7 +159,7 @@ impl Worker {
             self.fire_timers();
             self.run_some();
             let idle = self.run.borrow().is_empty();
-            if idle && self.ending.get() && self.inbox.load.load(Ordering::Relaxed) == 0 {
+            if idle && self.ending.get() && self.inbox.load() == 0 {
                 return Ok(());
             }
             if idle { self.wait()? } else { self.look()? }
@@ -237,7 +237,15 @@ impl Worker {
         let task = fiber.into_raw();
         self.tasks.borrow_mut().places[id.index as usize].1 = Some(task);
         self.run.borrow_mut().push_back(task);
+        self.count(1);
         id
+    }
+
+    /// Keeps the number of live tasks, which this thread alone writes.
+    #[inline]
+    fn count(&self, change: isize) {
+        let live = self.inbox.live.load(Ordering::Relaxed).wrapping_add_signed(change);
+        self.inbox.live.store(live, Ordering::Relaxed);
     }
 
     /// Takes a finished task's stack back.
@@ -249,7 +257,7 @@ impl Worker {
         let fiber = unsafe { Fiber::from_raw(task) };
         let stack = fiber.into_stack();
         self.stacks.borrow_mut().give(stack);
-        self.inbox.load.fetch_sub(1, Ordering::Relaxed);
+        self.count(-1);
     }
 
     /// The running task.

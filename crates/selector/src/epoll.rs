@@ -118,6 +118,14 @@ impl Epoll {
     }
 }
 
+/// What cannot be watched is not watched: the kernel says `EPERM` for both.
+fn not_found(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return io::ErrorKind::NotFound.into();
+    }
+    error
+}
+
 impl Selector for Epoll {
     fn name(&self) -> &'static str {
         if self.edge { "epoll-et" } else { "epoll" }
@@ -131,12 +139,13 @@ impl Selector for Epoll {
     #[inline]
     fn modify(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
         refuse_reserved(token)?;
-        self.kernel.modify(fd, interest.epoll_flags() | self.trigger(), token.0)
+        let flags = interest.epoll_flags() | self.trigger();
+        self.kernel.modify(fd, flags, token.0).map_err(not_found)
     }
 
     #[inline]
     fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.kernel.delete(fd)?;
+        self.kernel.delete(fd).map_err(not_found)?;
         self.len -= 1;
         Ok(())
     }

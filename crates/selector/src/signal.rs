@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use std::{error, fmt, io};
 
 use fiveways_sys::poll::{self, Entry};
-use fiveways_sys::signal::{self, Note, OVERFLOW, SignalFd, SignalSet};
+use fiveways_sys::signal::{self, Note, OVERFLOW, SignalFd, SignalSet, Target};
 
 use crate::contract::{Capabilities, Selector, Trigger};
 use crate::deadline::{is_over, remaining};
@@ -97,7 +97,7 @@ pub struct Signal {
     /// The lines of a poll, reused.
     polled: Vec<Entry>,
     reader: SignalFd,
-    signal: signal::Signal,
+    target: Target,
     waker: Waker,
     owner: ThreadId,
     overflows: u64,
@@ -146,7 +146,7 @@ impl Signal {
             roomless: Vec::new(),
             polled: Vec::new(),
             reader: SignalFd::new(signals)?,
-            signal,
+            target: Target::here(signal),
             waker: Waker::new()?,
             owner: thread::current().id(),
             overflows: 0,
@@ -163,7 +163,7 @@ impl Signal {
 
     /// Directs the signals here and makes the number due, for what happened before that.
     fn arm(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        signal::direct_here(fd, self.signal)?;
+        signal::direct(fd, self.target)?;
         let number = fd.as_raw_fd();
         let at = number as usize;
         if at >= self.marks.len() {
@@ -380,15 +380,17 @@ impl Drop for Signal {
     fn drop(&mut self) {
         for entry in self.table.entries() {
             // SAFETY: required: open for the length of the borrow. By the contract, what is
-            // registered is deregistered before it is closed; a number that is closed all the same
-            // is answered with EBADF, and one that was reused loses O_ASYNC at most.
+            // registered is deregistered before it is closed. A number that was closed all the same
+            // is answered with EBADF, and one that was reused is not directed at us and left alone.
             let fd = unsafe { BorrowedFd::borrow_raw(entry.fd) };
-            let _ = signal::set_async(fd, false);
+            if signal::is_directed(fd, self.target) {
+                let _ = signal::set_async(fd, false);
+            }
         }
         if self.check_thread().is_ok() {
             // What is still queued counts against the limit of the user's signals.
             while self.reader.read(|_| {}).is_ok_and(|more| more) {}
-            release_signal(self.signal);
+            release_signal(self.target.signal());
         }
     }
 }

@@ -14,9 +14,12 @@ pub type Signal = i32;
 /// Sent in place of a real-time signal that found no room in the queue.
 pub const OVERFLOW: Signal = libc::SIGIO;
 
-/// `F_SETSIG`, `F_SETOWN_EX`, `F_OWNER_TID` of `<asm-generic/fcntl.h>`, which libc leaves out.
+/// `F_SETSIG`, `F_GETSIG`, `F_SETOWN_EX`, `F_GETOWN_EX` and `F_OWNER_TID` of
+/// `<asm-generic/fcntl.h>`, which libc leaves out.
 const SET_SIGNAL: i32 = 10;
+const GET_SIGNAL: i32 = 11;
 const SET_OWNER: i32 = 15;
+const GET_OWNER: i32 = 16;
 const OWNER_THREAD: i32 = 0;
 
 /// Signals read in one batch.
@@ -54,21 +57,54 @@ pub fn set_queue_limit(limit: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Sigpending, Rlimit { current: Some(limit), maximum })?)
 }
 
-/// Directs the signals of a descriptor at this thread: `signal`, with the number in `si_fd`.
+/// Where the signals of a descriptor go, and which signal that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    thread: i32,
+    signal: Signal,
+}
+
+impl Target {
+    /// The calling thread.
+    pub fn here(signal: Signal) -> Target {
+        Target { thread: rustix::thread::gettid().as_raw_pid(), signal }
+    }
+
+    /// The signal.
+    pub fn signal(self) -> Signal {
+        self.signal
+    }
+}
+
+/// Directs the signals of a descriptor at a thread, with the descriptor's number in `si_fd`.
 ///
 /// Concerns the open file description, so every duplicate of the descriptor as well.
 ///
 /// # Errors
 ///
 /// The kernel's: `ENOTTY` when this kind of file sends no signals (regular files, eventfd, epoll).
-pub fn direct_here(fd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
-    let owner = Owner { kind: OWNER_THREAD, id: rustix::thread::gettid().as_raw_pid() };
+pub fn direct(fd: BorrowedFd<'_>, to: Target) -> io::Result<()> {
+    let owner = Owner { kind: OWNER_THREAD, id: to.thread };
     let (call, number) = (libc::SYS_fcntl, fd.as_raw_fd());
     // SAFETY: required: a valid `f_owner_ex` for reads. It is a local of that layout.
     check(unsafe { libc::syscall(call, number, SET_OWNER, &raw const owner) })?;
     // SAFETY: required: nothing, the argument is a number.
-    check(unsafe { libc::syscall(call, number, SET_SIGNAL, signal) })?;
+    check(unsafe { libc::syscall(call, number, SET_SIGNAL, to.signal) })?;
     set_async(fd, true)
+}
+
+/// Do the signals of a descriptor go there?
+pub fn is_directed(fd: BorrowedFd<'_>, to: Target) -> bool {
+    let mut owner = Owner { kind: 0, id: 0 };
+    let (call, number) = (libc::SYS_fcntl, fd.as_raw_fd());
+    // SAFETY: required: a valid `f_owner_ex` for writes. It is a local of that layout.
+    let answer = unsafe { libc::syscall(call, number, GET_OWNER, &raw mut owner) };
+    if answer < 0 || (owner.kind, owner.id) != (OWNER_THREAD, to.thread) {
+        return false;
+    }
+    // SAFETY: required: nothing.
+    let signal = unsafe { libc::syscall(call, number, GET_SIGNAL) };
+    signal == libc::c_long::from(to.signal)
 }
 
 /// Switches the signals of a descriptor (`O_ASYNC`) on or off.
@@ -168,7 +204,11 @@ mod tests {
         block(signals).expect("block");
         let mut reader = SignalFd::new(signals).expect("a signalfd");
         let (mut a, b) = UnixStream::pair().expect("a pair");
-        direct_here(b.as_fd(), signal).expect("direct");
+        let here = Target::here(signal);
+        assert!(!is_directed(b.as_fd(), here));
+        direct(b.as_fd(), here).expect("direct");
+        assert!(is_directed(b.as_fd(), here));
+        assert!(!is_directed(b.as_fd(), Target::here(signal + 1)));
         a.write_all(b"x").expect("write");
         let mut notes = Vec::new();
         assert!(!reader.read(|note| notes.push(note)).expect("read"));
@@ -183,7 +223,8 @@ mod tests {
     #[test]
     fn a_file_that_sends_no_signals_says_so() {
         let file = std::fs::File::open("/proc/self/exe").expect("a file");
-        let error = direct_here(file.as_fd(), *real_time().start()).expect_err("no signals");
+        let error =
+            direct(file.as_fd(), Target::here(*real_time().start())).expect_err("no signals");
         assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
     }
 }

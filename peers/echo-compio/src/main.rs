@@ -37,7 +37,7 @@ async fn serve(options: Options) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         if options.has("--multishot") {
-            compio::runtime::spawn(echo_multishot(stream)).detach();
+            compio::runtime::spawn(echo_multishot(stream, options.buffer_len)).detach();
         } else {
             compio::runtime::spawn(echo(stream, options.buffer_len)).detach();
         }
@@ -59,13 +59,29 @@ async fn echo(mut stream: TcpStream, buffer_len: usize) -> io::Result<()> {
     }
 }
 
-async fn echo_multishot(stream: TcpStream) -> io::Result<()> {
+async fn echo_multishot(mut stream: TcpStream, buffer_len: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = (&stream, &stream);
+    loop {
+        match echo_pieces(&stream).await {
+            // The ring is used up. A piece read into a buffer of its own lets others go on.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                let (len, filled) = stream.read(Vec::with_capacity(buffer_len)).await.into();
+                if len? == 0 {
+                    return Ok(());
+                }
+                stream.write_all(filled).await.0?;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Writes back what one multishot receive delivers, until it ends.
+async fn echo_pieces(stream: &TcpStream) -> io::Result<()> {
+    let (mut reader, mut writer) = (stream, stream);
     let mut pieces = std::pin::pin!(reader.read_multi(0));
     while let Some(piece) = pieces.next().await {
-        let (written, _) = writer.write_all(piece?).await.into();
-        written?;
+        writer.write_all(piece?).await.0?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Block, ImplItemFn, ItemFn, Signature, TraitItemFn};
 
@@ -93,7 +92,8 @@ fn check(tree: &Tree, found: &mut Vec<Finding>) {
 fn report_long(tree: &Tree, part: &str, lengths: &Lengths, found: &mut Vec<Finding>) {
     for source in tree.own_sources().filter(|source| source.part() == part) {
         let functions = functions(source);
-        let long = functions.iter().filter(|f| f.lines >= LINES_SOFT && !source.is_test_line(f.line));
+        let long =
+            functions.iter().filter(|f| f.lines >= LINES_SOFT && !source.is_test_line(f.line));
         for function in long {
             let message = format!(
                 "`{}` has {} lines, and {} of {} functions of `{part}` are that long",
@@ -125,7 +125,7 @@ struct Finder(Vec<Function>);
 
 impl Finder {
     fn note(&mut self, signature: &Signature, body: &Block) {
-        let line = signature.fn_token.span().start().line;
+        let line = signature.fn_token.span.start().line;
         let lines = body.brace_token.span.close().end().line + 1 - line;
         self.0.push(Function { name: signature.ident.to_string(), line, lines });
     }
@@ -166,7 +166,8 @@ mod tests {
     fn the_hard_limit_holds_wherever_a_function_stands() {
         assert_eq!(lines(&FUNCTION_SIZE, PATH, &function(LINES_HARD)), [0; 0]);
         let long = function(LINES_HARD + 1);
-        for place in ["{}", "impl X {{}}", "trait X {{}}", "#[cfg(test)] mod t {{}}", "fn g() {{}}"] {
+        for place in ["{}", "impl X {{}}", "trait X {{}}", "#[cfg(test)] mod t {{}}", "fn g() {{}}"]
+        {
             let text = place.replace("{}", &long).replace("{fn", "{ fn");
             assert!(lines(&FUNCTION_SIZE, PATH, &text).contains(&1), "{place}");
         }
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn lengths_count_from_the_keyword_to_the_brace_without_tests() {
-        let text = "/// Doc.\n#[inline]\nfn f()\n{\n}\n#[cfg(test)]\nmod t { fn g() {} }\nfn h() {}";
+        let text =
+            "/// Doc.\n#[inline]\nfn f()\n{\n}\n#[cfg(test)]\nmod t { fn g() {} }\nfn h() {}";
         let tree = Tree::of(&[(PATH, text)]);
         let lengths = &lengths(&tree)["x"];
         assert_eq!((lengths.count(), lengths.longest(), lengths.median()), (2, 3, 3));

@@ -5,6 +5,7 @@
 //! that a name which the root re-exports leads to the module that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use syn::{Item, ItemMod, UseTree};
 
@@ -45,31 +46,29 @@ impl Graph {
         graph
     }
 
-    /// The module that a path of names leads to.
-    pub(crate) fn resolve(&self, names: &[String]) -> ModulePath {
-        let mut target = names.to_vec();
-        for _ in 0..CHAIN_LIMIT {
-            match self.descend(&target) {
-                Ok(module) => return module,
-                Err(next) => target = next,
-            }
+    /// The modules that a path of names leads to: the one that it spells, then those that imports
+    /// lead on to.
+    pub(crate) fn resolve(&self, names: &[String]) -> Vec<ModulePath> {
+        let mut stops = Vec::new();
+        let mut next = Some(names.to_vec());
+        while let Some(names) = next.take_if(|_| stops.len() < CHAIN_LIMIT) {
+            let depth = self.depth_of(&names);
+            let module = &names[..depth];
+            let imports = self.modules.get(module).map(|module| &module.imports);
+            let target = names.get(depth).and_then(|name| imports?.get(name));
+            next = target.map(|target| [target, &names[depth + 1..]].concat());
+            stops.push(module.to_vec());
         }
-        Vec::new()
+        stops
     }
 
-    /// Goes down as far as children lead; `Err` is where an import leads on.
-    fn descend(&self, names: &[String]) -> Result<ModulePath, ModulePath> {
-        for depth in 0..names.len() {
-            let Some(module) = self.modules.get(&names[..depth]) else { break };
-            if module.children.contains(&names[depth]) {
-                continue;
-            }
-            return match module.imports.get(&names[depth]) {
-                Some(target) => Err([target, &names[depth + 1..]].concat()),
-                None => Ok(names[..depth].to_vec()),
-            };
-        }
-        Ok(names.to_vec())
+    /// How many of these names are modules, each declared by the one before.
+    fn depth_of(&self, names: &[String]) -> usize {
+        let is_child = |depth: usize| {
+            let parent = self.modules.get(&names[..depth]);
+            parent.is_some_and(|parent| parent.children.contains(&names[depth]))
+        };
+        (0..names.len()).find(|&depth| !is_child(depth)).unwrap_or(names.len())
     }
 
     fn add_file(&mut self, tree: &Tree, source: &Source, path: ModulePath) {
@@ -86,7 +85,7 @@ impl Graph {
         for item in items {
             if let Item::Mod(item) = item {
                 let name = item.ident.to_string();
-                self.add_child(place, item, [path.as_slice(), &[name.clone()]].concat());
+                self.add_child(place, item, [path.as_slice(), slice::from_ref(&name)].concat());
                 module.children.push(name);
             }
         }
@@ -209,16 +208,17 @@ pub(crate) fn absolute(at: &[String], names: &[String]) -> Option<ModulePath> {
 
 /// The root files of a package that lies in `dir`.
 pub(crate) fn roots<'a>(tree: &'a Tree, dir: &str) -> Vec<&'a Source> {
-    let is_within = |source: &&Source| {
-        source.path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
-    };
+    let is_within =
+        |source: &&Source| source.path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
     let within: Vec<&Source> = tree.sources().iter().filter(is_within).collect();
     // A file that another one declares is no root, wherever it lies.
     let named = named_targets(tree, dir);
     let declared: BTreeSet<String> = within
         .iter()
         .filter(|source| source.is_crate_root())
-        .flat_map(|root| Graph::of(tree, root).files.into_iter().filter(|(_, path)| !path.is_empty()))
+        .flat_map(|root| {
+            Graph::of(tree, root).files.into_iter().filter(|(_, path)| !path.is_empty())
+        })
         .map(|(file, _)| file)
         .collect();
     let is_root = |source: &&Source| {
@@ -254,7 +254,8 @@ mod tests {
 
     fn resolve(path: &str) -> String {
         let names: Vec<String> = path.split("::").map(str::to_owned).collect();
-        graph().resolve(&names).join("::")
+        let stops: Vec<_> = graph().resolve(&names).iter().map(|stop| stop.join("::")).collect();
+        stops.join(" > ")
     }
 
     #[test]
@@ -266,8 +267,8 @@ mod tests {
 
     #[test]
     fn a_re_exported_name_leads_to_the_module_that_defines_it() {
-        assert_eq!(resolve("Thing"), "b::c");
-        assert_eq!(resolve("d::X"), "b::c");
+        assert_eq!(resolve("Thing"), " > b > b::c");
+        assert_eq!(resolve("d::X"), " > b::c");
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn check_paths(source: &Source, found: &mut Vec<Finding>) {
     for (at, token) in tokens.iter().enumerate() {
         let follows_path = at > 1 && tokens[at - 1].is("::") && !is_absolute(tokens, at);
         let opens_path = tokens.get(at + 1).is_some_and(|next| next.is("::"));
-        let is_import = at > 0 && (tokens[at - 1].is_word("use") || tokens[at - 1].is_word("crate"));
+        let is_import =
+            at > 0 && (tokens[at - 1].is_word("use") || tokens[at - 1].is_word("crate"));
         if token.test || follows_path || !(opens_path || is_import) {
             continue;
         }
@@ -188,12 +189,16 @@ mod tests {
     #[test]
     fn kernel_paths_are_found_in_code_and_not_in_tests_or_in_sys() {
         let path = "crates/driver/src/a.rs";
-        for bad in ["use libc;", "use io_uring::opcode;", "fn f() { ::libc::g() }", "use ::rustix::fs;"] {
+        for bad in
+            ["use libc;", "use io_uring::opcode;", "fn f() { ::libc::g() }", "use ::rustix::fs;"]
+        {
             assert_eq!(lines(&KERNEL, path, bad), [1], "{bad}");
             assert_eq!(lines(&KERNEL, "crates/sys/src/a.rs", bad), [0; 0]);
             assert_eq!(lines(&KERNEL, "crates/driver/tests/a.rs", bad), [0; 0]);
         }
-        for good in ["use fiveways_sys::libc::x;", "mod libc;", "#[cfg(test)]\nmod t { use libc::x; }"] {
+        for good in
+            ["use fiveways_sys::libc::x;", "mod libc;", "#[cfg(test)]\nmod t { use libc::x; }"]
+        {
             assert_eq!(lines(&KERNEL, path, good), [0; 0], "{good}");
         }
     }

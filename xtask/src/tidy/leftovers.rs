@@ -90,7 +90,8 @@ fn is_dead_code(line: &str) -> bool {
         Some(_) => (format!("{body} }}"), true),
         None => (body.to_owned(), false),
     };
-    let has_sign = is_open || ["=", "::", "&", "self.", "()", "?;", "\""].iter().any(|s| body.contains(s));
+    let has_sign =
+        is_open || ["=", "::", "&", "self.", "()", "?;", "\""].iter().any(|s| body.contains(s));
     let is_statement = body.ends_with(';') || is_open;
     is_statement && has_sign && syn::parse_str::<Statements>(&code).is_ok()
 }
@@ -106,21 +107,18 @@ impl syn::parse::Parse for Statements {
 
 fn check_ignored(tree: &Tree, found: &mut Vec<Finding>) {
     for source in tree.own_sources() {
-        for (at, token) in source.tokens.iter().enumerate() {
-            let follows = at > 0 && ["[", ","].iter().any(|mark| source.tokens[at - 1].is(mark));
-            if !token.is_word("ignore") || !follows {
-                continue;
-            }
-            match &source.tokens[at + 1..] {
-                [end, ..] if end.is("]") || end.is(")") => {
-                    found.push(Finding::error(&source.path, token.line, "ignored without a reason"));
+        for attribute in source.attributes() {
+            let is_ignore = |at: usize| {
+                attribute[at].is_word("ignore") && (at == 0 || attribute[at - 1].is(","))
+            };
+            let Some(at) = (0..attribute.len()).find(|&at| is_ignore(at)) else { continue };
+            let line = attribute[at].line;
+            found.push(match attribute.get(at + 1..) {
+                Some([equals, reason, ..]) if equals.is("=") => {
+                    Finding::note(&source.path, line, format!("ignored: {}", reason.text))
                 }
-                [equals, reason, ..] if equals.is("=") => {
-                    let message = format!("ignored: {}", reason.text);
-                    found.push(Finding::note(&source.path, token.line, message));
-                }
-                _ => {}
-            }
+                _ => Finding::error(&source.path, line, "ignored without a reason"),
+            });
         }
     }
 }
@@ -136,17 +134,17 @@ fn check_globs(tree: &Tree, found: &mut Vec<Finding>) {
 fn check_items(source: &Source, items: &[Item], found: &mut Vec<Finding>) {
     for item in items {
         match item {
-            Item::Use(item) if !matches!(item.vis, Visibility::Inherited) => {
-                if has_glob(&item.tree) {
+            Item::Use(item) => {
+                let is_exported = !matches!(item.vis, Visibility::Inherited);
+                if is_exported && has_glob(&item.tree) {
                     let line = item.use_token.span.start().line;
                     found.push(Finding::error(&source.path, line, "a glob re-export"));
                 }
             }
             Item::Mod(item) => {
-                let (_, items) = item.content.as_ref().map_or((None, &[][..]), |(brace, items)| {
-                    (Some(brace), items.as_slice())
-                });
-                check_items(source, items, found);
+                if let Some((_, items)) = &item.content {
+                    check_items(source, items, found);
+                }
             }
             _ => {}
         }
@@ -179,8 +177,12 @@ mod tests {
         let print = "fn f() { println!(\"\") }";
         assert_eq!(lines(&LEFTOVER, PATH, print), [1]);
         for good in [
-            "crates/cli/src/a.rs", "crates/x/examples/a.rs", "crates/x/src/bin/a.rs",
-            "crates/x/tests/a.rs", "xtask/src/a.rs", "crates/x/src/main.rs",
+            "crates/cli/src/a.rs",
+            "crates/x/examples/a.rs",
+            "crates/x/src/bin/a.rs",
+            "crates/x/tests/a.rs",
+            "xtask/src/a.rs",
+            "crates/x/src/main.rs",
         ] {
             assert_eq!(lines(&LEFTOVER, good, print), [0; 0], "{good}");
         }
@@ -202,8 +204,15 @@ mod tests {
             assert_eq!(lines(&LEFTOVER, PATH, bad), [1], "{bad}");
         }
         for good in [
-            "// see poll(2);", "// poll(2);", "// the ring is full;", "/// let x = 1;", "// a = b",
-            "//! use x::y;", "// SAFETY: `x = 1`;", "// where x holds {", "const A: &str = \"\n// a = b;\n\";",
+            "// see poll(2);",
+            "// poll(2);",
+            "// the ring is full;",
+            "/// let x = 1;",
+            "// a = b",
+            "//! use x::y;",
+            "// SAFETY: `x = 1`;",
+            "// where x holds {",
+            "const A: &str = \"\n// a = b;\n\";",
         ] {
             assert_eq!(lines(&LEFTOVER, PATH, good), [0; 0], "{good}");
         }

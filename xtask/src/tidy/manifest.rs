@@ -33,7 +33,9 @@ pub(crate) struct Dependency {
 
 /// Every package but the rivals, by path.
 pub(crate) fn packages(tree: &Tree) -> Vec<Package> {
-    let manifests = tree.texts().filter_map(|(path, text)| Some((path.strip_suffix("/Cargo.toml")?, path, text)));
+    let manifests = tree
+        .texts()
+        .filter_map(|(path, text)| Some((path.strip_suffix("/Cargo.toml")?, path, text)));
     let ours = manifests.filter(|(dir, ..)| !dir.starts_with("peers"));
     ours.filter_map(|(dir, path, text)| {
         let table: Table = text.parse().ok()?;
@@ -64,7 +66,8 @@ impl Package {
 }
 
 fn sections(table: &Table) -> Vec<Dependency> {
-    let kinds = [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)];
+    let kinds =
+        [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)];
     let mut all = Vec::new();
     for (section, is_dev) in kinds {
         let entries = table.get(section).and_then(Value::as_table);

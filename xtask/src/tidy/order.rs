@@ -69,16 +69,17 @@ fn check_order(tree: &Tree, found: &mut Vec<Finding>) {
 
 fn upward_imports(graph: &Graph, source: &Source, module: &ModulePath) -> Vec<Finding> {
     let mut found = Vec::new();
-    for reference in references(&source.tokens, module) {
-        let target = graph.resolve(&reference.names);
-        if reference.is_test || is_downward(graph, &reference.from, &target) {
+    for reference in references(&source.tokens, module).iter().filter(|r| !r.is_test) {
+        let stops = graph.resolve(&reference.names);
+        let Some(target) = stops.iter().find(|stop| !is_downward(graph, &reference.from, stop))
+        else {
             continue;
-        }
-        let depth = common_depth(&reference.from, &target);
+        };
+        let depth = common_depth(&reference.from, target);
         let message = format!(
             "`{}` imports `{}`, but `{}` is declared before `{}`",
             spelled(&reference.from),
-            spelled(&target),
+            spelled(target),
             target[depth],
             reference.from[depth],
         );

@@ -61,7 +61,7 @@ fn check_headers(tree: &Tree, found: &mut Vec<Finding>) {
             found.push(Finding::error(&source.path, *line, format!("does not parse: {why}")));
         }
         let first = source.text.lines().next().unwrap_or_default();
-        if !first.strip_prefix("//! ").is_some_and(|header| header.len() > 10) {
+        if first.strip_prefix("//! ").is_none_or(|header| header.len() < 10) {
             found.push(Finding::error(&source.path, 1, "no `//!` header"));
         }
     }
@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn files_between_soft_and_hard_limit_are_warned_about() {
         let text = "\n".repeat(FILE_LINES_SOFT + 1);
-        let levels: Vec<_> = findings(&FILE_SIZE, &[(PATH, &text)]).iter().map(|f| f.level).collect();
+        let levels: Vec<_> =
+            findings(&FILE_SIZE, &[(PATH, &text)]).iter().map(|f| f.level).collect();
         assert_eq!(levels, [Level::Warning]);
         let levels: Vec<_> =
             findings(&FILE_SIZE, &[(PATH, TOO_LONG)]).iter().map(|f| f.level).collect();

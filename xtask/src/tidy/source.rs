@@ -116,6 +116,16 @@ impl Source {
         self.text.lines().enumerate().map(|(at, line)| (at + 1, line))
     }
 
+    /// What stands between the brackets of each attribute of an item or expression.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &[Token]> {
+        self.tokens.windows(2).enumerate().filter_map(|(at, pair)| match pair[1].kind {
+            Kind::Open(close) if pair[0].is("#") && pair[1].is("[") => {
+                self.tokens.get(at + 2..close)
+            }
+            _ => None,
+        })
+    }
+
     /// Whether a line exists only in tests.
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         self.tests.iter().any(|range| range.contains(&line))

@@ -55,7 +55,8 @@ impl Tree {
         for source in &mut sources {
             let stem = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
             let is_below = |root: &String| {
-                stem.strip_prefix(root.as_str()).is_some_and(|rest| matches!(rest.chars().next(), None | Some('/')))
+                stem.strip_prefix(root.as_str())
+                    .is_some_and(|rest| matches!(rest.chars().next(), None | Some('/')))
             };
             if test_roots.iter().any(is_below) {
                 source.make_test();
@@ -112,7 +113,8 @@ fn read_dir(
             read_dir(root, &path, texts, paths)?;
         } else if kind.is_file() {
             if is_text(&path) && entry.metadata()?.len() <= TEXT_LIMIT {
-                texts.insert(path.clone(), String::from_utf8_lossy(&fs::read(entry.path())?).into());
+                texts
+                    .insert(path.clone(), String::from_utf8_lossy(&fs::read(entry.path())?).into());
             }
             paths.insert(path);
         }

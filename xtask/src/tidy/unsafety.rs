@@ -102,11 +102,15 @@ fn check_opened(tree: &Tree, found: &mut Vec<Finding>) {
             found.push(Finding::error(&source.path, *line, message));
         }
         if let Some(Opening { line, has_reason: false }) = opening {
-            found.push(Finding::error(&source.path, line, "unsafe code is opened without a reason"));
+            found.push(Finding::error(
+                &source.path,
+                line,
+                "unsafe code is opened without a reason",
+            ));
         }
-        for line in item_openings(source) {
+        for attribute in source.attributes().filter(|attribute| opens_unsafe(attribute)) {
             let message = "unsafe code is opened for one item instead of the file";
-            found.push(Finding::error(&source.path, line, message));
+            found.push(Finding::error(&source.path, attribute[0].line, message));
         }
     }
 }
@@ -128,19 +132,6 @@ fn opening(source: &Source) -> Option<Opening> {
         }
     }
     None
-}
-
-fn item_openings(source: &Source) -> Vec<usize> {
-    let mut lines = Vec::new();
-    for (at, pair) in source.tokens.windows(2).enumerate() {
-        if let Kind::Open(close) = pair[1].kind
-            && pair[0].is("#")
-            && opens_unsafe(&source.tokens[at + 2..close])
-        {
-            lines.push(pair[0].line);
-        }
-    }
-    lines
 }
 
 fn opens_unsafe(inside: &[Token]) -> bool {
@@ -193,7 +184,9 @@ mod tests {
     fn a_file_with_unsafe_code_opens_it_with_a_reason() {
         let open = "#![expect(unsafe_code, reason = \"why\")]\n";
         let bare = "#![allow(unsafe_code)]\n";
-        for code in ["fn f() { unsafe { g() } }", "unsafe impl S for X {}", "unsafe extern \"C\" {}"] {
+        for code in
+            ["fn f() { unsafe { g() } }", "unsafe impl S for X {}", "unsafe extern \"C\" {}"]
+        {
             assert_eq!(lines(&OPENED, PATH, code), [1], "{code}");
             assert_eq!(lines(&OPENED, PATH, &format!("{open}{code}")), [0; 0], "{code}");
             assert_eq!(lines(&OPENED, PATH, &format!("{bare}{code}")), [1], "{code}");

@@ -1,4 +1,5 @@
 //! Running out of stacks is an error, and the program goes on.
+#![cfg(not(feature = "sanitizer"))] // which needs terabytes of address space, and mappings
 
 use std::fs;
 use std::io;
@@ -35,7 +36,6 @@ fn run_on(stack: Stack) -> Stack {
 }
 
 #[test]
-#[cfg(not(feature = "sanitizer"))] // which reserves terabytes of address space
 fn out_of_address_space_is_an_error_and_what_was_taken_works() {
     let test = "limits::out_of_address_space_is_an_error_and_what_was_taken_works";
     let Some(output) = in_a_child(test, || {
@@ -83,7 +83,6 @@ fn out_of_mappings_is_an_error_and_what_was_taken_works() {
 }
 
 #[test]
-#[cfg(not(feature = "sanitizer"))] // which needs mappings of its own
 fn cheap_guards_take_no_mappings() {
     let test = "limits::cheap_guards_take_no_mappings";
     let Some(output) = in_a_child(test, || {

@@ -78,6 +78,7 @@ fn tops_are_staggered_over_ten_colours() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizer", ignore = "its frames are larger")]
 fn an_idle_fiber_has_touched_one_page() {
     let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
     for _ in 0..10 {

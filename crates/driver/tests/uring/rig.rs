@@ -12,24 +12,24 @@ use fiveways_driver::{
 };
 
 /// `-ECANCELED`, the answer of what was cancelled.
-pub const CANCELED: i32 = -125;
+pub(crate) const CANCELED: i32 = -125;
 
 /// Longer than anything here takes; a test that waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A driver with its loop.
-pub struct Rig {
-    pub driver: Uring,
+pub(crate) struct Rig {
+    pub(crate) driver: Uring,
     ready: Ready,
     generation: u32,
 }
 
 impl Rig {
-    pub fn new() -> Rig {
+    pub(crate) fn new() -> Rig {
         Rig::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Options)) -> Rig {
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Rig {
         let mut options = Options::default();
         change(&mut options);
         let driver = Uring::open(&options.uring).expect("io_uring works here");
@@ -37,13 +37,13 @@ impl Rig {
     }
 
     /// Names a descriptor as a new socket.
-    pub fn source(&mut self, fd: RawFd) -> Source {
+    pub(crate) fn source(&mut self, fd: RawFd) -> Source {
         self.generation += 1;
         Source { fd, generation: self.generation }
     }
 
     /// Submits and says whether it waits. The operation must not move before it is finished.
-    pub fn submit(&mut self, pending: &Pending) -> Option<i32> {
+    pub(crate) fn submit(&mut self, pending: &Pending) -> Option<i32> {
         // SAFETY: required: in place until finished. By this function's contract: tests keep it.
         match unsafe { self.driver.submit(NonNull::from(pending)) } {
             Submitted::Done(answer) => Some(answer),
@@ -55,18 +55,18 @@ impl Rig {
     }
 
     /// One turn that does not sleep; answers how many operations came back.
-    pub fn look(&mut self) -> usize {
+    pub(crate) fn look(&mut self) -> usize {
         self.turn(Some(Instant::now()))
     }
 
-    pub fn turn(&mut self, deadline: Option<Instant>) -> usize {
+    pub(crate) fn turn(&mut self, deadline: Option<Instant>) -> usize {
         self.ready.clear();
         self.driver.turn(deadline, &mut self.ready).expect("a turn");
         self.ready.len()
     }
 
     /// Turns until the operation is finished.
-    pub fn finish(&mut self, pending: &Pending) -> i32 {
+    pub(crate) fn finish(&mut self, pending: &Pending) -> i32 {
         let end = Instant::now() + PATIENCE;
         loop {
             match pending.outcome.get() {
@@ -85,27 +85,27 @@ impl Rig {
     }
 
     /// Submits and turns until it is finished.
-    pub fn run(&mut self, op: Op) -> i32 {
+    pub(crate) fn run(&mut self, op: Op) -> i32 {
         let pending = Pending::new(op, ptr::null_mut());
         self.finish(&pending)
     }
 
-    pub fn cancel(&mut self, pending: &Pending) {
+    pub(crate) fn cancel(&mut self, pending: &Pending) {
         self.ready.clear();
         // SAFETY: required: waiting in this driver. Tests cancel only what waits.
         unsafe { self.driver.cancel(NonNull::from(pending), &mut self.ready) };
     }
 
-    pub fn recv(&mut self, source: Source, buf: &mut [u8]) -> i32 {
+    pub(crate) fn recv(&mut self, source: Source, buf: &mut [u8]) -> i32 {
         self.run(recv(source, buf, 0))
     }
 
-    pub fn send(&mut self, source: Source, buf: &[u8]) -> i32 {
+    pub(crate) fn send(&mut self, source: Source, buf: &[u8]) -> i32 {
         self.run(send(source, buf))
     }
 
     /// Fills once: the loan, or what came instead.
-    pub fn fill(&mut self, source: Source) -> Result<Loan, i32> {
+    pub(crate) fn fill(&mut self, source: Source) -> Result<Loan, i32> {
         let mut loan = None;
         let answer = self.run(Op::Fill { source, loan: &raw mut loan });
         match loan {
@@ -118,7 +118,7 @@ impl Rig {
     }
 
     /// Fills until that many bytes have come.
-    pub fn fill_exactly(&mut self, source: Source, count: usize) -> Vec<u8> {
+    pub(crate) fn fill_exactly(&mut self, source: Source, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < count {
             bytes.extend_from_slice(self.fill(source).expect("more bytes").bytes());
@@ -127,12 +127,12 @@ impl Rig {
         bytes
     }
 
-    pub fn close(&mut self, source: Source, fd: impl Into<OwnedFd>) {
+    pub(crate) fn close(&mut self, source: Source, fd: impl Into<OwnedFd>) {
         self.driver.close(source, fd.into());
     }
 
     /// Turns without sleeping until something holds.
-    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Rig) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Rig) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !holds(self) {
             assert!(Instant::now() < end, "never: {what}");
@@ -141,20 +141,20 @@ impl Rig {
     }
 }
 
-pub fn recv(source: Source, buf: &mut [u8], flags: u32) -> Op {
+pub(crate) fn recv(source: Source, buf: &mut [u8], flags: u32) -> Op {
     Op::Recv { source, buf: buf.as_mut_ptr(), len: buf.len(), flags }
 }
 
-pub fn send(source: Source, buf: &[u8]) -> Op {
+pub(crate) fn send(source: Source, buf: &[u8]) -> Op {
     Op::Send { source, buf: buf.as_ptr(), len: buf.len(), flags: 0 }
 }
 
-pub fn pending(op: Op) -> Box<Pending> {
+pub(crate) fn pending(op: Op) -> Box<Pending> {
     Box::new(Pending::new(op, ptr::null_mut()))
 }
 
 /// Two connected TCP sockets.
-pub fn tcp() -> (TcpStream, TcpStream) {
+pub(crate) fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     let addr = listener.local_addr().expect("its address");
     let ours = TcpStream::connect(addr).expect("a connection");
@@ -165,19 +165,19 @@ pub fn tcp() -> (TcpStream, TcpStream) {
 }
 
 /// Two connected Unix sockets.
-pub fn unix() -> (UnixStream, UnixStream) {
+pub(crate) fn unix() -> (UnixStream, UnixStream) {
     UnixStream::pair().expect("a pair")
 }
 
 /// A TCP connection with its name, and its peer.
-pub fn connected(rig: &mut Rig) -> (TcpStream, Source, TcpStream) {
+pub(crate) fn connected(rig: &mut Rig) -> (TcpStream, Source, TcpStream) {
     let (ours, theirs) = tcp();
     let source = rig.source(ours.as_raw_fd());
     (ours, source, theirs)
 }
 
 /// Makes the peer's close a reset.
-pub fn reset(peer: TcpStream) -> io::Result<()> {
+pub(crate) fn reset(peer: TcpStream) -> io::Result<()> {
     // Closing with unread bytes in the socket resets the connection.
     let mut byte = [0; 1];
     peer.peek(&mut byte)?;

@@ -232,20 +232,6 @@ fn more_requests_than_the_ring_holds_are_not_lost() {
 }
 
 #[test]
-fn a_turn_that_finds_nothing_makes_no_call() {
-    // Told by the kernel's own count of voluntary work: nothing is queued, nothing is due.
-    let mut rig = Rig::new();
-    rig.look();
-    let before = rig.driver.counters();
-    for _ in 0..1000 {
-        assert_eq!(rig.look(), 0);
-    }
-    let after = rig.driver.counters();
-    assert_eq!(after.turns, before.turns + 1000);
-    assert_eq!(after.events, before.events);
-}
-
-#[test]
 fn no_worker_thread_of_the_kernel_serves_a_socket() {
     let mut rig = Rig::new();
     let (_ours, source, mut peer) = connected(&mut rig);

@@ -5,47 +5,69 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use fiveways_selector::{Event, Events, Interest, Kind, Selector, Token, Trigger};
 
 /// How long anything may take before a test gives up: far more than it takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Descriptor numbers belong to the process, so to all tests at once: who uses up the numbers that
+/// `select` can take, or closes one that is still watched, has to be alone.
+static NUMBERS: RwLock<()> = RwLock::new(());
 
 /// A selector with a buffer and a way to say what is expected of it.
-pub struct Bench {
-    pub selector: Box<dyn Selector>,
-    pub events: Events,
+pub(crate) struct Bench {
+    pub(crate) selector: Box<dyn Selector>,
+    pub(crate) events: Events,
+    _numbers: Numbers,
+}
+
+enum Numbers {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
 impl Bench {
-    pub fn new(kind: Kind) -> Bench {
-        let selector = kind.open().expect("a selector");
-        assert_eq!(selector.name(), kind.as_str());
-        Bench { selector, events: Events::with_capacity(64) }
+    pub(crate) fn new(kind: Kind) -> Bench {
+        let guard = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
+        Bench::with(kind, Numbers::Shared { _guard: guard })
     }
 
-    pub fn trigger(&self) -> Trigger {
+    /// With no other test running.
+    pub(crate) fn alone(kind: Kind) -> Bench {
+        let guard = NUMBERS.write().unwrap_or_else(PoisonError::into_inner);
+        Bench::with(kind, Numbers::Alone { _guard: guard })
+    }
+
+    fn with(kind: Kind, numbers: Numbers) -> Bench {
+        let selector = kind.open().expect("a selector");
+        assert_eq!(selector.name(), kind.as_str());
+        Bench { selector, events: Events::with_capacity(64), _numbers: numbers }
+    }
+
+    pub(crate) fn trigger(&self) -> Trigger {
         self.selector.capabilities().trigger
     }
 
     /// Does it claim what it does not know?
-    pub fn guesses(&self) -> bool {
+    pub(crate) fn guesses(&self) -> bool {
         self.trigger() == Trigger::Always
     }
 
-    pub fn register(&mut self, fd: &impl AsFd, interest: Interest, token: u64) {
+    pub(crate) fn register(&mut self, fd: &impl AsFd, interest: Interest, token: u64) {
         self.selector.register(fd.as_fd(), interest, Token(token)).expect("register");
     }
 
     /// What is reported at once.
-    pub fn look(&mut self) -> Vec<Event> {
+    pub(crate) fn look(&mut self) -> Vec<Event> {
         self.selector.wait(&mut self.events, Some(Instant::now())).expect("wait");
         self.events.iter().collect()
     }
 
     /// Looks until nothing is reported any more: the edges are used up.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let end = Instant::now() + PATIENCE;
         while !self.look().is_empty() {
             assert!(Instant::now() < end, "still reporting");
@@ -53,7 +75,7 @@ impl Bench {
     }
 
     /// Waits until an event of this token is as wanted, and answers with it.
-    pub fn until(&mut self, token: u64, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn until(&mut self, token: u64, wanted: impl Fn(&Event) -> bool) -> Event {
         let end = Instant::now() + PATIENCE;
         loop {
             self.selector.wait(&mut self.events, Some(end)).expect("wait");
@@ -68,7 +90,7 @@ impl Bench {
 
 impl Bench {
     /// Waits until anything is reported.
-    pub fn until_any(&mut self) {
+    pub(crate) fn until_any(&mut self) {
         let end = Instant::now() + PATIENCE;
         self.selector.wait(&mut self.events, Some(end)).expect("wait");
         assert!(!self.events.is_empty(), "it never came");
@@ -76,7 +98,7 @@ impl Bench {
 }
 
 /// A pair of connected TCP sockets on loopback, non-blocking.
-pub fn tcp_pair() -> (TcpStream, TcpStream) {
+pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let ours = TcpStream::connect(listener.local_addr().expect("its address")).expect("connect");
     let (theirs, _) = listener.accept().expect("accept");
@@ -86,7 +108,7 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 /// A pair of Unix stream sockets, non-blocking.
-pub fn unix_pair() -> (UnixStream, UnixStream) {
+pub(crate) fn unix_pair() -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     ours.set_nonblocking(true).expect("non-blocking");
     theirs.set_nonblocking(true).expect("non-blocking");
@@ -94,7 +116,7 @@ pub fn unix_pair() -> (UnixStream, UnixStream) {
 }
 
 /// Writes until nothing more fits, for several looks in a row: TCP moves bytes on meanwhile.
-pub fn fill(stream: &mut impl Write) {
+pub(crate) fn fill(stream: &mut impl Write) {
     let mut refusals = 0;
     while refusals < 200 {
         match stream.write(&[0; 65_536]) {
@@ -109,7 +131,7 @@ pub fn fill(stream: &mut impl Write) {
 }
 
 /// Reads everything that is there and tells how much.
-pub fn drain(stream: &mut impl Read) -> io::Result<usize> {
+pub(crate) fn drain(stream: &mut impl Read) -> io::Result<usize> {
     let mut buf = vec![0; 65_536];
     let mut total = 0;
     loop {
@@ -123,7 +145,7 @@ pub fn drain(stream: &mut impl Read) -> io::Result<usize> {
 }
 
 /// Sends one urgent byte.
-pub fn send_urgent(fd: BorrowedFd<'_>) {
+pub(crate) fn send_urgent(fd: BorrowedFd<'_>) {
     use std::os::fd::AsRawFd;
     // SAFETY: required: one byte valid for reads. It is a static.
     let sent = unsafe { libc::send(fd.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
@@ -131,7 +153,7 @@ pub fn send_urgent(fd: BorrowedFd<'_>) {
 }
 
 /// The identity of this thread in the kernel.
-pub fn thread_id() -> libc::pid_t {
+pub(crate) fn thread_id() -> libc::pid_t {
     // SAFETY: required: nothing.
     unsafe { libc::gettid() }
 }

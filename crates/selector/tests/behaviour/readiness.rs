@@ -9,7 +9,7 @@ use fiveways_selector::{Interest, Kind, Trigger};
 
 use crate::harness::{Bench, drain, fill, send_urgent, tcp_pair, unix_pair};
 
-pub fn data_makes_readable(kind: Kind) {
+pub(crate) fn data_makes_readable(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, mut theirs) = tcp_pair();
     bench.register(&theirs, Interest::READABLE, 7);
@@ -23,7 +23,7 @@ pub fn data_makes_readable(kind: Kind) {
     assert_eq!(drain(&mut theirs).expect("read"), 5);
 }
 
-pub fn a_finished_handshake_makes_a_listener_readable_c52(kind: Kind) {
+pub(crate) fn a_finished_handshake_makes_a_listener_readable_c52(kind: Kind) {
     let mut bench = Bench::new(kind);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     listener.set_nonblocking(true).expect("non-blocking");
@@ -37,7 +37,7 @@ pub fn a_finished_handshake_makes_a_listener_readable_c52(kind: Kind) {
     listener.accept().expect("a connection is there");
 }
 
-pub fn only_what_has_room_is_writable_c51(kind: Kind) {
+pub(crate) fn only_what_has_room_is_writable_c51(kind: Kind) {
     let mut bench = Bench::new(kind);
     if bench.guesses() {
         return;
@@ -55,7 +55,7 @@ pub fn only_what_has_room_is_writable_c51(kind: Kind) {
     assert_eq!(writable, [3, 4]);
 }
 
-pub fn room_that_comes_later_is_reported(kind: Kind) {
+pub(crate) fn room_that_comes_later_is_reported(kind: Kind) {
     // Full before it is registered, which is where a signal would never come by itself on Unix.
     let (mut full, mut reader) = unix_pair();
     becomes_writable(kind, &mut full, &mut reader);
@@ -83,7 +83,7 @@ fn becomes_writable<T: Read + Write + AsFd>(kind: Kind, full: &mut T, reader: &m
     }
 }
 
-pub fn a_finished_connect_is_writable(kind: Kind) {
+pub(crate) fn a_finished_connect_is_writable(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, _theirs) = tcp_pair();
     bench.register(&ours, Interest::READABLE | Interest::WRITABLE, 1);
@@ -91,7 +91,7 @@ pub fn a_finished_connect_is_writable(kind: Kind) {
     assert_eq!(event.is_readable(), bench.guesses(), "{event:?}");
 }
 
-pub fn urgent_data_is_priority_and_not_an_error_d20(kind: Kind) {
+pub(crate) fn urgent_data_is_priority_and_not_an_error_d20(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, mut theirs) = tcp_pair();
     bench.register(&theirs, Interest::READABLE | Interest::PRIORITY, 1);
@@ -107,7 +107,7 @@ pub fn urgent_data_is_priority_and_not_an_error_d20(kind: Kind) {
     assert_eq!(&buf, b"more");
 }
 
-pub fn a_half_closed_peer_is_a_read_hangup(kind: Kind) {
+pub(crate) fn a_half_closed_peer_is_a_read_hangup(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, theirs) = tcp_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -118,7 +118,7 @@ pub fn a_half_closed_peer_is_a_read_hangup(kind: Kind) {
     assert_eq!((&theirs).read(&mut [0; 8]).expect("end"), 0);
 }
 
-pub fn a_closed_peer_is_a_hangup(kind: Kind) {
+pub(crate) fn a_closed_peer_is_a_hangup(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -128,7 +128,7 @@ pub fn a_closed_peer_is_a_hangup(kind: Kind) {
     assert!(!event.is_error(), "{event:?}");
 }
 
-pub fn a_reset_is_an_error(kind: Kind) {
+pub(crate) fn a_reset_is_an_error(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, mut theirs) = tcp_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -154,7 +154,7 @@ pub fn a_reset_is_an_error(kind: Kind) {
     }
 }
 
-pub fn what_is_not_drained_comes_by_level_again_and_by_edge_once(kind: Kind) {
+pub(crate) fn what_is_not_drained_comes_by_level_again_and_by_edge_once(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, mut theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -179,7 +179,7 @@ pub fn what_is_not_drained_comes_by_level_again_and_by_edge_once(kind: Kind) {
     }
 }
 
-pub fn blocking_descriptors_are_watched_too_c57(kind: Kind) {
+pub(crate) fn blocking_descriptors_are_watched_too_c57(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
     bench.register(&theirs, Interest::READABLE, 1);
@@ -189,7 +189,7 @@ pub fn blocking_descriptors_are_watched_too_c57(kind: Kind) {
     theirs.read_exact(&mut buf).expect("read");
 }
 
-pub fn a_pipe_is_watched_like_a_socket(kind: Kind) {
+pub(crate) fn a_pipe_is_watched_like_a_socket(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut reader, mut writer) = io::pipe().expect("a pipe");
     assert_ne!(reader.as_raw_fd(), writer.as_raw_fd());

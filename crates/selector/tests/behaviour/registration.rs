@@ -10,7 +10,7 @@ use fiveways_selector::{Event, Interest, Kind, Token, Trigger};
 
 use crate::harness::{Bench, unix_pair};
 
-pub fn a_second_registration_is_refused_s002_26(kind: Kind) {
+pub(crate) fn a_second_registration_is_refused_s002_26(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -22,7 +22,7 @@ pub fn a_second_registration_is_refused_s002_26(kind: Kind) {
     assert!(!event.is_writable(), "the first registration stands: {event:?}");
 }
 
-pub fn an_unknown_descriptor_is_not_found(kind: Kind) {
+pub(crate) fn an_unknown_descriptor_is_not_found(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, theirs) = unix_pair();
     bench.register(&ours, Interest::READABLE, 1);
@@ -35,7 +35,7 @@ pub fn an_unknown_descriptor_is_not_found(kind: Kind) {
     assert_eq!(removed.expect_err("no more").kind(), ErrorKind::NotFound);
 }
 
-pub fn the_reserved_token_is_refused(kind: Kind) {
+pub(crate) fn the_reserved_token_is_refused(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (ours, _theirs) = unix_pair();
     let result = bench.selector.register(ours.as_fd(), Interest::READABLE, Token::RESERVED);
@@ -45,7 +45,7 @@ pub fn the_reserved_token_is_refused(kind: Kind) {
     assert_eq!(result.expect_err("refused").kind(), ErrorKind::InvalidInput);
 }
 
-pub fn modify_changes_interest_and_token(kind: Kind) {
+pub(crate) fn modify_changes_interest_and_token(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     ours.write_all(b"x").expect("write");
@@ -58,7 +58,7 @@ pub fn modify_changes_interest_and_token(kind: Kind) {
     assert!(events.iter().any(Event::is_readable));
 }
 
-pub fn modify_reports_what_is_ready_already(kind: Kind) {
+pub(crate) fn modify_reports_what_is_ready_already(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -71,7 +71,7 @@ pub fn modify_reports_what_is_ready_already(kind: Kind) {
     assert!(bench.look().iter().any(Event::is_readable), "also by edge");
 }
 
-pub fn no_interest_reports_no_readiness(kind: Kind) {
+pub(crate) fn no_interest_reports_no_readiness(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     ours.write_all(b"x").expect("write");
@@ -81,7 +81,7 @@ pub fn no_interest_reports_no_readiness(kind: Kind) {
     bench.until(1, |event| event.is_readable());
 }
 
-pub fn a_deregistered_descriptor_is_not_reported(kind: Kind) {
+pub(crate) fn a_deregistered_descriptor_is_not_reported(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     let (mut others, watched) = unix_pair();
@@ -96,7 +96,7 @@ pub fn a_deregistered_descriptor_is_not_reported(kind: Kind) {
     assert!(bench.events.iter().all(|event| event.token() == Token(2)));
 }
 
-pub fn a_reused_number_gets_no_stale_event_d38(kind: Kind) {
+pub(crate) fn a_reused_number_gets_no_stale_event_d38(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     let number = theirs.as_raw_fd();
@@ -121,8 +121,8 @@ fn move_to(from: UnixStream, over: UnixStream, number: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-pub fn a_number_closed_behind_our_back_harms_nobody_d05(kind: Kind) {
-    let mut bench = Bench::new(kind);
+pub(crate) fn a_number_closed_behind_our_back_harms_nobody_d05(kind: Kind) {
+    let mut bench = Bench::alone(kind);
     let (ours, theirs) = unix_pair();
     let (mut others, watched) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -135,7 +135,7 @@ pub fn a_number_closed_behind_our_back_harms_nobody_d05(kind: Kind) {
     }
 }
 
-pub fn regular_files_are_ready_or_refused_as_stated(kind: Kind) {
+pub(crate) fn regular_files_are_ready_or_refused_as_stated(kind: Kind) {
     let mut bench = Bench::new(kind);
     let file = File::open(std::env::current_exe().expect("a path")).expect("a file");
     let result = bench.selector.register(file.as_fd(), Interest::READABLE, Token(1));
@@ -151,7 +151,7 @@ pub fn regular_files_are_ready_or_refused_as_stated(kind: Kind) {
     assert_eq!(removed.expect_err("unknown").kind(), ErrorKind::NotFound);
 }
 
-pub fn the_length_counts_registrations_d27(kind: Kind) {
+pub(crate) fn the_length_counts_registrations_d27(kind: Kind) {
     let mut bench = Bench::new(kind);
     assert!(bench.selector.is_empty());
     let pairs: Vec<_> = (0..10).map(|_| unix_pair()).collect();

@@ -14,7 +14,7 @@ use crate::harness::{Bench, PATIENCE, thread_id, unix_pair};
 /// Waits that find nothing must take at least this long.
 const SHORT: Duration = Duration::from_millis(60);
 
-pub fn a_deadline_is_kept_when_nothing_happens_c50(kind: Kind) {
+pub(crate) fn a_deadline_is_kept_when_nothing_happens_c50(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (_ours, theirs) = unix_pair();
     if bench.guesses() {
@@ -26,7 +26,7 @@ pub fn a_deadline_is_kept_when_nothing_happens_c50(kind: Kind) {
     }
 }
 
-pub fn an_empty_selector_sleeps_until_the_deadline(kind: Kind) {
+pub(crate) fn an_empty_selector_sleeps_until_the_deadline(kind: Kind) {
     keeps(&mut Bench::new(kind), SHORT);
 }
 
@@ -39,7 +39,7 @@ fn keeps(bench: &mut Bench, timeout: Duration) {
     assert!(took < timeout + PATIENCE, "{took:?}");
 }
 
-pub fn a_passed_deadline_looks_once(kind: Kind) {
+pub(crate) fn a_passed_deadline_looks_once(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -56,7 +56,7 @@ extern "C" fn count(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-pub fn signals_do_not_shorten_or_lengthen_a_wait_d46(kind: Kind) {
+pub(crate) fn signals_do_not_shorten_or_lengthen_a_wait_d46(kind: Kind) {
     /// The count is one for all tests of the process.
     static ONE_STORM: Mutex<()> = Mutex::new(());
     let _alone = ONE_STORM.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ pub fn signals_do_not_shorten_or_lengthen_a_wait_d46(kind: Kind) {
     assert!(HANDLED.load(Ordering::Relaxed) > before + 1, "interrupted more than once");
 }
 
-pub fn a_wake_from_another_thread_ends_a_wait_d54(kind: Kind) {
+pub(crate) fn a_wake_from_another_thread_ends_a_wait_d54(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (_ours, theirs) = unix_pair();
     if !bench.guesses() {
@@ -106,7 +106,7 @@ pub fn a_wake_from_another_thread_ends_a_wait_d54(kind: Kind) {
     assert!(bench.events.is_empty(), "not an event: {:?}", bench.events);
 }
 
-pub fn a_wake_before_the_wait_is_not_lost_d54(kind: Kind) {
+pub(crate) fn a_wake_before_the_wait_is_not_lost_d54(kind: Kind) {
     let mut bench = Bench::new(kind);
     let before = Instant::now();
     for _ in 0..3 {
@@ -117,7 +117,7 @@ pub fn a_wake_before_the_wait_is_not_lost_d54(kind: Kind) {
     }
 }
 
-pub fn many_wakes_end_one_wait_d54(kind: Kind) {
+pub(crate) fn many_wakes_end_one_wait_d54(kind: Kind) {
     let mut bench = Bench::new(kind);
     for _ in 0..100 {
         bench.selector.waker().wake();
@@ -126,7 +126,7 @@ pub fn many_wakes_end_one_wait_d54(kind: Kind) {
     keeps(&mut bench, SHORT);
 }
 
-pub fn wakes_and_events_come_together(kind: Kind) {
+pub(crate) fn wakes_and_events_come_together(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);
@@ -137,7 +137,7 @@ pub fn wakes_and_events_come_together(kind: Kind) {
     assert!(bench.events.iter().all(|event| event.token().0 == 1));
 }
 
-pub fn every_wake_of_a_ping_pong_arrives(kind: Kind) {
+pub(crate) fn every_wake_of_a_ping_pong_arrives(kind: Kind) {
     const ROUNDS: u64 = 2_000;
     let mut bench = Bench::new(kind);
     let waker = bench.selector.waker();

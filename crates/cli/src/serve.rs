@@ -1,0 +1,181 @@
+//! `fiveways serve`: a ready-made service on any model.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use fiveways::Model;
+use fiveways::server::{ListenMode, Overload, Server};
+use fiveways::service::Service;
+use humantime::Duration as Span;
+
+use crate::error::CliError;
+
+/// Serves a ready-made service on any model
+///
+/// Prints `listening on ADDRESS` on stdout when clients may come. SIGINT or SIGTERM ends it
+/// gracefully: it stops accepting, lets connections finish for as long as --drain says, and exits
+/// with status 0; a second signal ends it at once.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// What to do with the bytes of a client: echo, upper, greet (one `ok` and one for each line), sink
+    #[arg(long, default_value_t = Service::Echo)]
+    service: Service,
+
+    /// How waiting is done: blocking, threads, pool, nonblocking (burns a core), select, poll, epoll,
+    /// epoll-et, signal, uring, auto
+    #[arg(long, default_value_t = Model::Auto)]
+    model: Model,
+
+    /// Threads with coroutines in each process; of no concern to blocking, threads and pool
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    workers: usize,
+
+    /// Processes that share the port; one that dies is replaced
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    processes: usize,
+
+    /// Address to listen on; port 0 takes a free one. Wider than loopback only if you say so
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    bind: String,
+
+    /// Connections the kernel keeps waiting; the system's maximum unless set
+    #[arg(long, value_name = "N")]
+    backlog: Option<u32>,
+
+    /// A listener for each process instead of one for all (SO_REUSEPORT)
+    #[arg(long)]
+    reuse_port: bool,
+
+    /// Threads of the model pool; four for each processor unless set
+    #[arg(long, value_name = "N")]
+    pool: Option<usize>,
+
+    /// Connections served at a time by each process
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+
+    /// What happens to connections beyond the maximum
+    #[arg(long, value_enum, default_value_t = OverloadArg::Wait)]
+    overload: OverloadArg,
+
+    /// End connections on which nothing moves for this long (such as 30s); 0s: never
+    ///
+    /// One minute unless set under blocking and pool, where a silent client holds a thread.
+    #[arg(long, value_name = "TIME")]
+    idle_timeout: Option<Span>,
+
+    /// Limit each read of a connection
+    #[arg(long, value_name = "TIME")]
+    read_timeout: Option<Span>,
+
+    /// Limit each write of a connection
+    #[arg(long, value_name = "TIME")]
+    write_timeout: Option<Span>,
+
+    /// Probe silent peers at this interval and give dead ones up; 0s: never
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    keepalive: Span,
+
+    /// How long connections may go on after a stop
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    drain: Span,
+
+    /// Longest spin of a worker before it sleeps, in microseconds, while spinning pays; 0: never
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 20)]
+    spin: u64,
+
+    /// Bytes reserved for the stack of a connection; memory is used only as it is touched
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    stack_size: usize,
+}
+
+/// What happens to connections beyond the maximum.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OverloadArg {
+    /// They wait until another ends
+    Wait,
+    /// They are closed at once
+    Refuse,
+}
+
+/// Runs the command.
+pub fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
+    let mode = if args.reuse_port { ListenMode::ReusePort } else { ListenMode::Shared };
+    let backlog = args.backlog.unwrap_or(u32::MAX);
+    let server = Server::bind_with(args.bind.as_str(), backlog, mode)
+        .map_err(|error| bind_error(&args.bind, &error))?;
+    let address = server.local_addr().map_err(|error| CliError::usage(error.to_string()))?;
+    fiveways::support(args.model).map_err(|error| model_error(args.model, &error))?;
+    announce(address)?;
+    let service = args.service;
+    let served = configure(server, args).serve(move |stream| service.serve(stream));
+    match served {
+        Ok(report) => {
+            if report.cut_short > 0 {
+                eprintln!("{} connections were cut short", report.cut_short);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(CliError::usage(format!("cannot serve: {error}"))),
+    }
+}
+
+fn configure(server: Server, args: &ServeArgs) -> Server {
+    let overload = match args.overload {
+        OverloadArg::Wait => Overload::Wait,
+        OverloadArg::Refuse => Overload::Refuse,
+    };
+    let mut server = server
+        .model(args.model)
+        .workers(args.workers)
+        .processes(args.processes)
+        .max_connections(args.max_connections.unwrap_or(usize::MAX), overload)
+        .read_timeout(args.read_timeout.map(Duration::from))
+        .write_timeout(args.write_timeout.map(Duration::from))
+        .keepalive(unless_zero(args.keepalive))
+        .drain(args.drain.into())
+        .spin(Duration::from_micros(args.spin))
+        .stack_size(args.stack_size);
+    if let Some(threads) = args.pool {
+        server = server.pool_size(threads);
+    }
+    if let Some(limit) = args.idle_timeout {
+        server = server.idle_timeout(unless_zero(limit));
+    }
+    server
+}
+
+fn unless_zero(time: Span) -> Option<Duration> {
+    let time = Duration::from(time);
+    (!time.is_zero()).then_some(time)
+}
+
+/// Tells where it listens, before any fork, so that it is told once.
+fn announce(address: SocketAddr) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    let told = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+    told.map_err(|error| CliError::usage(format!("cannot tell the address: {error}")))
+}
+
+fn bind_error(bind: &str, error: &io::Error) -> CliError {
+    let message = format!("cannot listen on '{bind}': {error}");
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: choose another port, or port 0 for a free one"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege: choose a higher one, or grant CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        _ => "give an address as HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000",
+    };
+    CliError::usage(message).hint(hint)
+}
+
+fn model_error(model: Model, error: &io::Error) -> CliError {
+    CliError::usage(format!("the model {model} is not to be had here: {error}"))
+        .hint("--model auto takes the best model that this machine has")
+}

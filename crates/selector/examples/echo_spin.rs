@@ -1,0 +1,16 @@
+//! An echo server that asks nobody and tries everything, all the time: the non-blocking model.
+//!
+//! Without pause it would use its core fully, served or idle (D12). Here it rests a tenth of a
+//! millisecond whenever it has nothing in line.
+//!
+//! `cargo run -p fiveways-selector --example echo_spin [ADDRESS]`
+
+mod echo;
+
+use std::time::Duration;
+
+use fiveways_selector::Spin;
+
+fn main() -> std::io::Result<()> {
+    echo::serve(Spin::with_pause(Duration::from_micros(100))?)
+}
