@@ -2,8 +2,8 @@
 //!
 //! A task's stack is memory that the kernel writes into while the task waits; a mistake there is a
 //! write after free, which only a sanitizer sees. The sanitizer is part of every toolchain, but its
-//! flag is not stable: `RUSTC_BOOTSTRAP` opens it for this one build, in a build directory of its own
-//! so that the others are not rebuilt afterwards.
+//! flag is not stable: `RUSTC_BOOTSTRAP` opens it for this one build, in a build directory of its
+//! own so that the others are not rebuilt afterwards.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::repository;
 use crate::runner::{Extent, Runner};
 use crate::step::Steps;
 
-const CRATES: [&str; 4] = ["coro", "driver", "runtime", "fiveways"];
+/// Folders of the packages whose tests run.
+const PACKAGES: [&str; 4] = ["crates/coro", "crates/driver", "crates/runtime", "crates/fiveways"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The feature by which a crate tells the sanitizer of its stack switches.
 const FEATURE: &str = "sanitizer";
@@ -36,8 +37,8 @@ pub(crate) fn step(steps: &mut Steps, root: &Path, runner: Runner, rest: &[Strin
 fn command(root: &Path, runner: Runner, rest: &[String]) -> Command {
     let mut selection: Vec<String> = Vec::new();
     let mut features: Vec<String> = Vec::new();
-    for dir in CRATES {
-        let manifest = fs::read_to_string(root.join("crates").join(dir).join("Cargo.toml"));
+    for dir in PACKAGES {
+        let manifest = fs::read_to_string(root.join(dir).join("Cargo.toml"));
         let Some(package) = manifest.ok().and_then(|text| Package::read(&text)) else { continue };
         if package.has_feature {
             features.push(format!("{}/{FEATURE}", package.name));
@@ -54,8 +55,8 @@ fn command(root: &Path, runner: Runner, rest: &[String]) -> Command {
         .env("CARGO_TARGET_DIR", repository::target_dir(root).join("asan"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address")
-        // Pooled stacks are no roots to the leak checker, so all that tasks own would be "lost"; and
-        // fake stacks do not follow a switch of stacks.
+        // Pooled stacks are no roots to the leak checker, so all that tasks own would be "lost";
+        // and fake stacks do not follow a switch of stacks.
         .env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
     command
 }
@@ -94,6 +95,6 @@ mod tests {
     fn every_crate_of_the_list_is_found() {
         let command = command(&repository::root(), Runner::Cargo, &[]);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        assert_eq!(args.iter().filter(|arg| *arg == "-p").count(), CRATES.len());
+        assert_eq!(args.iter().filter(|arg| *arg == "-p").count(), PACKAGES.len());
     }
 }

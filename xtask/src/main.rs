@@ -1,18 +1,18 @@
 //! The project's own chores, run as `cargo xtask <command>`.
 //!
-//! `check` is what a commit must pass, `test` is every test there is, `tidy` is the house style as a
-//! program. `.ci/run` calls `check` and `test`, nothing else. Commands print one headline per step
-//! and a summary at the end; a failed step does not hide those after it.
+//! `check` is what a commit must pass, `test` is every test there is, `tidy` is the house style as
+//! a program. `.ci/run` calls `check` and `test`, nothing else. Commands print one headline per
+//! step and a summary at the end; a failed step does not hide those after it.
 
-mod asan;
 mod check;
-mod needs;
-mod peers;
-mod repository;
-mod runner;
-mod step;
 mod test;
+mod peers;
+mod asan;
+mod runner;
+mod needs;
+mod step;
 mod tidy;
+mod repository;
 
 use std::process::ExitCode;
 
@@ -50,6 +50,9 @@ struct TidyFlags {
     /// Print the rules and their remedies instead of checking.
     #[arg(long, conflicts_with = "unsafe_map")]
     rules: bool,
+    /// Wrap comments that are longer than a line may be, in place, instead of checking.
+    #[arg(long, conflicts_with_all = ["unsafe_map", "rules"])]
+    wrap: bool,
 }
 
 #[derive(Args)]
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(&root),
         Command::Tidy(flags) if flags.rules => tidy::print_rules(),
         Command::Tidy(flags) if flags.unsafe_map => tidy::print_unsafe_map(&root),
+        Command::Tidy(flags) if flags.wrap => tidy::wrap_comments(&root),
         Command::Tidy(_) => tidy::run(&root),
         Command::Test(flags) => test::run(&root, flags.quick, &flags.rest),
         Command::Asan(flags) => asan::run(&root, &flags.rest),

@@ -4,7 +4,7 @@
 //! said aloud, and in CI it is a failure: a test that is skipped in silence proves nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::step::{Outcome, exit_of};
 
@@ -82,7 +82,8 @@ fn install(missing: &[Need]) -> Outcome {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
+    // Its progress is noise; what goes wrong comes on the other stream.
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
     command
 }
 

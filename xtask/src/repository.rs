@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The root of the checkout: of the one `cargo xtask` was called in, else the one this was built in.
+/// The root of the checkout: of the one `cargo xtask` was called in, else the one this was built
+/// in.
 pub(crate) fn root() -> PathBuf {
     let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

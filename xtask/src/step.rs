@@ -1,7 +1,7 @@
 //! Steps of a chore: one headline each, one summary at the end.
 //!
-//! A failed step does not stop the next: one run shows all that is wrong. The exit code is 1 when any
-//! step failed.
+//! A failed step does not stop the next: one run shows all that is wrong. The exit code is 1 when
+//! any step failed.
 
 use std::fmt::{self, Display};
 use std::path::Path;

@@ -1,6 +1,42 @@
-//! (being written)
+//! `fiveways connect`: a line client for people, and simple loads of exchanges.
+//!
+//! ```text
+//!   args ─▶ run ─┬─ no message: interactive   one poll(2) over stdin, the server and Ctrl-C
+//!                └─ load: connections on threads or in tasks, each of which runs
+//!                     exchange   connect, send and receive by the rules of the mode
+//!                   and ends in a tally; summary tells them all
+//! ```
+//!
+//! Bytes are the truth everywhere; they become text only where they are shown (D17).
+
+mod interactive;
+mod load;
+mod summary;
+mod exchange;
+mod inbox;
+mod tally;
+mod display;
+mod text;
+mod dial;
+mod connection;
+mod interrupt;
+mod reason;
+mod args;
+
+use std::process::ExitCode;
+
 use crate::error::CliError;
-/// x
-#[derive(clap::Args, Debug)]
-pub struct ConnectArgs {}
-pub fn run(_args: ConnectArgs) -> Result<std::process::ExitCode, CliError> { Err(CliError::failed("not yet")) }
+
+pub(crate) use args::ConnectArgs;
+
+use interrupt::Interrupt;
+
+/// Status after Ctrl-C, as shells count it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command.
+pub(crate) fn run(args: ConnectArgs) -> Result<ExitCode, CliError> {
+    let interrupt = Interrupt::new()
+        .map_err(|error| CliError::usage(format!("cannot listen for Ctrl-C: {error}")))?;
+    if args.is_load() { load::run(&args, &interrupt) } else { interactive::run(&args, &interrupt) }
+}

@@ -9,8 +9,8 @@
 //!          version odd: nothing to see; even: slab, shape and length are valid
 //! ```
 //!
-//! A reader that sees the same even version before and after has read one slab's numbers (a seqlock).
-//! The slab of the stack that the reader itself runs on cannot change under it.
+//! A reader that sees the same even version before and after has read one slab's numbers (a
+//! seqlock). The slab of the stack that the reader itself runs on cannot change under it.
 
 use std::iter;
 use std::sync::OnceLock;
@@ -55,7 +55,8 @@ impl Place {
 /// Shows a slab to [`find`] until [`hide`].
 pub(crate) fn show(start: usize, len: usize, shape: Shape) -> &'static Page {
     let page = vacant().unwrap_or_else(append);
-    // ORDERING: with the fence in `look`: who sees a number of ours also sees that the version is odd.
+    // ORDERING: with the fence in `look`: who sees a number of ours also sees that the version is
+    // odd.
     fence(Ordering::Release);
     page.start.store(start, Ordering::Relaxed);
     page.len.store(len, Ordering::Relaxed);

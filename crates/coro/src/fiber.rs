@@ -41,12 +41,12 @@ pub enum State {
 
 /// A coroutine, owned; one pointer wide.
 ///
-/// Lives on its [`Stack`], and so does its header `H`, the user's control block. A fiber stays on the
-/// thread that made it.
+/// Lives on its [`Stack`], and so does its header `H`, the user's control block. A fiber stays on
+/// the thread that made it.
 ///
-/// A fiber that is suspended in the middle of its body must be resumed until it finishes. Dropping it
-/// is a mistake of the program: debug builds abort (unless the thread is panicking already), others leak the stack and what
-/// lives on it.
+/// A fiber that is suspended in the middle of its body must be resumed until it finishes. Dropping
+/// it is a mistake of the program: debug builds abort (unless the thread is panicking already),
+/// others leak the stack and what lives on it.
 ///
 /// # Examples
 ///
@@ -70,6 +70,13 @@ pub enum State {
 /// pool.give(fiber.into_stack());
 /// # Ok(())
 /// # }
+/// ```
+///
+/// It cannot be sent:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<fiveways_coro::Fiber<()>>();
 /// ```
 pub struct Fiber<H> {
     head: NonNull<Head<H>>,
@@ -172,8 +179,8 @@ impl<H> Fiber<H> {
         unsafe { Fiber::resume_raw(self.as_raw()) }
     }
 
-    /// Returns the stack of a fiber that has finished or was never resumed, and drops the header (and
-    /// the body if it was not run).
+    /// Returns the stack of a fiber that has finished or was never resumed, and drops the header
+    /// (and the body if it was not run).
     ///
     /// Never suspends.
     ///
@@ -214,8 +221,8 @@ impl<H> Fiber<H> {
     ///
     /// # Safety
     ///
-    /// `header` comes from [`into_raw`](Fiber::into_raw), on this thread, and ownership is taken once
-    /// for each time it was given up. A second owner that is never dropped or resumed (behind
+    /// `header` comes from [`into_raw`](Fiber::into_raw), on this thread, and ownership is taken
+    /// once for each time it was given up. A second owner that is never dropped or resumed (behind
     /// `ManuallyDrop`, to look at the stack) does no harm.
     #[inline]
     pub unsafe fn from_raw(header: NonNull<H>) -> Fiber<H> {
@@ -229,17 +236,17 @@ impl<H> Fiber<H> {
     ///
     /// # Panics
     ///
-    /// When the fiber has finished, or is running.
+    /// When the fiber has finished.
     ///
     /// # Safety
     ///
-    /// `header` comes from [`as_raw`](Fiber::as_raw) or [`into_raw`](Fiber::into_raw) of a fiber that
-    /// lives, was made by this thread, and is not running.
+    /// `header` comes from [`as_raw`](Fiber::as_raw) or [`into_raw`](Fiber::into_raw) of a fiber
+    /// that lives, was made by this thread, and is not running.
     #[inline]
     pub unsafe fn resume_raw(header: NonNull<H>) -> State {
         let head = Head::of(header);
-        // SAFETY: required: live, and no other reference to the field. The fiber lives; only resumers
-        // borrow `switch`, and the caller promises to be the only one.
+        // SAFETY: required: live, and no other reference to the field. The fiber lives; only
+        // resumers borrow `switch`, and the caller promises to be the only one.
         let switch = unsafe { &mut (*head).switch };
         match switch.resume(()) {
             CoroutineResult::Yield(()) => State::Suspended,

@@ -1,9 +1,9 @@
 //! Stackful coroutines on guarded, pooled stacks; knows no I/O.
 //!
-//! The only crate of Fiveways that switches stacks (I2). It wraps `corosensei`, which does the switch
-//! itself, and adds what a runtime with a million tasks needs: stacks from large mappings, a guard
-//! under each, the control block at the top of the task's own stack, and a readable message when a
-//! stack overflows.
+//! The only crate of Fiveways that switches stacks (I2). It wraps `corosensei`, which does the
+//! switch itself, and adds what a runtime with a million tasks needs: stacks from large mappings, a
+//! guard under each, the control block at the top of the task's own stack, and a readable message
+//! when a stack overflows.
 //!
 //! A slot, one of 16 to 1,024 in a slab:
 //!

@@ -1,8 +1,8 @@
 //! Says which task has overflowed its stack, instead of a bare SIGSEGV.
 //!
-//! Nothing is recorded when stacks are switched: the handler finds the slab from the fault's address,
-//! the slot from the slab, and the name from the slot's plate. It runs on the alternate signal stack
-//! and does only loads, formatting into a local buffer and write(2).
+//! Nothing is recorded when stacks are switched: the handler finds the slab from the fault's
+//! address, the slot from the slab, and the name from the slot's plate. It runs on the alternate
+//! signal stack and does only loads, formatting into a local buffer and write(2).
 #![expect(unsafe_code, reason = "reads the name plate by its address")]
 
 use std::io;
@@ -43,8 +43,8 @@ fn report(fault: Fault) -> bool {
     let Some(place) = atlas::find(fault.address) else { return false };
     let (low, shape) = (place.low(), place.shape);
     let in_guard = fault.address < low + shape.guard;
-    // A stray access from elsewhere to a guard is not an overflow. Frames are probed page by page, so
-    // that an overflowing one still points into its own slot.
+    // A stray access from elsewhere to a guard is not an overflow. Frames are probed page by page,
+    // so that an overflowing one still points into its own slot.
     let slot = low..low + shape.slot;
     let on_stack = fault.stack_pointer.is_none_or(|pointer| slot.contains(&pointer));
     if !in_guard || !on_stack {

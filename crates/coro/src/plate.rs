@@ -2,8 +2,8 @@
 //!
 //! It lies at a place that follows from the slot's number alone, so that a signal handler finds it
 //! from the fault's address. It is written by the thread that owns the stack and read by the same
-//! thread, possibly inside a signal handler; bytes are atomic so that an interrupted write is a torn
-//! name and nothing worse.
+//! thread, possibly inside a signal handler; bytes are atomic so that an interrupted write is a
+//! torn name and nothing worse.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -33,9 +33,9 @@ pub enum Guard {
 
 /// A pool of stacks of one size, for one thread at a time.
 ///
-/// The stack given last is taken first: it is the warmest. Memory that stacks have touched stays with
-/// them until [`trim`](StackPool::trim). Address space goes back when the pool and all its stacks are
-/// gone, whichever thread drops the last.
+/// The stack given last is taken first: it is the warmest. Memory that stacks have touched stays
+/// with them until [`trim`](StackPool::trim). Address space goes back when the pool and all its
+/// stacks are gone, whichever thread drops the last.
 ///
 /// # Examples
 ///
@@ -68,8 +68,8 @@ pub struct StackPool {
 }
 
 impl StackPool {
-    /// Makes an empty pool of stacks with at least `stack_size` usable bytes (at least 16 KiB, rounded
-    /// up to pages).
+    /// Makes an empty pool of stacks with at least `stack_size` usable bytes (at least 16 KiB,
+    /// rounded up to pages).
     ///
     /// Never suspends.
     pub fn new(stack_size: usize) -> StackPool {
@@ -123,7 +123,8 @@ impl StackPool {
     }
 
     /// Gives the memory of pooled stacks back to the kernel, but for the `keep` that will be taken
-    /// next. They stay in the pool and cost about 2 µs when they are used again: call this when idle.
+    /// next. They stay in the pool and cost about 2 µs when they are used again: call this when
+    /// idle.
     ///
     /// Never suspends.
     pub fn trim(&mut self, keep: usize) {
@@ -167,8 +168,8 @@ impl StackPool {
             self.grow()?;
         }
         let slab = self.slabs.last().expect("there is one, or `grow` has failed");
-        // SAFETY: required: nobody owns the slot. Slots below `cut` have been handed out, those from
-        // there on never.
+        // SAFETY: required: nobody owns the slot. Slots below `cut` have been handed out, those
+        // from there on never.
         let stack = unsafe { Stack::cut(slab, self.cut) };
         let stack = stack.map_err(|error| out_of_stacks(self.shape, self.live(), error))?;
         self.cut += 1;
@@ -180,7 +181,8 @@ impl StackPool {
     fn collect_returned(&mut self) {
         for slab in &self.slabs {
             slab.take_returned(|plate| {
-                // SAFETY: required: from this slab's `take_returned`, used once. It is this very call.
+                // SAFETY: required: from this slab's `take_returned`, used once. It is this very
+                // call.
                 self.pooled.push(unsafe { Stack::returned(slab, plate) });
             });
         }

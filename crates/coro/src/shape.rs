@@ -8,7 +8,8 @@ use crate::plate::Plate;
 const USABLE_MIN: usize = 16 * 1024;
 
 /// Distances between the tops of stacks, in bytes: FINDINGS of the prototype. They spread the hot
-/// kilobyte of a suspended stack over all 64 sets of a first-level cache, and are multiples of a line.
+/// kilobyte of a suspended stack over all 64 sets of a first-level cache, and are multiples of a
+/// line.
 const COLOUR_STEP: usize = 320;
 const COLOURS: usize = 10;
 
@@ -24,8 +25,8 @@ pub(crate) struct Shape {
 impl Shape {
     /// The shape of slots with at least `usable` bytes above the guard.
     ///
-    /// A slot has an odd number of pages: with an even one, the top pages of all stacks would meet in
-    /// few sets of the translation cache.
+    /// A slot has an odd number of pages: with an even one, the top pages of all stacks would meet
+    /// in few sets of the translation cache.
     pub(crate) fn new(usable: usize) -> Shape {
         let page = page_size();
         let usable = usable.clamp(USABLE_MIN, isize::MAX as usize / 2).next_multiple_of(page);

@@ -98,7 +98,8 @@ impl Slab {
         let low = index * self.shape.slot;
         let guard = low..low + self.shape.guard;
         if !self.protects() {
-            // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above it.
+            // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above
+            // it.
             match unsafe { self.memory.guard(guard.clone()) } {
                 Ok(()) => return Ok(self.plate(index)),
                 // Older than Linux 6.13, or locked memory: found out by trying.
@@ -153,8 +154,8 @@ impl Slab {
         self.returned_len.fetch_add(1, Ordering::Relaxed);
         let mut first = self.returned.load(Ordering::Relaxed);
         loop {
-            // SAFETY: required: ours, writable, aligned. The caller owns the slot; plates are aligned
-            // to cache lines.
+            // SAFETY: required: ours, writable, aligned. The caller owns the slot; plates are
+            // aligned to cache lines.
             unsafe { node.write(Returned { next: first }) };
             // ORDERING: Release: the taker's Acquire sees the node, and all that the last owner of
             // the stack did.
@@ -174,7 +175,8 @@ impl Slab {
     pub(crate) fn take_returned(&self, mut keep: impl FnMut(NonNull<u8>)) {
         let mut node = self.returned.swap(ptr::null_mut(), Ordering::Acquire);
         while let Some(plate) = NonNull::new(node) {
-            // SAFETY: required: a node that `put_back` wrote. It was on the list, which is now ours.
+            // SAFETY: required: a node that `put_back` wrote. It was on the list, which is now
+            // ours.
             node = unsafe { plate.read() }.next;
             self.returned_len.fetch_sub(1, Ordering::Relaxed);
             keep(plate.cast());

@@ -17,16 +17,16 @@ use crate::slab::{Owner, Slab, out_of_stacks};
 /// A stack for a coroutine, with a guard below it.
 ///
 /// Comes from a [`StackPool`](crate::StackPool), which is the best place to
-/// [give](crate::StackPool::give) it back to. One that is dropped goes back too, a little more slowly,
-/// if its pool still exists.
+/// [give](crate::StackPool::give) it back to. One that is dropped goes back too, a little more
+/// slowly, if its pool still exists.
 pub struct Stack {
     slab: Arc<Slab>,
     /// The address of the name plate: the top of what may be used.
     plate: NonNull<u8>,
 }
 
-// SAFETY: required: usable from any thread. A stack is memory that its owner alone uses; its slab is
-// shared by atomics.
+// SAFETY: required: usable from any thread. A stack is memory that its owner alone uses; its slab
+// is shared by atomics.
 unsafe impl Send for Stack {}
 
 impl Stack {
@@ -99,8 +99,8 @@ impl Stack {
 
     /// Gives its memory back to the kernel; the guard stays.
     pub(crate) fn discard(&mut self) -> io::Result<()> {
-        // SAFETY: required: we own the slot, and nothing in it is needed. We are borrowed exclusively
-        // and no fiber lives on a stack that is not in one.
+        // SAFETY: required: we own the slot, and nothing in it is needed. We are borrowed
+        // exclusively and no fiber lives on a stack that is not in one.
         unsafe { self.slab.discard(self.index()) }
     }
 

@@ -61,12 +61,7 @@ impl Loan {
     ///
     /// `start` must be valid for reads of `len` bytes, and nobody may write them, until
     /// `lender.take_back(id)` is called; `lender` must keep the memory alive.
-    pub unsafe fn provided(
-        start: *const u8,
-        len: usize,
-        lender: Arc<dyn Lender>,
-        id: u16,
-    ) -> Loan {
+    pub unsafe fn provided(start: *const u8, len: usize, lender: Arc<dyn Lender>, id: u16) -> Loan {
         Loan { start, len, home: Home::Provided { lender, id } }
     }
 

@@ -4,10 +4,10 @@ use std::io;
 
 use fiveways_selector::{Kind, Selector};
 
+use crate::Driver;
 use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::uring::{Uring, UringOptions};
-use crate::Driver;
 
 /// How to open a driver.
 #[derive(Clone, Debug, Default)]

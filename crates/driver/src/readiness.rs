@@ -8,6 +8,7 @@
 //!   wet          per direction: an attempt may succeed (unknown counts as wet)
 //!   gone         hang-up or error seen: a short read proves nothing any more
 //!   proves       a short read proves the socket empty
+//!   woken        per direction: somebody was woken and has not tried yet
 //!   lines        per direction: who waits, first come first served
 //! ```
 //!
@@ -66,6 +67,8 @@ struct Slot {
     generation: u32,
     watched: Interest,
     wet: [bool; 2],
+    /// Per direction: woken, and not yet back to try.
+    woken: [bool; 2],
     gone: bool,
     proves: bool,
 }
@@ -80,6 +83,7 @@ impl Slot {
             generation,
             watched: Interest::NONE,
             wet: [true; 2],
+            woken: [false; 2],
             gone: false,
             proves: true,
         }
@@ -256,6 +260,7 @@ impl<S: Selector> Readiness<S> {
     fn wake(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
         let slot = &mut self.slots[fd as usize];
         let mut at = std::mem::replace(&mut slot.lines[direction], ptr::null_mut());
+        slot.woken[direction] |= !at.is_null();
         while let Some(pending) = NonNull::new(at) {
             // SAFETY: required: valid. It waits, so its waiter keeps it in place.
             let waiter = unsafe { pending.as_ref() };
@@ -286,7 +291,7 @@ impl<S: Selector> Readiness<S> {
             if reported[direction] {
                 let slot = &mut self.slots[fd as usize];
                 slot.wet[direction] = true;
-                if slot.lines[direction].is_null() {
+                if slot.lines[direction].is_null() && !slot.woken[direction] {
                     idle = idle | interest(direction);
                 }
                 self.wake(fd, direction, ready);
@@ -344,6 +349,7 @@ impl<S: Selector> Driver for Readiness<S> {
         let source = waiter.op.source();
         let direction = index(waiter.op.direction());
         let slot = self.claim(source);
+        slot.woken[direction] = false;
         if slot.wet[direction] || waiter.op.must_not_wait() {
             if let Some(answer) = self.attempt(&waiter.op) {
                 waiter.outcome.set(Outcome::Idle);

@@ -61,3 +61,8 @@ pub mod selector {
 }
 
 pub use fiveways_driver::{Model, ParseModelError, support};
+
+/// The README's example, compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -61,10 +61,7 @@ impl Service {
 
 /// Calls `f` with the bytes as they come, until the end of the stream.
 #[inline]
-fn each(
-    reader: &mut impl BufRead,
-    mut f: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn each(reader: &mut impl BufRead, mut f: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     loop {
         let bytes = reader.fill_buf()?;
         if bytes.is_empty() {

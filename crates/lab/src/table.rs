@@ -55,7 +55,9 @@ pub fn text(report: &Report, colour: Colour) -> String {
     for remark in remarks(report) {
         line(&mut out, &wrapped(&remark, WIDTH, 2));
     }
-    line(&mut out, &wrapped(&verdict(report).join(" "), WIDTH, 0));
+    for sentence in verdict(report) {
+        line(&mut out, &wrapped(&sentence, WIDTH, 2));
+    }
     out.push('\n');
     for sentence in foot(report) {
         for part in wrapped(&sentence, WIDTH, 2).lines() {
@@ -72,9 +74,8 @@ fn line(out: &mut String, text: &str) {
 
 fn title(report: &Report) -> String {
     let (workload, method) = (&report.workload, &report.method);
-    let each = if workload.connections == 1 { "" } else { " on each" };
     format!(
-        "{}: {}, one message of {} in flight{each}; {} of {} s for each model, interleaved",
+        "{}, {}, {} messages, one in flight on each: {} of {} s, interleaved",
         workload.service,
         counted(workload.connections, "connection"),
         workload.size,

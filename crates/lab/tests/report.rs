@@ -116,6 +116,11 @@ fn report(subjects: &[Subject]) -> Report {
     }
 }
 
+/// The text as one line: where it is broken is another test's business.
+fn unbroken(report: &Report) -> String {
+    text(report, Colour::Never).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Compares with the file, or rewrites it when asked to.
 fn assert_golden(name: &str, golden: &str, actual: &str) {
     if std::env::var_os("FIVEWAYS_BLESS").is_some() {
@@ -190,15 +195,29 @@ fn rows_have_the_fields_of_the_schema_and_null_for_what_was_not_measured() {
 fn two_models_that_change_places_between_rounds_are_not_told_apart() {
     let one = subject("poll", vec![sample(100, 1, 1), sample(101, 1, 1), sample(100, 1, 1)]);
     let other = subject("epoll", vec![sample(99, 1, 1), sample(102, 1, 1), sample(99, 1, 1)]);
-    let text = text(&report(&[one, other]), Colour::Never);
+    let text = unbroken(&report(&[one, other]));
     assert!(text.contains("the rounds do not tell these two apart"), "{text}");
+}
+
+#[test]
+fn a_lead_in_all_of_few_rounds_is_told_with_that_doubt_and_one_in_five_without() {
+    for (rounds, end) in
+        [(3, "ahead in every round, but the rounds are few."), (5, "in every round.")]
+    {
+        let one = subject("poll", vec![sample(110, 1, 1); rounds]);
+        let other = subject("epoll", vec![sample(100, 1, 1); rounds]);
+        let text = unbroken(&report(&[one, other]));
+        let sentence = "Best here: poll with 110 requests/s, 1.10 × epoll (1.10–1.10 over rounds):";
+        assert!(text.contains(&format!("{sentence} ahead")) && text.contains(end), "{text}");
+        assert_eq!(text.contains("rounds are few"), rounds < 5, "{text}");
+    }
 }
 
 #[test]
 fn auto_is_not_named_the_best_but_the_model_it_stands_beside() {
     let auto = subject("auto", vec![sample(200, 1, 1)]);
     let epoll = subject("epoll", vec![sample(100, 1, 1)]);
-    let text = text(&report(&[auto, epoll]), Colour::Never);
+    let text = unbroken(&report(&[auto, epoll]));
     assert!(text.contains("Best here: epoll"), "{text}");
 }
 
@@ -216,6 +235,6 @@ fn a_full_generator_is_named_as_the_limit() {
         sample.map(|sample| Sample { generator_cpu_ns: 990_000_000, ..sample })
     };
     let report = report(&[subject("uring", vec![full(sample(100_000, 2_000, 1)); 3])]);
-    let text = text(&report, Colour::Never);
+    let text = unbroken(&report);
     assert!(text.contains("The generator, not the server, was the limit for uring"), "{text}");
 }

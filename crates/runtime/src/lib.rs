@@ -32,10 +32,10 @@ mod inbox;
 mod task;
 
 pub use ahead::{detach, release};
-pub use park::{Unparker, Wake, in_task, park, park_until, sleep_until, unparker, yield_now};
 pub use handle::{Handle, Stats, counters};
+pub use park::{Unparker, Wake, in_task, park, park_until, sleep_until, unparker, yield_now};
 pub use runtime::{Builder, Runtime, current};
 pub use spawn::{JoinError, JoinHandle, Spawn};
 pub use unblock::unblock;
 pub use unwind::{Elapsed, with_deadline};
-pub use wait::{control, close, perform, reads_ahead, worker_index};
+pub use wait::{close, control, perform, reads_ahead, worker_index};

@@ -85,16 +85,13 @@ impl Builder {
         let team: Team = (0..self.workers).map(inbox).collect();
         fiveways_coro::install_overflow_handler()?;
         let (tell, told) = mpsc::channel();
-        let mut runtime = Runtime {
-            handle: Handle::new(team, self.model),
-            threads: Mutex::default(),
-        };
+        let mut runtime =
+            Runtime { handle: Handle::new(team, self.model), threads: Mutex::default() };
         for place in 0..self.workers {
             let (team, tell, how) = (Arc::clone(&runtime.handle.team), tell.clone(), self.clone());
             let name = format!("fiveways-{place}");
-            let thread = thread::Builder::new()
-                .name(name)
-                .spawn(move || work(team, place, &how, &tell))?;
+            let thread =
+                thread::Builder::new().name(name).spawn(move || work(team, place, &how, &tell))?;
             runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         drop(tell);

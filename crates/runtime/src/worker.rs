@@ -1,7 +1,7 @@
 //! A worker: one thread that runs tasks over one driver.
 //!
-//! A round: mail, due deadlines, then tasks from the run queue; when the queue is empty (or after
-//! [`ROUND`] resumptions) a turn of the driver. A worker with nothing to run first spins for a moment
+//! A round: mail, due deadlines, then tasks from the run queue; when the queue is empty (or a
+//! round is over) a turn of the driver. A worker with nothing to run first spins for a moment
 //! if that has paid lately (see [`crate::worker::Spin`]), then sleeps in the driver until the next
 //! deadline.
 //!
@@ -26,7 +26,10 @@ use crate::inbox::{Inbox, Message};
 use crate::task::{State, Task, TaskId};
 use crate::timers::{NOWHERE, Timers};
 
-/// Resumptions between two looks at the driver, the clock and the mail.
+/// The fewest resumptions between two looks at the driver, the clock and the mail.
+///
+/// A round is everything that could run at its beginning: what a look would bring goes to the end of
+/// the queue anyway, and a level-triggered selector would report again all that has not run yet.
 const ROUND: usize = 64;
 
 thread_local! {
@@ -168,7 +171,8 @@ impl Worker {
 
     /// Resumes up to a round's worth of tasks.
     fn run_some(&self) {
-        for _ in 0..ROUND {
+        let round = self.run.borrow().len().max(ROUND);
+        for _ in 0..round {
             let Some(task) = self.run.borrow_mut().pop_front() else { return };
             self.prefetch_next();
             self.resume(task);
@@ -389,8 +393,10 @@ impl Worker {
             // SAFETY: required: a live task. It is suspended with this deadline.
             let block = unsafe { task.as_ref() };
             let state = block.state.get();
-            // Already woken by what it waited for: then it is not late.
-            block.timed_out.set(state != State::Ready);
+            // Already woken: then it is not late, unless it was woken only to try again. Should that
+            // bring nothing, it has no deadline any more and must not wait.
+            let tries_again = !block.pending.get().is_null();
+            block.timed_out.set(state != State::Ready || tries_again);
             match state {
                 State::Parked | State::Asleep => self.make_ready(task),
                 State::Waiting => self.cancel_operation(task),

@@ -45,8 +45,8 @@ static INSTALLED: OnceLock<Installed> = OnceLock::new();
 /// Room for the handlers' frames beside what the kernel puts on an alternate stack.
 const HANDLER_ROOM: usize = 32 * 1024;
 
-/// Installs `observer` before the present actions of SIGSEGV and SIGBUS, once per process: later calls
-/// change nothing.
+/// Installs `observer` before the present actions of SIGSEGV and SIGBUS, once per process: later
+/// calls change nothing.
 ///
 /// Never suspends.
 ///
@@ -115,8 +115,8 @@ struct AlternateStack {
 impl AlternateStack {
     fn install() -> io::Result<AlternateStack> {
         let page = crate::memory::page_size();
-        // SAFETY: required: none. It reads the auxiliary vector. The kernel's part of the frame grows
-        // with the vector registers of the processor, so that only the kernel knows it.
+        // SAFETY: required: none. It reads the auxiliary vector. The kernel's part of the frame
+        // grows with the vector registers of the processor, so that only the kernel knows it.
         let kernel = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
         let len = (HANDLER_ROOM + kernel.max(libc::MINSIGSTKSZ)).next_multiple_of(page);
         let memory = Mapping::new(page + len)?;
@@ -151,7 +151,8 @@ fn no_stack() -> libc::stack_t {
 }
 
 fn default_action() -> libc::sigaction {
-    // SAFETY: required: zeroes are a valid value. It is a C structure: SIG_DFL, no flags, empty mask.
+    // SAFETY: required: zeroes are a valid value. It is a C structure: SIG_DFL, no flags, empty
+    // mask.
     unsafe { mem::zeroed() }
 }
 
@@ -163,8 +164,8 @@ fn present(signal: c_int) -> io::Result<libc::sigaction> {
 }
 
 fn set(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: required: an action that is fit for the signal. It is `on_fault`, which does only what
-    // is safe in handlers, or an action that was in force before.
+    // SAFETY: required: an action that is fit for the signal. It is `on_fault`, which does only
+    // what is safe in handlers, or an action that was in force before.
     answer(unsafe { libc::sigaction(signal, action, ptr::null_mut()) })
 }
 

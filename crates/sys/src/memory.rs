@@ -4,9 +4,9 @@
 //! into the range, so that no call can touch memory of somebody else; they are `unsafe` where they
 //! take memory away from whoever may be using it.
 //!
-//! Guards come in two kinds. `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, costs 0.3 µs
-//! and no extra mapping. `mprotect(PROT_NONE)` works everywhere but splits the mapping in up to three,
-//! and `vm.max_map_count` (65,530) ends that at about 32,000 guards.
+//! Guards come in two kinds. `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, costs 0.3
+//! µs and no extra mapping. `mprotect(PROT_NONE)` works everywhere but splits the mapping in up to
+//! three, and `vm.max_map_count` (65,530) ends that at about 32,000 guards.
 #![expect(unsafe_code, reason = "maps memory and takes it away again")]
 
 use std::ffi::c_void;
@@ -40,8 +40,8 @@ pub struct Mapping {
 // SAFETY: required: usable from any thread. A mapping belongs to the process, not to a thread, and
 // the value is nothing but its address and length.
 unsafe impl Send for Mapping {}
-// SAFETY: required: shareable between threads. The methods change no field, and the kernel serialises
-// changes to mappings.
+// SAFETY: required: shareable between threads. The methods change no field, and the kernel
+// serialises changes to mappings.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -51,8 +51,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` when the address space (`RLIMIT_AS`), the number of mappings (`vm.max_map_count`) or
-    /// the commit limit (`vm.overcommit_memory=2`) is exhausted; `EINVAL` when `len` is zero.
+    /// `ENOMEM` when the address space (`RLIMIT_AS`), the number of mappings (`vm.max_map_count`)
+    /// or the commit limit (`vm.overcommit_memory=2`) is exhausted; `EINVAL` when `len` is zero.
     pub fn new(len: usize) -> io::Result<Mapping> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
@@ -99,7 +99,8 @@ impl Mapping {
     pub unsafe fn guard(&self, range: Range<usize>) -> io::Result<()> {
         let len = self.checked(&range);
         let start = self.at(range.start);
-        // SAFETY: required: `madvise(addr, len, advice)` on pages nobody uses. The caller promises it.
+        // SAFETY: required: `madvise(addr, len, advice)` on pages nobody uses. The caller promises
+        // it.
         let done = unsafe { libc::syscall(libc::SYS_madvise, start, len, MADV_GUARD_INSTALL) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
@@ -170,8 +171,8 @@ impl Mapping {
         for start in range.clone().step_by(found.len() * page) {
             let len = (range.end - start).min(found.len() * page);
             let (from, into) = (self.at(start), found.as_mut_ptr());
-            // SAFETY: required: `mincore(addr, len, vec)` with a byte of `vec` for each page. `len` is
-            // bounded to as many pages as `found` has bytes, and the range is ours.
+            // SAFETY: required: `mincore(addr, len, vec)` with a byte of `vec` for each page. `len`
+            // is bounded to as many pages as `found` has bytes, and the range is ours.
             let done = unsafe { libc::syscall(libc::SYS_mincore, from, len, into) };
             if done != 0 {
                 return Err(io::Error::last_os_error());
@@ -202,8 +203,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: required: nobody uses the memory. We own the mapping, and users of its memory keep
-        // it alive by contract.
+        // SAFETY: required: nobody uses the memory. We own the mapping, and users of its memory
+        // keep it alive by contract.
         let unmapped = unsafe { rustix::mm::munmap(self.at(0), self.len) };
         debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
     }

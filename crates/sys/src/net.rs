@@ -9,7 +9,10 @@
 //! call that must not block says so with `MSG_DONTWAIT`.
 //!
 //! References: socket(7), tcp(7), unix(7), recv(2), send(2).
-#![expect(unsafe_code, reason = "descriptors arrive as numbers inside operations; raw option calls")]
+#![expect(
+    unsafe_code,
+    reason = "descriptors arrive as numbers inside operations; raw option calls"
+)]
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -281,8 +284,7 @@ pub fn option(fd: RawFd, name: OptionName, value: &mut [u8]) -> io::Result<usize
     let mut len = value.len() as libc::socklen_t;
     let (data, len_at) = (value.as_mut_ptr(), &raw mut len);
     // SAFETY: required: `data` valid for `len` bytes of writes. They come from one slice.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_getsockopt, fd, name.0, name.1, data, len_at) };
+    let answer = unsafe { libc::syscall(libc::SYS_getsockopt, fd, name.0, name.1, data, len_at) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
 }
 

@@ -50,13 +50,6 @@ pub fn block(signals: SignalSet) -> io::Result<()> {
     check(answer)
 }
 
-/// Raises the limit of signals that may wait in the queue, or lowers it (tests).
-pub fn set_queue_limit(limit: u64) -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Sigpending).maximum;
-    Ok(setrlimit(Resource::Sigpending, Rlimit { current: Some(limit), maximum })?)
-}
-
 /// Where the signals of a descriptor go, and which signal that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -59,29 +59,24 @@ async fn echo(mut stream: TcpStream, buffer_len: usize) -> io::Result<()> {
     }
 }
 
-async fn echo_multishot(mut stream: TcpStream, buffer_len: usize) -> io::Result<()> {
+async fn echo_multishot(stream: TcpStream, buffer_len: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    loop {
-        match echo_pieces(&stream).await {
-            // The ring is used up. A piece read into a buffer of its own lets others go on.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                let (len, filled) = stream.read(Vec::with_capacity(buffer_len)).await.into();
+    let (mut reader, mut writer) = (&stream, &stream);
+    let mut pieces = std::pin::pin!(reader.read_multi(0));
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => writer.write_all(piece).await.0?,
+            // The ring is used up, which ended the receive; asking for the next piece arms it
+            // again. One piece read into a buffer of its own lets the others go on first.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let (len, filled) = (&stream).read(Vec::with_capacity(buffer_len)).await.into();
                 if len? == 0 {
                     return Ok(());
                 }
-                stream.write_all(filled).await.0?;
+                writer.write_all(filled).await.0?;
             }
-            outcome => return outcome,
+            Err(error) => return Err(error),
         }
-    }
-}
-
-/// Writes back what one multishot receive delivers, until it ends.
-async fn echo_pieces(stream: &TcpStream) -> io::Result<()> {
-    let (mut reader, mut writer) = (stream, stream);
-    let mut pieces = std::pin::pin!(reader.read_multi(0));
-    while let Some(piece) = pieces.next().await {
-        writer.write_all(piece?).await.0?;
     }
     Ok(())
 }

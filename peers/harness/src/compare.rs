@@ -13,10 +13,14 @@ use crate::table::Table;
 use crate::{clock, processor, usage};
 
 const NOTES: &str = "krps: thousand requests per second; us/req: processor time of the server per \
-    request; server, client: how busy the two processors were (a busy client and an idle server \
-    mean that the generator was the limit: compare us/req there). Medians over rounds; ratios are \
-    formed inside each round, median [lowest-highest]. Above 1 is faster for krps ratios (x) and \
-    costlier for us/req ratios (cpu).";
+    request; srv, gen busy: how busy server and generator kept their processors (a busy generator \
+    and a less busy server mean that the generator was the limit: compare us/req there); others: \
+    what other processes took of both, which spoils a run above a few percent; starved: connections that completed \
+    nothing. Medians over rounds; ratios are formed inside each round, median [lowest-highest]. \
+    Above 1 is faster for krps ratios (x) and costlier for us/req ratios (cpu).";
+
+/// What others may take of the two processors together, the kernel's own work included.
+const QUIET: f64 = 0.10;
 
 /// One server's turn.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +29,8 @@ struct Sample {
     cpu_us_per_request: f64,
     server_busy: f64,
     client_busy: f64,
+    /// What other processes took of the two processors.
+    others_busy: f64,
     latency_us_p50: f64,
     latency_us_p99: f64,
     latency_us_max: f64,
@@ -76,6 +82,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         }
     }
     results.iter_mut().for_each(CellResult::relate);
+    results.iter().for_each(CellResult::warn);
     let tables = results.iter().map(|result| (result.caption(), result.table())).collect();
     let (seed, rounds) = (plan.seed, plan.rounds);
     Draft { seed, rounds, notes: NOTES, tables, data: &results }.finish()
@@ -83,28 +90,62 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
 
 /// Starts a server, puts it under load, and stops it.
 fn measure(plan: &Plan, peer: &Peer, cell: Cell) -> Result<Sample, String> {
-    let server = Server::start(peer, plan.server_cpu)?;
+    let server = Server::start(peer, plan.server_cpu, buffer_len(plan, cell))?;
     let failed = |failure| format!("{failure} ({})", server.complaint());
     let generator = Generator::connect(server.address, cell, plan.spin_client);
     let mut generator = generator.map_err(failed)?;
     generator.start().map_err(failed)?;
     generator.run(plan.warmup).map_err(failed)?;
     let family = server.family();
-    let (server_before, client_before) = (usage::cpu_ns(&family)?, clock::thread_cpu_ns());
+    let before = Clocks::read(plan, &family)?;
     let tally = generator.run(plan.window).map_err(failed)?;
-    let server_ns = usage::cpu_ns(&family)? - server_before;
-    let client_ns = clock::thread_cpu_ns() - client_before;
-    Ok(sample(&tally, server_ns, client_ns))
+    let after = Clocks::read(plan, &family)?;
+    Ok(sample(&tally, &after.since(&before)))
 }
 
-fn sample(tally: &Tally, server_ns: u64, client_ns: u64) -> Sample {
+/// Processor time: of the server, of the generator, and of everything on their processors.
+struct Clocks {
+    server_ns: u64,
+    client_ns: u64,
+    both_processors_ns: u64,
+}
+
+impl Clocks {
+    fn read(plan: &Plan, family: &[i32]) -> Result<Self, String> {
+        let busy_ns = |cpu| usage::processor_busy_ns(cpu).unwrap_or(0);
+        Ok(Self {
+            server_ns: usage::cpu_ns(family)?,
+            client_ns: clock::thread_cpu_ns(),
+            both_processors_ns: busy_ns(plan.server_cpu) + busy_ns(plan.client_cpu),
+        })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            server_ns: self.server_ns - before.server_ns,
+            client_ns: self.client_ns - before.client_ns,
+            both_processors_ns: self.both_processors_ns - before.both_processors_ns,
+        }
+    }
+}
+
+/// The rivals' best buffer: at 64 KiB messages 16 KiB costs tokio twice the processor time.
+fn buffer_len(plan: &Plan, cell: Cell) -> usize {
+    let usual = if cell.message_len > 16 * 1024 { 64 * 1024 } else { 16 * 1024 };
+    plan.buffer_len.unwrap_or(usual)
+}
+
+fn sample(tally: &Tally, used: &Clocks) -> Sample {
     let (requests, elapsed_ns) = (tally.requests as f64, tally.elapsed_ns as f64);
+    let (server_ns, client_ns) = (used.server_ns as f64, used.client_ns as f64);
+    let others_ns = used.both_processors_ns as f64 - server_ns - client_ns;
     let latency_us = |quantile| tally.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
     Sample {
         requests_per_second: requests / elapsed_ns * 1e9,
-        cpu_us_per_request: server_ns as f64 / requests / 1e3,
-        server_busy: server_ns as f64 / elapsed_ns,
-        client_busy: client_ns as f64 / elapsed_ns,
+        cpu_us_per_request: server_ns / requests / 1e3,
+        server_busy: server_ns / elapsed_ns,
+        client_busy: client_ns / elapsed_ns,
+        others_busy: others_ns.max(0.0) / elapsed_ns,
         latency_us_p50: latency_us(0.5),
         latency_us_p99: latency_us(0.99),
         latency_us_max: tally.latency_ns.max() as f64 / 1e3,
@@ -150,6 +191,7 @@ impl Row {
             median(self.summary(|sample| sample.cpu_us_per_request), 2),
             percent(|sample| sample.server_busy * 100.0),
             percent(|sample| sample.client_busy * 100.0),
+            percent(|sample| sample.others_busy * 100.0),
             median(self.summary(|sample| sample.latency_us_p50), 0),
             median(self.summary(|sample| sample.latency_us_p99), 0),
             starved.to_string(),
@@ -199,6 +241,16 @@ impl CellResult {
         }
     }
 
+    /// Says when the machine was not quiet: such figures are worth nothing.
+    fn warn(&self) {
+        let others = |row: &Row| row.summary(|sample| sample.others_busy);
+        let disturbed = |row: &&Row| others(row).is_some_and(|busy| busy.median > QUIET);
+        let count = self.rows.iter().filter(disturbed).count();
+        if count > 0 {
+            eprintln!("warning: {}: other processes disturbed {count} servers' turns", self.cell);
+        }
+    }
+
     fn caption(&self) -> String {
         let Cell { connections, message_len } = self.cell;
         let best = self.best_runtime.as_deref().unwrap_or("none");
@@ -211,8 +263,9 @@ impl CellResult {
             "krps",
             "spread",
             "us/req",
-            "server",
-            "client",
+            "srv busy",
+            "gen busy",
+            "others",
             "p50 us",
             "p99 us",
             "starved",

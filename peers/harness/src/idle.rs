@@ -14,9 +14,12 @@ use crate::table::Table;
 use crate::{socket, usage};
 
 const NOTES: &str = "Processor time of the server during the window, all its threads; the \
-    connections have made one round trip each and rest. 0.001 % is one wake-up a second.";
+    connections have made one round trip each and rest.";
 
 const CONNECTIONS: [usize; 2] = [0, 1_000];
+
+/// The rivals' buffer per connection unless the command line says otherwise.
+const BUFFER_LEN: usize = 16 * 1024;
 
 /// Between the last round trip and the window: a server may spin for a moment after work.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -44,7 +47,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
 }
 
 fn measure(plan: &Plan, peer: &Peer, connections: usize) -> Result<u64, String> {
-    let server = Server::start(peer, plan.server_cpu)?;
+    let server = Server::start(peer, plan.server_cpu, plan.buffer_len.unwrap_or(BUFFER_LEN))?;
     let connect = |_| {
         let stream = socket::connect(server.address)?;
         socket::round_trip(&stream, &[0x5a])?;

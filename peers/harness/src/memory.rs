@@ -20,6 +20,10 @@ const NOTES: &str = "Growth of the server's memory between the first moment it l
 
 const MESSAGE: [u8; 64] = [0x5a; 64];
 
+/// The rivals' buffer per connection unless the command line says otherwise: as small as one would
+/// make it who cares for memory.
+const BUFFER_LEN: usize = 512;
+
 /// How long the server's memory is given to settle; a figure still moving would show as spread.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -62,7 +66,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
 }
 
 fn measure(plan: &Plan, peer: &Peer) -> Result<Sample, String> {
-    let server = Server::start(peer, plan.server_cpu)?;
+    let server = Server::start(peer, plan.server_cpu, plan.buffer_len.unwrap_or(BUFFER_LEN))?;
     let before = usage::memory(&server.family())?;
     let mut streams = Vec::with_capacity(plan.connections);
     for number in 0..plan.connections {

@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10_000)]
     pub connections: usize,
 
-    /// Rivals' buffer per connection [default: 16384, with --memory 512]
+    /// Rivals' buffer per connection [default: 16384, for longer messages 65536, with --memory 512]
     #[arg(long, value_name = "BYTES")]
     pub buffer: Option<usize>,
 
@@ -100,6 +100,7 @@ pub struct Plan {
     pub warmup: Duration,
     pub seed: u64,
     pub connections: usize,
+    pub buffer_len: Option<usize>,
     pub spin_client: bool,
     pub server_cpu: usize,
     pub client_cpu: usize,
@@ -108,8 +109,6 @@ pub struct Plan {
 
 const DEFAULT_WINDOW: f64 = 1.2;
 const DEFAULT_IDLE_WINDOW: f64 = 3.0;
-const DEFAULT_BUFFER_LEN: usize = 16 * 1024;
-const DEFAULT_MEMORY_BUFFER_LEN: usize = 512;
 
 impl Options {
     pub fn mode(&self) -> Mode {
@@ -127,19 +126,16 @@ impl Options {
             return Err("at least one round, and two different processors, are needed".into());
         }
         let fiveways = self.fiveways.clone().unwrap_or_else(default_fiveways);
-        let (window, buffer) = match self.mode() {
-            Mode::Idle => (DEFAULT_IDLE_WINDOW, DEFAULT_BUFFER_LEN),
-            Mode::Memory => (DEFAULT_WINDOW, DEFAULT_MEMORY_BUFFER_LEN),
-            Mode::Compare | Mode::Micro => (DEFAULT_WINDOW, DEFAULT_BUFFER_LEN),
-        };
+        let window = if self.idle { DEFAULT_IDLE_WINDOW } else { DEFAULT_WINDOW };
         Ok(Plan {
-            peers: peer::select(&self.only, self.buffer.unwrap_or(buffer), &fiveways)?,
+            peers: peer::select(&self.only, &fiveways)?,
             cells: if self.cells.is_empty() { cell::all() } else { self.cells.clone() },
             rounds: self.rounds,
             window: duration("--seconds", self.seconds.unwrap_or(window))?,
             warmup: duration("--warmup", self.warmup)?,
             seed: self.seed,
             connections: self.connections,
+            buffer_len: self.buffer,
             spin_client: self.spin_client,
             server_cpu: self.server_cpu,
             client_cpu: self.client_cpu,

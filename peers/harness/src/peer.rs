@@ -19,6 +19,8 @@ pub struct Peer {
     pub name: String,
     pub program: PathBuf,
     pub args: Vec<String>,
+    /// Takes `--buffer BYTES`, the size of its buffer per connection.
+    pub takes_buffer: bool,
 }
 
 /// Name, program and own switches of each rival.
@@ -45,8 +47,8 @@ const OURS: [(&str, &str, &[&str]); 5] = [
 ];
 
 /// The peers named in `only`, or all; `epoll` stands for `fiveways-epoll` too.
-pub fn select(only: &[String], buffer_len: usize, fiveways: &Path) -> Result<Vec<Peer>, String> {
-    let mut peers = rivals(buffer_len)?;
+pub fn select(only: &[String], fiveways: &Path) -> Result<Vec<Peer>, String> {
+    let mut peers = rivals()?;
     peers.extend(ours(fiveways));
     if only.is_empty() {
         return Ok(peers);
@@ -68,12 +70,12 @@ pub fn own_directory() -> Result<PathBuf, String> {
     program.parent().map(Path::to_path_buf).ok_or_else(|| "own path has no directory".into())
 }
 
-fn rivals(buffer_len: usize) -> Result<Vec<Peer>, String> {
+fn rivals() -> Result<Vec<Peer>, String> {
     let directory = own_directory()?;
     let peer = |(name, program, switches): &(&str, &str, &[&str])| {
-        let mut args = vec!["--buffer".to_owned(), buffer_len.to_string()];
-        args.extend(switches.iter().map(ToString::to_string));
-        Peer { name: (*name).to_owned(), program: directory.join(program), args }
+        let args = switches.iter().map(ToString::to_string).collect();
+        let program = directory.join(program);
+        Peer { name: (*name).to_owned(), program, args, takes_buffer: true }
     };
     Ok(RIVALS.iter().map(peer).collect())
 }
@@ -83,6 +85,7 @@ fn ours(fiveways: &Path) -> impl Iterator<Item = Peer> {
         let fixed = ["serve", "--service", "echo", "--model", model, "--workers", "1"];
         let bind = ["--bind", "127.0.0.1:0"];
         let args = fixed.iter().chain(&bind).chain(*switches).map(ToString::to_string).collect();
-        Peer { name: (*name).to_owned(), program: fiveways.join("fiveways"), args }
+        let program = fiveways.join("fiveways");
+        Peer { name: (*name).to_owned(), program, args, takes_buffer: false }
     })
 }

@@ -24,15 +24,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the peer on a processor and waits until it listens.
+    /// Starts the peer on a processor, with so large a buffer per connection where it takes one,
+    /// and waits until it listens.
     ///
     /// An error is the reason why there is no such server here.
-    pub fn start(peer: &Peer, processor: usize) -> Result<Self, String> {
+    pub fn start(peer: &Peer, processor: usize, buffer_len: usize) -> Result<Self, String> {
         if !peer.program.exists() {
             return Err(format!("not built: {}", peer.program.display()));
         }
         let stderr = memory_file().map_err(|error| error.to_string())?;
-        let mut child = spawn(peer, processor, &stderr)
+        let mut child = spawn(peer, processor, buffer_len, &stderr)
             .map_err(|error| format!("cannot start {}: {error}", peer.program.display()))?;
         let stdout = child.stdout.take().ok_or("no pipe for the server's output")?;
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -85,8 +86,16 @@ impl Drop for Server {
     }
 }
 
-fn spawn(peer: &Peer, processor: usize, stderr: &File) -> std::io::Result<Child> {
+fn spawn(
+    peer: &Peer,
+    processor: usize,
+    buffer_len: usize,
+    stderr: &File,
+) -> std::io::Result<Child> {
     let mut command = Command::new(&peer.program);
+    if peer.takes_buffer {
+        command.arg("--buffer").arg(buffer_len.to_string());
+    }
     command.args(&peer.args).stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(Stdio::from(stderr.try_clone()?));
     // SAFETY: both calls are plain system calls, allowed between fork and exec.

@@ -38,6 +38,18 @@ pub fn cpu_ns(family: &[i32]) -> Result<u64, String> {
     sum.map_err(|error| format!("processor time of the server: {error}"))
 }
 
+/// Time one processor has spent on anything, in ticks of a hundredth of a second.
+pub fn processor_busy_ns(processor: usize) -> Option<u64> {
+    const TICK_NS: u64 = 10_000_000;
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let name = format!("cpu{processor} ");
+    let fields = text.lines().find_map(|line| line.strip_prefix(&name))?;
+    let ticks: Vec<u64> = fields.split_whitespace().map_while(|tick| tick.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guest time is within user time.
+    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else { return None };
+    Some((user + nice + system + irq + softirq + steal) * TICK_NS)
+}
+
 /// Memory of the processes now.
 pub fn memory(family: &[i32]) -> Result<Memory, String> {
     let mut sum = Memory::default();

@@ -1,8 +1,8 @@
 //! What a rule is, and what it finds.
 //!
-//! The contract of a rule: it looks at the [`Tree`] and nothing else (no file, no clock, no process),
-//! and pushes one [`Finding`] per place that breaks it. It carries an example that breaks it, so that
-//! a test can show of every rule that it can fail.
+//! The contract of a rule: it looks at the [`Tree`] and nothing else (no file, no clock, no
+//! process), and pushes one [`Finding`] per place that breaks it. It carries an example that breaks
+//! it, so that a test can show of every rule that it can fail.
 
 use super::tree::Tree;
 

@@ -26,11 +26,19 @@ pub(crate) const FUNCTION_SIZE: Rule = Rule {
 };
 
 /// A function that is longer than any may be.
-const TOO_LONG: &str = "fn f() {
-    [1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n
-     1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n
-     1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1,\n1];
-}";
+const TOO_LONG: &str = {
+    const START: &[u8] = b"fn f() {";
+    const BODY: [u8; START.len() + LINES_HARD + 1] = {
+        let mut body = [b'\n'; START.len() + LINES_HARD + 1];
+        body.split_at_mut(START.len()).0.copy_from_slice(START);
+        body[START.len() + LINES_HARD] = b'}';
+        body
+    };
+    match std::str::from_utf8(&BODY) {
+        Ok(text) => text,
+        Err(_) => "",
+    }
+};
 
 /// Lengths of the functions of one part of the repository, tests left out.
 #[derive(Debug, Default)]

@@ -16,17 +16,18 @@ const LAYERS: [&[&str]; 7] = [
     &["fiveways-cli"],
 ];
 
-/// Packages through which one reaches the kernel or switches stacks, and the only crate that may.
-const KEYS: [(&str, &str); 9] = [
-    ("libc", "sys"),
-    ("rustix", "sys"),
-    ("io-uring", "sys"),
-    ("linux-raw-sys", "sys"),
-    ("nix", "sys"),
-    ("mio", "sys"),
-    ("socket2", "sys"),
-    ("corosensei", "coro"),
-    ("signal-hook", "fiveways"),
+/// Packages through which one reaches the kernel or switches stacks, and the crates that may.
+const KEYS: [(&str, &[&str]); 9] = [
+    ("libc", &["sys"]),
+    ("rustix", &["sys"]),
+    ("io-uring", &["sys"]),
+    ("linux-raw-sys", &["sys"]),
+    ("nix", &["sys"]),
+    ("mio", &["sys"]),
+    ("socket2", &["sys"]),
+    ("corosensei", &["coro"]),
+    // Programs decide what a signal means, and so does a server that stops on one.
+    ("signal-hook", &["fiveways", "cli"]),
 ];
 
 /// Edges go down.
@@ -97,9 +98,10 @@ fn check_kernel(tree: &Tree, found: &mut Vec<Finding>) {
         let Some(dir) = package.dir.strip_prefix("crates/") else { continue };
         let text = tree.text(&package.path).unwrap_or_default();
         for dependency in package.dependencies().iter().filter(|dependency| !dependency.is_dev) {
-            if let Some((name, keeper)) = kept(&dependency.package, dir) {
+            if let Some((name, keepers)) = kept(&dependency.package, dir) {
                 let line = manifest::line_of(text, "dependencies", &dependency.key);
-                let message = format!("`{dir}` depends on `{name}`, which is for `{keeper}` alone");
+                let message =
+                    format!("`{dir}` depends on `{name}`, which is for `{keepers}` alone");
                 found.push(Finding::error(&package.path, line, message));
             }
         }
@@ -120,8 +122,8 @@ fn check_paths(source: &Source, found: &mut Vec<Finding>) {
         if token.test || follows_path || !(opens_path || is_import) {
             continue;
         }
-        if let Some((name, keeper)) = kept(&token.text.replace('_', "-"), dir) {
-            let message = format!("`{dir}` names `{name}`, which is for `{keeper}` alone");
+        if let Some((name, keepers)) = kept(&token.text.replace('_', "-"), dir) {
+            let message = format!("`{dir}` names `{name}`, which is for `{keepers}` alone");
             found.push(Finding::error(&source.path, token.line, message));
         }
     }
@@ -134,9 +136,10 @@ fn is_absolute(tokens: &[super::source::Token], at: usize) -> bool {
     is_keyword || !(before.kind == super::source::Kind::Word || before.is(">"))
 }
 
-/// The package and its keeper, where that is not this crate.
-fn kept(package: &str, dir: &str) -> Option<(&'static str, &'static str)> {
-    KEYS.into_iter().find(|&(name, keeper)| name == package && keeper != dir)
+/// The package, and the crates that may use it, where this crate is none of them.
+fn kept(package: &str, dir: &str) -> Option<(&'static str, String)> {
+    let (name, keepers) = KEYS.into_iter().find(|&(name, _)| name == package)?;
+    (!keepers.contains(&dir)).then(|| (name, keepers.join("` and `")))
 }
 
 #[cfg(test)]
@@ -183,6 +186,7 @@ mod tests {
         assert_eq!(manifest("runtime", "dependencies", "corosensei"), 1);
         assert_eq!(manifest("coro", "dependencies", "corosensei"), 0);
         assert_eq!(manifest("fiveways", "dependencies", "signal-hook"), 0);
+        assert_eq!(manifest("lab", "dependencies", "signal-hook"), 1);
         assert_eq!(manifest("driver", "dev-dependencies", "libc"), 0);
     }
 

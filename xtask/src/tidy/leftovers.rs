@@ -34,7 +34,7 @@ pub(crate) const IGNORED: Rule = Rule {
 /// One path per name.
 pub(crate) const GLOB: Rule = Rule {
     id: "glob-re-export",
-    says: "nothing is re-exported by `pub use …::*`: each name has one path that one can search for",
+    says: "nothing is re-exported by `pub use …::*`: each name has one path, which one can find",
     remedy: "list the names",
     check: check_globs,
     broken_by: &[("crates/x/src/lib.rs", "mod a;\npub use a::*;")],
@@ -107,7 +107,7 @@ impl syn::parse::Parse for Statements {
 
 fn check_ignored(tree: &Tree, found: &mut Vec<Finding>) {
     for source in tree.own_sources() {
-        for attribute in source.attributes() {
+        for attribute in source.attributes().map(|attribute| attribute.inside) {
             let is_ignore = |at: usize| {
                 attribute[at].is_word("ignore") && (at == 0 || attribute[at - 1].is(","))
             };

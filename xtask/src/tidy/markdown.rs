@@ -1,7 +1,8 @@
 //! Reads a page of Markdown: its headings as anchors, its links with their lines.
 //!
-//! Code, in fences or between backticks, holds neither. What is read is what GitHub shows: an anchor
-//! is the heading in lower case, spaces as hyphens, punctuation dropped, repetitions numbered.
+//! Code, in fences or between backticks, holds neither. What is read is what GitHub shows: an
+//! anchor is the heading in lower case, spaces as hyphens, punctuation dropped, repetitions
+//! numbered.
 
 use std::collections::{BTreeMap, BTreeSet};
 

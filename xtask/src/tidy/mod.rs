@@ -4,22 +4,25 @@
 //! function that looks, and an example that breaks it. A run prints every finding as place, rule,
 //! message and remedy, then how long functions are and how much unsafe code there is.
 
-mod finding;
-mod functions;
-mod graph;
 mod layers;
-mod leftovers;
-mod manifest;
-mod markdown;
 mod order;
-mod pages;
+mod graph;
 mod reasons;
+mod manifest;
+mod wrap;
 mod sizes;
-mod source;
-mod spelling;
-mod tree;
+mod functions;
 mod unsafety;
+mod leftovers;
+mod pages;
+mod markdown;
+mod spelling;
+mod finding;
+mod tree;
+mod source;
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -59,40 +62,61 @@ pub(crate) fn run(root: &Path) -> ExitCode {
 pub(crate) fn passes(root: &Path) -> bool {
     let Some(tree) = read(root) else { return false };
     let findings = check(&tree);
+    let mut out = String::new();
     for (rule, finding) in &findings {
-        print_finding(rule, finding);
+        out += &finding_text(rule, finding);
     }
-    print_lengths(&tree);
+    out += &lengths_text(&tree);
     let count = |level| findings.iter().filter(|(_, finding)| finding.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    println!("tidy: {errors} errors, {warnings} warnings in {} files", tree.texts().count());
+    let files = tree.texts().count();
+    out += &format!("tidy: {errors} errors, {warnings} warnings in {files} files\n");
+    show(&out);
     errors == 0
 }
 
 /// Prints the rules with their remedies, each with an example that breaks it.
 pub(crate) fn print_rules() -> ExitCode {
+    let mut out = String::new();
     for rule in &RULES {
-        println!("{}\n    {}\n    remedy: {}", rule.id, rule.says, rule.remedy);
-        for (path, text) in rule.broken_by.iter().filter(|(_, text)| !text.is_empty()) {
+        out += &format!("{}\n    {}\n    remedy: {}\n", rule.id, rule.says, rule.remedy);
+        for (path, text) in rule.broken_by.iter().filter(|(_, text)| !text.trim().is_empty()) {
             let start = text.lines().next().unwrap_or_default();
-            println!("    broken by {path}: {start:.60}{}", if start == *text { "" } else { " …" });
+            let rest = if start == *text { "" } else { " …" };
+            out += &format!("    broken by {path}: {start:.60}{rest}\n");
         }
     }
+    show(&out);
     ExitCode::SUCCESS
 }
 
 /// Prints how much unsafe code each part holds.
 pub(crate) fn print_unsafe_map(root: &Path) -> ExitCode {
     let Some(tree) = read(root) else { return ExitCode::FAILURE };
-    println!(
-        "{:<12} {:>7} {:>7} {:>7} {:>7} {:>7}",
-        "part", "files", "blocks", "impls", "fns", "foreign"
-    );
+    let mut out = row(["part", "files", "blocks", "impls", "fns", "foreign"]);
     for (part, census) in unsafety::map(&tree) {
-        println!(
-            "{part:<12} {:>7} {:>7} {:>7} {:>7} {:>7}",
-            census.files, census.blocks, census.impls, census.functions, census.foreign,
-        );
+        let unsafety::Census { files, blocks, impls, functions, foreign } = census;
+        let counts = [files, blocks, impls, functions, foreign].map(|count| count.to_string());
+        let [files, blocks, impls, functions, foreign] = &counts;
+        out += &row([part, files, blocks, impls, functions, foreign]);
+    }
+    show(&out);
+    ExitCode::SUCCESS
+}
+
+/// Wraps comments that are too long, in place.
+pub(crate) fn wrap_comments(root: &Path) -> ExitCode {
+    let Some(tree) = read(root) else { return ExitCode::FAILURE };
+    for source in tree.sources() {
+        let wrapped = wrap::wrap(source);
+        if wrapped == source.text {
+            continue;
+        }
+        show(&format!("wrapped {}\n", source.path));
+        if let Err(error) = fs::write(root.join(&source.path), wrapped) {
+            eprintln!("error: cannot write {}: {error}", source.path);
+            return ExitCode::FAILURE;
+        }
     }
     ExitCode::SUCCESS
 }
@@ -102,7 +126,7 @@ fn read(root: &Path) -> Option<Tree> {
     tree.inspect_err(|error| eprintln!("error: cannot read the checkout: {error}")).ok()
 }
 
-/// All findings by severity, then by rule, then by place.
+/// All findings, the worst last; then by rule and by place.
 fn check(tree: &Tree) -> Vec<(&'static Rule, Finding)> {
     let mut all = Vec::new();
     for rule in &RULES {
@@ -114,30 +138,47 @@ fn check(tree: &Tree) -> Vec<(&'static Rule, Finding)> {
     all
 }
 
-fn print_finding(rule: &Rule, finding: &Finding) {
+fn finding_text(rule: &Rule, finding: &Finding) -> String {
     let level = match finding.level {
         Level::Note => "note",
         Level::Warning => "warning",
         Level::Error => "error",
     };
-    println!("{level}[{}] {}: {}", rule.id, finding.place(), finding.message);
-    if finding.level > Level::Note {
-        println!("    remedy: {}", rule.remedy);
+    let head = format!("{level}[{}] {}: {}\n", rule.id, finding.place(), finding.message);
+    match finding.level {
+        Level::Note => head,
+        _ => format!("{head}    remedy: {}\n", rule.remedy),
     }
 }
 
-fn print_lengths(tree: &Tree) {
-    println!(
-        "\n{:<12} {:>9} {:>7} {:>9} {:>8}",
-        "functions", "count", "median", "under 40", "longest"
-    );
+fn lengths_text(tree: &Tree) -> String {
+    let mut out = String::from("\n");
+    out += &row(["functions", "count", "median", "<40", "longest", ""]);
     for (part, lengths) in functions::lengths(tree) {
         let count = lengths.count();
-        let short = (count - lengths.long()) * 100 / count.max(1);
-        let (median, longest) = (lengths.median(), lengths.longest());
-        println!("{part:<12} {count:>9} {median:>7} {short:>8}% {longest:>8}");
+        let short = format!("{} %", (count - lengths.long()) * 100 / count.max(1));
+        let numbers = [count, lengths.median(), lengths.longest()].map(|number| number.to_string());
+        let [count, median, longest] = &numbers;
+        out += &row([part, count, median, &short, longest, ""]);
     }
-    println!();
+    out + "\n"
+}
+
+/// One line of a table: a name and five columns.
+fn row(cells: [&str; 6]) -> String {
+    let [name, a, b, c, d, e] = cells;
+    let line = format!("{name:<12} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}");
+    line.trim_end().to_owned() + "\n"
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn show(text: &str) {
+    let written = io::stdout().lock().write_all(text.as_bytes());
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: cannot write: {error}");
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(crate) const ORDER: Rule = Rule {
 /// Every file is declared.
 pub(crate) const ORPHANS: Rule = Rule {
     id: "orphan-file",
-    says: "every Rust file is a crate's root or declared by a `mod` line, and every `mod` has a file",
+    says: "every Rust file is a crate's root or declared by a `mod`, and every `mod` has a file",
     remedy: "declare it, or delete it",
     check: check_orphans,
     broken_by: &[
@@ -51,6 +51,10 @@ pub(crate) const NAMES: Rule = Rule {
 };
 
 fn check_order(tree: &Tree, found: &mut Vec<Finding>) {
+    if tree.text("rustfmt.toml").is_some_and(|text| !text.contains("reorder_modules = false")) {
+        let message = "rustfmt would sort `mod` lines by name: set `reorder_modules = false`";
+        found.push(Finding::error("rustfmt.toml", 0, message));
+    }
     let mut seen = BTreeSet::new();
     for package in packages(tree) {
         for root in roots(tree, &package.dir) {
@@ -300,6 +304,12 @@ mod tests {
         let found = findings(&ORDER, &files);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "crates/x/src/b/e.rs");
+    }
+
+    #[test]
+    fn the_formatter_must_leave_the_order_alone() {
+        assert_eq!(findings(&ORDER, &[("rustfmt.toml", "max_width = 100")]).len(), 1);
+        assert_eq!(findings(&ORDER, &[("rustfmt.toml", "reorder_modules = false")]), []);
     }
 
     #[test]

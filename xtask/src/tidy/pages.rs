@@ -8,7 +8,7 @@ use super::tree::{Tree, join};
 pub(crate) const LINK: Rule = Rule {
     id: "dead-link",
     says: "relative links in pages lead to a file, a folder or a heading that exists",
-    remedy: "correct the target; paths are relative to the page, anchors are headings in lower case",
+    remedy: "correct the target; paths start at the page, anchors are headings in lower case",
     check: check_links,
     broken_by: &[("docs/a.md", "[b](b.md)")],
 };

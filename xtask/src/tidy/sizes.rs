@@ -6,7 +6,8 @@ use super::tree::Tree;
 
 const FILE_LINES_SOFT: usize = 500;
 const FILE_LINES_HARD: usize = 800;
-const LINE_COLUMNS: usize = 100;
+/// Columns that a line may have.
+pub(crate) const LINE_COLUMNS: usize = 100;
 /// Starts the comment that gives the reason for long lines.
 const LONG_REASON: &str = "// LONG:";
 
@@ -31,8 +32,8 @@ pub(crate) const FILE_SIZE: Rule = Rule {
 /// Lines fit.
 pub(crate) const LINE_LENGTH: Rule = Rule {
     id: "line-length",
-    says: "a line has at most 100 columns; addresses may be longer, and tables under `// LONG: why`",
-    remedy: "wrap it, or give the reason above the block with `// LONG: …`",
+    says: "a line has at most 100 columns; addresses may be longer, and tables with a reason",
+    remedy: "wrap it (`tidy --wrap` wraps comments), or put `// LONG: reason` above the block",
     check: check_lines,
     broken_by: &[("crates/x/src/lib.rs", TOO_WIDE)],
 };

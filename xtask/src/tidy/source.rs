@@ -51,6 +51,16 @@ pub(crate) struct Token {
     pub(crate) test: bool,
 }
 
+/// An attribute and what it applies to.
+pub(crate) struct Attribute<'a> {
+    /// What stands between its brackets.
+    pub(crate) inside: &'a [Token],
+    /// The lines of its item, of the module around it, or of the whole file.
+    pub(crate) applies_to: RangeInclusive<usize>,
+    /// The tokens of these lines.
+    tokens: RangeInclusive<usize>,
+}
+
 impl Token {
     /// Whether this is that word.
     pub(crate) fn is_word(&self, word: &str) -> bool {
@@ -116,14 +126,39 @@ impl Source {
         self.text.lines().enumerate().map(|(at, line)| (at + 1, line))
     }
 
-    /// What stands between the brackets of each attribute of an item or expression.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = &[Token]> {
-        self.tokens.windows(2).enumerate().filter_map(|(at, pair)| match pair[1].kind {
-            Kind::Open(close) if pair[0].is("#") && pair[1].is("[") => {
-                self.tokens.get(at + 2..close)
-            }
-            _ => None,
-        })
+    /// Every attribute, also inside macros.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
+        (0..self.tokens.len()).filter_map(|at| self.attribute(at))
+    }
+
+    /// The attribute that starts at a token.
+    fn attribute(&self, at: usize) -> Option<Attribute<'_>> {
+        if !self.tokens[at].is("#") {
+            return None;
+        }
+        let is_inner = self.tokens.get(at + 1)?.is("!");
+        let open = at + 1 + usize::from(is_inner);
+        let Kind::Open(close) = self.tokens.get(open)?.kind else { return None };
+        let tokens = if is_inner { self.around(at) } else { at..=self.end_of_item(close + 1) };
+        let line = |at: usize| self.tokens[at].line;
+        let is_whole = *tokens.start() == 0 && is_inner;
+        let first = if is_whole { 1 } else { line(*tokens.start()) };
+        let last = if is_whole { usize::MAX } else { line(*tokens.end()) };
+        let inside = self.tokens.get(open + 1..close)?;
+        Some(Attribute { inside, applies_to: first..=last, tokens })
+    }
+
+    /// The brackets around a token, or the whole file.
+    fn around(&self, at: usize) -> RangeInclusive<usize> {
+        let holds = |open: &usize| match self.tokens[*open].kind {
+            Kind::Open(close) => close > at,
+            _ => false,
+        };
+        let innermost = (0..at).rev().find(holds);
+        match innermost.map(|open| (open, self.tokens[open].kind)) {
+            Some((open, Kind::Open(close))) => open..=close,
+            _ => 0..=self.tokens.len() - 1,
+        }
     }
 
     /// Whether a line exists only in tests.
@@ -230,28 +265,15 @@ impl Source {
         self.tokens.push(Token { kind, text: text.to_owned(), line, test: false });
     }
 
-    /// Finds `#[test]` and `#[cfg(test)]` and marks the items below them.
+    /// Finds `#[test]` and `#[cfg(test)]` and marks what they apply to.
     fn mark_tests(&mut self) {
-        for at in 0..self.tokens.len() {
-            if !self.tokens[at].is("#") {
-                continue;
-            }
-            let is_inner = self.tokens.get(at + 1).is_some_and(|token| token.is("!"));
-            let open = at + 1 + usize::from(is_inner);
-            let Some(Kind::Open(close)) = self.tokens.get(open).map(|token| token.kind) else {
-                continue;
-            };
-            if !is_test_attribute(&self.tokens[open + 1..close]) {
-                continue;
-            }
-            if is_inner {
-                return self.make_test();
-            }
-            let end = self.end_of_item(close + 1);
-            for token in &mut self.tokens[at..=end] {
+        let marks = self.attributes().filter(|attribute| is_test_attribute(attribute.inside));
+        let marks: Vec<_> = marks.map(|mark| (mark.tokens, mark.applies_to)).collect();
+        for (tokens, lines) in marks {
+            for token in &mut self.tokens[tokens] {
                 token.test = true;
             }
-            self.tests.push(self.tokens[at].line..=self.tokens[end].line);
+            self.tests.push(lines);
         }
     }
 

@@ -41,7 +41,8 @@ const ALIASES: [(&str, &str); 19] = [
     ("automatic", "auto"),
 ];
 
-/// What precedes a model's name as a value. In pieces, so that this file does not break its own rule.
+/// What precedes a model's name as a value. In pieces, so that this file does not break its own
+/// rule.
 const FLAGS: [&str; 6] = [
     concat!("--mo", "del "),
     concat!("--mo", "del="),
@@ -85,7 +86,7 @@ pub(crate) const MODEL: Rule = Rule {
 /// Nothing is about one machine.
 pub(crate) const WORDS: Rule = Rule {
     id: "foreign-word",
-    says: "no file names a path of the machine it was written on, or the host of a package registry",
+    says: "no file names a path of somebody's machine, or the host of a package registry",
     remedy: "use a path relative to the repository; name packages, not where they come from",
     check: check_words,
     broken_by: &[("README.md", concat!("see /wo", "rk/main"))],

@@ -1,4 +1,5 @@
-//! The repository as rules see it: every path, the text of what is text, the syntax of what is Rust.
+//! The repository as rules see it: every path, the text of what is text, the syntax of what is
+//! Rust.
 //!
 //! Built from the disk or, in tests, from pairs of path and text; a rule cannot tell which.
 

@@ -1,15 +1,17 @@
 //! Rules on unsafe code, and the map of it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::finding::{Finding, Rule};
 use super::source::{Kind, Source, Token};
 use super::tree::Tree;
 
-/// Unsafe code is opened per file.
+/// Unsafe code is opened where it stands.
 pub(crate) const OPENED: Rule = Rule {
     id: "unsafe-file",
-    says: "only files that open `unsafe_code` at their top, with a reason, hold unsafe code",
+    says: "unsafe code stands only in files, or items, that open `unsafe_code` with a reason; what \
+           a parent module opens does not count",
     remedy: "use a safe call of a lower layer, or `#![expect(unsafe_code, reason = \"…\")]`",
     check: check_opened,
     broken_by: &[("crates/x/src/lib.rs", "fn f() { unsafe { g() } }")],
@@ -95,43 +97,32 @@ fn site_before(next: &Token) -> Option<Site> {
 
 fn check_opened(tree: &Tree, found: &mut Vec<Finding>) {
     for source in tree.own_sources() {
-        let sites = sites(source);
-        let opening = opening(source);
-        if let (Some((line, _)), None) = (sites.first(), &opening) {
-            let message = "unsafe code in a file that does not open it";
-            found.push(Finding::error(&source.path, *line, message));
+        let openings = openings(source);
+        for opening in openings.iter().filter(|opening| !opening.has_reason) {
+            let message = "unsafe code is opened without a reason";
+            found.push(Finding::error(&source.path, *opening.lines.start(), message));
         }
-        if let Some(Opening { line, has_reason: false }) = opening {
-            found.push(Finding::error(
-                &source.path,
-                line,
-                "unsafe code is opened without a reason",
-            ));
-        }
-        for attribute in source.attributes().filter(|attribute| opens_unsafe(attribute)) {
-            let message = "unsafe code is opened for one item instead of the file";
-            found.push(Finding::error(&source.path, attribute[0].line, message));
+        let is_open = |line| openings.iter().any(|opening| opening.lines.contains(&line));
+        if let Some((line, _)) = sites(source).into_iter().find(|&(line, _)| !is_open(line)) {
+            let message = "unsafe code that neither this file nor its item opens";
+            found.push(Finding::error(&source.path, line, message));
         }
     }
 }
 
-/// An inner attribute that opens unsafe code.
+/// An attribute that opens unsafe code, and the lines for which it does.
 struct Opening {
-    line: usize,
+    lines: RangeInclusive<usize>,
     has_reason: bool,
 }
 
-fn opening(source: &Source) -> Option<Opening> {
-    let inner = source.tokens.windows(3).enumerate().filter(|(_, w)| w[0].is("#") && w[1].is("!"));
-    for (at, window) in inner {
-        let Kind::Open(close) = window[2].kind else { continue };
-        let inside = &source.tokens[at + 3..close];
-        if opens_unsafe(inside) {
-            let has_reason = inside.iter().any(|token| token.is_word("reason"));
-            return Some(Opening { line: window[0].line, has_reason });
-        }
+fn openings(source: &Source) -> Vec<Opening> {
+    let mut found = Vec::new();
+    for attribute in source.attributes().filter(|attribute| opens_unsafe(attribute.inside)) {
+        let has_reason = attribute.inside.iter().any(|token| token.is_word("reason"));
+        found.push(Opening { lines: attribute.applies_to, has_reason });
     }
-    None
+    found
 }
 
 fn opens_unsafe(inside: &[Token]) -> bool {
@@ -201,9 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn opening_one_item_is_found() {
-        let text = "#![expect(unsafe_code, reason = \"why\")]\n#[allow(unsafe_code)]\nfn f() {}";
-        assert_eq!(lines(&OPENED, PATH, text), [2]);
+    fn opening_one_item_opens_no_other() {
+        let open = "#[expect(unsafe_code, reason = \"why\")]\nfn f() {\nunsafe { g() }\n}\n";
+        assert_eq!(lines(&OPENED, PATH, open), [0; 0]);
+        assert_eq!(lines(&OPENED, PATH, &format!("{open}fn h() {{ unsafe {{ g() }} }}")), [5]);
+        let module = format!("mod m {{\n#!{}}}", &open[1..]);
+        assert_eq!(lines(&OPENED, PATH, &module), [0; 0]);
+        assert_eq!(lines(&OPENED, PATH, &format!("{module}\nunsafe fn h() {{}}")), [7]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn assert_named(output: &Output, name: &str) {
          task::Builder::stack_size)\n"
     );
     assert!(text.contains(&expected), "{text}");
+    assert_eq!(text.matches(OURS).count(), 1, "{text}");
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(crate) fn fiber<H: 'static>(
     fiber
 }
 
-/// Runs `body` in a new process: this test binary again, with this one test. `None` in that process,
-/// where `body` has been run and has returned.
+/// Runs `body` in a new process: this test binary again, with this one test. `None` in that
+/// process, where `body` has been run and has returned.
 pub(crate) fn in_a_child(test: &str, body: impl FnOnce()) -> Option<Output> {
     const ROLE: &str = "FIVEWAYS_CORO_TEST";
     if env::var_os(ROLE).is_some_and(|role| role == test) {

@@ -11,8 +11,8 @@ use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, Stack, StackPool, State};
 use crate::rig::{in_a_child, stderr};
 
 /// The unwinder follows the parent link to the stack that has resumed the fiber. Not so in builds
-/// with sanitizers and debug information: LLVM then emits the unwind tables of corosensei's assembly
-/// for debuggers only.
+/// with sanitizers and debug information: LLVM then emits the unwind tables of corosensei's
+/// assembly for debuggers only.
 const FOLLOWS_LINKS: bool = cfg!(not(feature = "sanitizer"));
 
 /// Runs `work` on a fiber of the default size. Gives the bytes it has touched.

@@ -124,6 +124,29 @@ fn trimming_empties_all_but_the_stacks_to_keep_and_they_work_again() {
 }
 
 #[test]
+fn stacks_given_after_a_trim_are_emptied_by_the_next() {
+    let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
+    let stacks: Vec<_> = (0..3).map(|_| pool.take().expect("a stack")).collect();
+    for stack in stacks {
+        pool.give(run_on(stack).0);
+        pool.trim(0);
+    }
+    let emptied =
+        (0..3).all(|_| pool.take().expect("a stack").touched_bytes().expect("asked") == 0);
+    assert!(emptied);
+}
+
+#[test]
+fn a_name_does_not_outlive_its_fiber() {
+    let fiber = Fiber::new(Stack::alone(0).expect("a stack"), (), || ());
+    assert_eq!(fiber.name(), "");
+    fiber.set_name("first");
+    assert_eq!(fiber.name(), "first");
+    let fiber = Fiber::new(fiber.into_stack(), (), || ());
+    assert_eq!(fiber.name(), "");
+}
+
+#[test]
 fn small_sizes_are_raised_and_large_ones_given() {
     for (asked, least) in [(0, 16 << 10), (100 << 10, 100 << 10), (64 << 20, 64 << 20)] {
         let stack = Stack::alone(asked).expect("a stack");

@@ -10,8 +10,9 @@
 //!
 //! Free buffers are a stack, so that the buffer used last, which is hot, is used next. Memory for
 //! `limit` buffers is mapped and not touched before its turn comes; only `target` of them are in
-//! the ring at a time, and the target doubles when the kernel found the ring empty. A stack that
-//! grew stays cold below its top.
+//! the ring at a time. The target doubles after a turn in which the kernel found the ring empty, and
+//! shrinks back slowly while it does not: the ring is walked through in a circle, so a large one
+//! is a cold one.
 //!
 //! Starts are staggered by the stride (64 KiB and five cache lines), or else the first lines of all
 //! buffers would fight for the same cache sets.
@@ -27,12 +28,19 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fiveways_sys::uring::{BufferRing, Pages};
+use fiveways_sys::memory::Mapping;
+use fiveways_sys::uring::BufferRing;
 
 use crate::loan::{Lender, Loan};
 
+/// The group of provided buffers; there is one.
+pub(super) const GROUP: u16 = 0;
+
 /// No buffer.
 pub(super) const NONE: u16 = u16::MAX;
+
+/// Turns without want after which a quarter of the buffers leaves the ring.
+const STEADY: u16 = 256;
 
 /// Cache lines by which each start is shifted against the one before: odd, so that all sets get
 /// their turn.
@@ -40,13 +48,15 @@ const STAGGER: usize = 5 * 64;
 
 /// The memory, and the buffers that are free. Outlives the driver while anything is lent.
 pub(super) struct Pool {
-    pages: Pages,
+    pages: Mapping,
     stride: usize,
     /// Who may touch the cells: a thread by [`here`], 0 when the driver is gone. Written by the
     /// driver's end alone.
     owner: AtomicUsize,
     /// The top of the free stack.
     free: Cell<u16>,
+    /// Buffers in the free stack.
+    free_count: Cell<u16>,
     /// For each buffer the next below it in the free stack, or behind it in a slot's queue.
     next: Box<[Cell<u16>]>,
     /// Buffers that came back on other threads.
@@ -75,6 +85,7 @@ impl Pool {
     #[inline]
     fn push(&self, id: u16) {
         self.next[usize::from(id)].set(self.free.replace(id));
+        self.free_count.set(self.free_count.get() + 1);
     }
 
     #[inline]
@@ -84,6 +95,7 @@ impl Pool {
             return None;
         }
         self.free.set(self.next[usize::from(id)].get());
+        self.free_count.set(self.free_count.get() - 1);
         Some(id)
     }
 
@@ -128,6 +140,12 @@ pub(super) struct Buffers {
     supplied: u32,
     /// How many are to be in the ring.
     target: u32,
+    /// How many there were to be at first, and are again in the end.
+    least: u32,
+    /// Did the kernel find the ring empty since the target was last looked at?
+    ran_out: bool,
+    /// Supplies since the target last changed.
+    steady: u16,
     /// The first buffer that was never used.
     fresh: u16,
     limit: u16,
@@ -140,10 +158,11 @@ impl Buffers {
         let stride = size as usize + STAGGER;
         let count = usize::from(limit);
         let pool = Pool {
-            pages: Pages::new(stride * count)?,
+            pages: Mapping::new(stride * count)?,
             stride,
             owner: AtomicUsize::new(here()),
             free: Cell::new(NONE),
+            free_count: Cell::new(0),
             next: vec![Cell::new(NONE); count].into_boxed_slice(),
             foreign: Mutex::new(Vec::with_capacity(count)),
             has_foreign: AtomicBool::new(false),
@@ -155,6 +174,9 @@ impl Buffers {
             size,
             supplied: 0,
             target: u32::from(target.clamp(1, limit)),
+            least: u32::from(target.clamp(1, limit)),
+            ran_out: false,
+            steady: 0,
             fresh: 0,
             limit,
         })
@@ -169,7 +191,7 @@ impl Buffers {
     fn start(&self, id: u16) -> *mut u8 {
         let offset = usize::from(id) * self.pool.stride;
         // SAFETY: required: within the pages. There are as many strides as buffers.
-        unsafe { self.pool.pages.start().add(offset) }
+        unsafe { self.pool.pages.base().as_ptr().add(offset) }
     }
 
     /// Puts free buffers into the ring, up to the target.
@@ -209,16 +231,38 @@ impl Buffers {
         Some(fresh)
     }
 
-    /// Is there a buffer that could be put into the ring?
-    pub(super) fn has_free(&self) -> bool {
+    /// Buffers that the kernel has or could be given, as far as completions tell.
+    pub(super) fn available(&self) -> u32 {
         self.pool.drain_foreign();
-        self.fresh < self.limit || self.pool.free.get() != NONE
+        let fresh = u32::from(self.limit - self.fresh);
+        self.supplied + u32::from(self.pool.free_count.get()) + fresh
+    }
+
+    /// Are enough of them available for more sockets to draw on?
+    pub(super) fn is_plenty(&self) -> bool {
+        self.available() > u32::from(self.limit / 4)
     }
 
     /// Notes that the kernel found the ring empty.
     #[cold]
     pub(super) fn note_exhausted(&mut self) {
-        self.target = (self.target * 2).min(u32::from(self.limit));
+        self.ran_out = true;
+    }
+
+    /// Draws the conclusion of a turn for the number of buffers in the ring; once a turn.
+    #[inline]
+    pub(super) fn adapt(&mut self) {
+        if self.ran_out {
+            self.ran_out = false;
+            self.steady = 0;
+            self.target = (self.target * 2).min(u32::from(self.limit));
+        } else if self.target > self.least {
+            self.steady += 1;
+            if self.steady == STEADY {
+                self.steady = 0;
+                self.target = (self.target - self.target.div_ceil(4)).max(self.least);
+            }
+        }
     }
 
     /// Notes that the kernel used a buffer: `id` is ours now, with so many bytes.
@@ -309,7 +353,7 @@ mod tests {
         std::thread::spawn(move || drop(there)).join().expect("no panic");
         assert_eq!(buffers.pool.pop(), None);
         buffers.fresh = buffers.limit;
-        assert!(buffers.has_free());
+        assert_eq!(buffers.available(), 1);
         assert_eq!(buffers.take_free(), Some(1));
         assert_eq!(buffers.take_free(), None);
     }
@@ -339,13 +383,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_ring_makes_more_buffers_join_up_to_the_limit() {
+    fn an_empty_ring_makes_more_buffers_join_once_a_turn_up_to_the_limit() {
         let mut buffers = Buffers::new(4096, 2, 8).expect("memory");
         for expected in [2, 4, 8, 8] {
+            buffers.adapt();
             buffers.supply();
             assert_eq!(buffers.supplied, expected);
             buffers.note_exhausted();
+            buffers.note_exhausted();
         }
-        assert!(!buffers.has_free());
+    }
+
+    #[test]
+    fn buffers_that_are_not_wanted_leave_the_ring_again() {
+        let mut buffers = Buffers::new(4096, 2, 8).expect("memory");
+        buffers.target = 8;
+        for _ in 0..STEADY * 8 {
+            buffers.adapt();
+        }
+        assert_eq!(buffers.target, 2);
     }
 }

@@ -25,11 +25,14 @@
 #![expect(unsafe_code, reason = "requests point into the memory of whoever waits")]
 
 mod streams;
+mod news;
 mod queue;
 mod slots;
+mod line;
 mod buffers;
 mod copy;
 mod bell;
+mod options;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,7 +46,8 @@ use fiveways_sys::net::{self, Answer, DONT_WAIT};
 use fiveways_sys::uring::{Completion, Entry, Ring, RingSize};
 
 use self::bell::Bell;
-use self::buffers::Buffers;
+use self::buffers::{Buffers, GROUP};
+pub use self::options::UringOptions;
 use self::queue::Queue;
 use self::slots::{MAX_FD, Tag};
 use self::streams::{Streams, Taken};
@@ -51,48 +55,16 @@ use crate::model::Model;
 use crate::op::{Op, Outcome, Pending, Source};
 use crate::{Counters, Driver, Ready, Submitted};
 
-/// The group of provided buffers; there is one.
-const GROUP: u16 = 0;
-
 /// Completions worked on in one turn; what is left is taken in the next, without sleeping.
 const BATCH: usize = 256;
 
 /// Completions copied out of the ring at once.
 const CHUNK: usize = 32;
 
-/// Sockets up to which a send is tried inline first. Measured: with few sockets it saves the way
-/// through the ring (4 % at 64), with many (1,000 and more) sends that run one after the other in
-/// the kernel are 5–10 % cheaper.
+/// Sockets in use up to which a send is tried inline first. Measured: with few sockets it saves the
+/// way through the ring (4 % at 64), with many (1,000 and more) sends that run one after the other
+/// in the kernel are 5–10 % cheaper.
 const INLINE_SEND_SOCKETS: usize = 128;
-
-/// How the ring and its buffers are to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UringOptions {
-    /// Requests that can be queued in one turn before the kernel is called early.
-    pub entries: u32,
-    /// Completions that fit before the kernel keeps them aside.
-    pub completions: u32,
-    /// Bytes of one provided buffer.
-    pub buffer_size: u32,
-    /// Provided buffers in the ring at first. Few stay hot; too few are a cliff, and then the
-    /// number doubles by itself.
-    pub buffers: u16,
-    /// The most provided buffers, a power of two of at most 32,768: memory is reserved for them,
-    /// and used only when they are.
-    pub buffers_limit: u16,
-}
-
-impl Default for UringOptions {
-    fn default() -> UringOptions {
-        UringOptions {
-            entries: 1024,
-            completions: 8192,
-            buffer_size: 64 * 1024,
-            buffers: 128,
-            buffers_limit: 4096,
-        }
-    }
-}
 
 /// A driver over one ring.
 pub struct Uring {
@@ -150,7 +122,8 @@ impl Uring {
         // SAFETY: required: valid. By the contract of `submit`.
         let waiter = unsafe { pending.as_ref() };
         waiter.outcome.set(Outcome::Waiting);
-        // An operation by itself stands in no line: the link remembers the tag, for `cancel`.
+        // An operation by itself stands in no line: the link remembers the tag, for `cancel`, which
+        // forgets it.
         let bits = tag.to_bits();
         waiter.next.set(ptr::without_provenance_mut(bits as usize));
         self.single += 1;
@@ -167,7 +140,12 @@ impl Uring {
     }
 
     /// Waits for readiness, after which the operation is to be submitted again.
-    fn push_nudge(&mut self, pending: NonNull<Pending>, source: Source, writable: bool) -> Submitted {
+    fn push_nudge(
+        &mut self,
+        pending: NonNull<Pending>,
+        source: Source,
+        writable: bool,
+    ) -> Submitted {
         self.push(pending, Entry::poll(source.fd, writable), Tag::Nudge(pending))
     }
 
@@ -175,7 +153,7 @@ impl Uring {
     fn send(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
         let Op::Send { source, buf, len, flags } = *op else { unreachable!("only for Send") };
         let must = flags & DONT_WAIT != 0;
-        let inline = must || self.streams.armed() <= INLINE_SEND_SOCKETS;
+        let inline = must || self.streams.armed() + self.single <= INLINE_SEND_SOCKETS;
         if inline {
             // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
             let answer = unsafe { net::send(source.fd, buf, len, flags | DONT_WAIT) };
@@ -202,7 +180,8 @@ impl Uring {
                 return Submitted::Done(answer);
             }
         }
-        self.push_once(pending, Entry::recv(source.fd, buf, len, flags, true))
+        // With flags (the urgent byte, the error queue) readability may not be what to wait for.
+        self.push_once(pending, Entry::recv(source.fd, buf, len, flags, flags == 0))
     }
 
     fn accept(&mut self, pending: NonNull<Pending>, source: Source) -> Submitted {
@@ -247,9 +226,7 @@ impl Uring {
             Taken::Look => self.read_after_look(pending, flags),
             Taken::AskKernel => match *op {
                 Op::Recv { .. } => self.recv(pending, op),
-                Op::Readable { source } => {
-                    self.push_once(pending, Entry::poll(source.fd, false))
-                }
+                Op::Readable { source } => self.push_once(pending, Entry::poll(source.fd, false)),
                 _ => self.message(pending, op),
             },
         }
@@ -308,22 +285,19 @@ impl Uring {
 
     /// Hands back an operation that waited by itself.
     #[inline]
-    fn hand_back(
-        &mut self,
-        pending: NonNull<Pending>,
-        completion: Completion,
-        ready: &mut Ready,
-    ) {
+    fn hand_back(&mut self, pending: NonNull<Pending>, completion: Completion, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
         self.single -= 1;
-        waiter.next.set(ptr::null_mut());
+        let cancelled = waiter.next.replace(ptr::null_mut()).is_null();
         let answer = completion.result;
-        if net::is_would_block(answer) {
-            return self.wait_for(pending, ready);
-        }
         let outcome = match waiter.op {
-            _ if answer == -errno::EINTR => Outcome::Retry,
+            _ if answer == -errno::EINTR || net::is_would_block(answer) => {
+                match self.again(pending, answer, cancelled) {
+                    Some(outcome) => outcome,
+                    None => return,
+                }
+            }
             Op::Readable { .. } | Op::Writable { .. } => Outcome::Done(answer.min(0)),
             Op::Recv { source, .. } => {
                 let slot = self.streams.claim(&mut self.queue, source);
@@ -336,31 +310,46 @@ impl Uring {
         ready.push(pending);
     }
 
-    /// Polls on behalf of an operation on a descriptor in non-blocking mode, which the ring answers
-    /// at once.
+    /// What becomes of an operation that the kernel did not finish; `None`: it waits again.
+    ///
+    /// Would-block is the ring's answer for a descriptor in non-blocking mode, and the kernel's for
+    /// a Unix socket that connects to a full backlog, for which one cannot wait.
     #[cold]
-    fn wait_for(&mut self, pending: NonNull<Pending>, ready: &mut Ready) {
+    fn again(
+        &mut self,
+        pending: NonNull<Pending>,
+        answer: Answer,
+        cancelled: bool,
+    ) -> Option<Outcome> {
         // SAFETY: required: valid. It waited, and was not handed back yet.
-        let waiter = unsafe { pending.as_ref() };
-        let writable = match waiter.op {
-            // The kernel's word for a full backlog of a Unix socket, for which one cannot wait.
-            Op::Connect { .. } => {
-                waiter.outcome.set(Outcome::Done(-errno::EAGAIN));
-                return ready.push(pending);
-            }
-            Op::Send { .. } | Op::SendMsg { .. } => true,
-            _ => false,
-        };
-        self.push_nudge(pending, waiter.op.source(), writable);
+        let op = unsafe { pending.as_ref() }.op;
+        if cancelled {
+            return Some(Outcome::Done(-errno::ECANCELED));
+        }
+        if answer == -errno::EINTR {
+            return Some(Outcome::Retry);
+        }
+        if matches!(op, Op::Connect { .. }) {
+            return Some(Outcome::Done(answer));
+        }
+        let writable = matches!(op, Op::Send { .. } | Op::SendMsg { .. });
+        self.push_nudge(pending, op.source(), writable);
+        None
     }
 
+    /// Hands back an operation for which was polled.
     fn nudge(&mut self, pending: NonNull<Pending>, result: Answer, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
         self.single -= 1;
-        waiter.next.set(ptr::null_mut());
-        let failed = result < 0 && result != -errno::EINTR;
-        waiter.outcome.set(if failed { Outcome::Done(result) } else { Outcome::Retry });
+        let cancelled = waiter.next.replace(ptr::null_mut()).is_null();
+        let outcome = match result {
+            _ if cancelled => Outcome::Done(-errno::ECANCELED),
+            0.. => Outcome::Retry,
+            _ if result == -errno::EINTR => Outcome::Retry,
+            _ => Outcome::Done(result),
+        };
+        waiter.outcome.set(outcome);
         ready.push(pending);
     }
 
@@ -455,7 +444,10 @@ impl Driver for Uring {
         }
         // SAFETY: required: valid. By this function's contract.
         let waiter = unsafe { pending.as_ref() };
-        let bits = waiter.next.get().addr() as u64;
+        let bits = waiter.next.replace(ptr::null_mut()).addr() as u64;
+        if bits == 0 {
+            return; // asked before
+        }
         self.counters.registrations += 1;
         let entry = Entry::cancel(bits).tagged(Tag::Quiet.to_bits());
         // SAFETY: required: what it points at stays valid. It points at nothing.
@@ -485,6 +477,10 @@ impl Driver for Uring {
         true
     }
 
+    fn ahead(&self) -> Vec<Source> {
+        self.streams.ahead()
+    }
+
     fn waker(&self) -> Waker {
         self.bell.waker()
     }
@@ -502,7 +498,8 @@ impl Driver for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        debug_assert_eq!(self.waiting(), 0, "a driver ends while operations wait in it");
+        let idle = self.waiting() == 0 || std::thread::panicking();
+        debug_assert!(idle, "a driver ends while operations wait in it");
         let clear = self.wind_up();
         self.streams.close_all();
         let gone = self.queue.ring().unregister_buffers(GROUP).is_ok();

@@ -102,11 +102,8 @@ impl Queue {
     /// Takes completions; answers how many.
     #[inline]
     pub(super) fn take(&mut self, into: &mut [Completion]) -> usize {
-        let count = if self.aside.is_empty() {
-            self.ring.take(into)
-        } else {
-            self.take_aside(into)
-        };
+        let count =
+            if self.aside.is_empty() { self.ring.take(into) } else { self.take_aside(into) };
         for completion in &into[..count] {
             self.in_flight -= usize::from(!completion.has_more());
         }

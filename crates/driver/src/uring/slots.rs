@@ -33,6 +33,7 @@ use std::ptr::{self, NonNull};
 use fiveways_sys::net::Answer;
 
 use super::buffers::NONE;
+use super::line::Line;
 use crate::op::{Pending, Source};
 
 /// Whom a completion is for.
@@ -84,10 +85,7 @@ impl Tag {
     /// The tag that the kernel brought back.
     #[inline]
     pub(super) fn from_bits(bits: u64) -> Tag {
-        let source = || Source {
-            fd: (bits as u32 >> 3) as RawFd,
-            generation: (bits >> 32) as u32,
-        };
+        let source = || Source { fd: (bits as u32 >> 3) as RawFd, generation: (bits >> 32) as u32 };
         let pending = || {
             let address = (bits & !KIND) as usize;
             NonNull::new(ptr::with_exposed_provenance_mut::<Pending>(address))
@@ -127,7 +125,7 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Slot {
-    pub(super) line: *mut Pending,
+    pub(super) line: Line,
     pub(super) generation: u32,
     pub(super) closing: RawFd,
     pub(super) error: Answer,
@@ -155,7 +153,7 @@ pub(super) const OPEN: RawFd = -1;
 impl Slot {
     pub(super) const fn new(generation: u32) -> Slot {
         Slot {
-            line: ptr::null_mut(),
+            line: Line::EMPTY,
             generation,
             closing: OPEN,
             error: 0,
@@ -212,6 +210,13 @@ impl Slots {
     pub(super) fn find(&mut self, source: Source) -> Option<&mut Slot> {
         let slot = self.0.get_mut(source.fd as usize)?;
         (slot.generation == source.generation).then_some(slot)
+    }
+
+    /// The sockets that are open and ahead of their readers.
+    pub(super) fn ahead(&self) -> Vec<Source> {
+        let ahead = |slot: &Slot| slot.is_ahead() && slot.closing == OPEN;
+        let numbered = self.0.iter().enumerate().filter(|(_, slot)| ahead(slot));
+        numbered.map(|(fd, slot)| Source { fd: fd as RawFd, generation: slot.generation }).collect()
     }
 
     /// Every slot with its number.

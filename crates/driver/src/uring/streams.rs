@@ -18,15 +18,15 @@
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use fiveways_sys::errno;
 use fiveways_sys::net::{self, Answer, DONT_WAIT, OUT_OF_BAND, PEEK};
 use fiveways_sys::uring::{Completion, Entry};
 
-use super::GROUP;
-use super::buffers::{Buffers, NONE};
+use super::buffers::{Buffers, GROUP};
 use super::copy;
+use super::news;
 use super::queue::Queue;
 use super::slots::{Mode, OPEN, Part, Slot, Slots, Tag};
 use crate::Ready;
@@ -98,14 +98,20 @@ impl Streams {
         self.in_line
     }
 
+    /// The sockets that are open and ahead of their readers.
+    pub(super) fn ahead(&self) -> Vec<Source> {
+        self.slots.ahead()
+    }
+
     /// Requests armed and cancelled, and times without buffers.
     pub(super) fn counters(&self) -> (u64, u64) {
         (self.registrations, self.exhausted)
     }
 
-    /// Gives the kernel buffers; to be called before it is entered.
+    /// Gives the kernel buffers; to be called once a turn, before it is entered.
     #[inline]
     pub(super) fn supply(&mut self) {
+        self.buffers.adapt();
         self.buffers.supply();
     }
 
@@ -121,9 +127,9 @@ impl Streams {
     /// Leaves what is left of an earlier socket to die: its completions will find no slot.
     #[cold]
     fn renew(&mut self, queue: &mut Queue, source: Source) {
-        self.recycle_queue(source);
         let slot = self.slots.at(source.fd);
-        debug_assert!(slot.line.is_null(), "a descriptor was closed while awaited");
+        news::discard(slot, &self.buffers);
+        debug_assert!(slot.line.is_empty(), "a descriptor was closed while awaited");
         debug_assert!(slot.closing == OPEN, "an open descriptor's number was given out again");
         let before = Source { fd: source.fd, generation: slot.generation };
         let (receive, watch) = (slot.receive, slot.watch);
@@ -216,74 +222,28 @@ impl Streams {
         }
     }
 
-    /// What the stream came to, when everything before it was read.
-    #[inline]
-    fn take_verdict(&mut self, source: Source, keep: bool) -> Option<Answer> {
-        let slot = self.slots.at(source.fd);
-        if slot.error != 0 {
-            let error = slot.error;
-            if !keep {
-                slot.error = 0;
-            }
-            return Some(error);
-        }
-        slot.ended.then_some(0)
-    }
-
-    /// Lends the first buffer of the queue.
+    /// Lends the first piece that was received ahead.
     #[inline]
     fn fill_from_news(&mut self, source: Source, loan: *mut Option<Loan>) -> Option<Answer> {
         let slot = self.slots.at(source.fd);
-        if slot.queued == 0 {
-            return self.take_verdict(source, false);
-        }
-        let (id, offset) = (slot.head, slot.offset);
-        slot.head = self.buffers.next(id);
-        slot.queued -= 1;
-        slot.offset = 0;
-        let lent = self.buffers.lend(id, offset);
+        let Some(lent) = news::lend(slot, &self.buffers) else {
+            return news::verdict(slot, false);
+        };
         let answer = lent.len() as Answer;
         // SAFETY: required: valid for writes. By the contract of `submit`.
         unsafe { *loan = Some(lent) };
         Some(answer)
     }
 
-    /// Copies out of the queue with `copy`, which takes bytes and how many it took before, and
-    /// answers how many it took of these.
+    /// Copies what was received ahead; see [`news::copy_out`].
     fn copy_from_news(
         &mut self,
         source: Source,
         flags: u32,
-        mut copy: impl FnMut(&[u8], usize) -> usize,
+        copy: impl FnMut(&[u8], usize) -> usize,
     ) -> Option<Answer> {
-        let keep = flags & PEEK != 0;
-        let slot = *self.slots.at(source.fd);
-        if slot.queued == 0 {
-            return self.take_verdict(source, keep);
-        }
-        let (mut id, mut offset, mut copied) = (slot.head, slot.offset as usize, 0);
-        let mut emptied = 0;
-        while emptied < slot.queued {
-            let bytes = &self.buffers.bytes(id)[offset..];
-            let count = copy(bytes, copied);
-            copied += count;
-            if count < bytes.len() {
-                offset += count;
-                break;
-            }
-            let next = self.buffers.next(id);
-            if !keep {
-                self.buffers.recycle(id);
-            }
-            (id, offset) = (next, 0);
-            emptied += 1;
-        }
-        if !keep {
-            let slot = self.slots.at(source.fd);
-            (slot.head, slot.offset) = (id, offset as u32);
-            slot.queued -= emptied;
-        }
-        Some(copied as Answer)
+        let slot = self.slots.at(source.fd);
+        news::copy_out(slot, &self.buffers, flags & PEEK != 0, copy)
     }
 
     /// Receives into the hot buffer if there is a chance, else makes sure of a watch.
@@ -331,11 +291,11 @@ impl Streams {
             return;
         }
         slot.streak += 1;
-        if slot.streak >= SMALL_PIECES && self.buffers.has_free() {
-            slot.mode = Mode::Ring;
+        if slot.streak >= SMALL_PIECES {
             slot.streak = 0;
-        } else if slot.streak >= SMALL_PIECES {
-            slot.streak = 0;
+            if self.buffers.is_plenty() {
+                slot.mode = Mode::Ring;
+            }
         }
     }
 
@@ -344,6 +304,8 @@ impl Streams {
         self.slots.at(source.fd).receive = Part::Armed;
         self.armed += 1;
         self.registrations += 1;
+        // The queue may be full, and be given to the kernel on the spot.
+        self.buffers.supply();
         let entry = Entry::receive_many(source.fd, GROUP).tagged(Tag::Receive(source).to_bits());
         // SAFETY: required: what it points at stays valid: the provided buffers. They are freed
         // after everything in flight has completed (`Uring`'s drop).
@@ -380,37 +342,26 @@ impl Streams {
     /// Puts an operation at the end of its socket's line.
     #[inline]
     fn stand_in_line(&mut self, source: Source, pending: NonNull<Pending>) {
-        let mut at: *mut *mut Pending = &raw mut self.slots.at(source.fd).line;
-        loop {
-            // SAFETY: required: `at` valid. It is the line's head or the link of a waiter.
-            let next = unsafe { *at };
-            if next.is_null() {
-                break;
-            }
-            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
-            at = unsafe { &*next }.next.as_ptr();
-        }
-        // SAFETY: required: `at` valid and ours to write. As above.
-        unsafe { *at = pending.as_ptr() };
+        // SAFETY: required: valid and in place until it left, in no other line. By the contract of
+        // `submit`, for it is handed back only when it has left.
+        unsafe { self.slots.at(source.fd).line.push(pending) };
         self.in_line += 1;
     }
 
     /// Takes the first out of a line and hands it back.
     #[inline]
     fn hand_back_first(&mut self, source: Source, outcome: Outcome, ready: &mut Ready) {
-        let slot = self.slots.at(source.fd);
-        let Some(first) = NonNull::new(slot.line) else { return };
-        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
-        let waiter = unsafe { first.as_ref() };
-        slot.line = waiter.next.replace(ptr::null_mut());
-        self.in_line -= 1;
-        waiter.outcome.set(outcome);
-        ready.push(first);
+        if let Some(first) = self.slots.at(source.fd).line.pop() {
+            self.in_line -= 1;
+            // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+            unsafe { first.as_ref() }.outcome.set(outcome);
+            ready.push(first);
+        }
     }
 
     /// Hands a whole line back to be tried again.
     fn retry_line(&mut self, source: Source, ready: &mut Ready) {
-        while !self.slots.at(source.fd).line.is_null() {
+        while !self.slots.at(source.fd).line.is_empty() {
             self.hand_back_first(source, Outcome::Retry, ready);
         }
     }
@@ -418,9 +369,7 @@ impl Streams {
     /// Serves a line, in order, as far as there is news.
     #[inline]
     fn serve_line(&mut self, source: Source, ready: &mut Ready) {
-        while let Some(first) = NonNull::new(self.slots.at(source.fd).line) {
-            // SAFETY: required: valid. It waits, so its waiter keeps it in place.
-            let op = unsafe { first.as_ref() }.op;
+        while let Some(op) = self.slots.at(source.fd).line.first() {
             let Some(answer) = self.serve(source, &op) else { break };
             self.hand_back_first(source, Outcome::Done(answer), ready);
         }
@@ -431,23 +380,12 @@ impl Streams {
         // SAFETY: required: valid. By the contract of `cancel`.
         let waiter = unsafe { pending.as_ref() };
         let Some(slot) = self.slots.find(waiter.op.source()) else { return false };
-        let mut at: *mut *mut Pending = &raw mut slot.line;
-        loop {
-            // SAFETY: required: `at` valid. It is the line's head or the link of a waiter.
-            let next = unsafe { *at };
-            if next == pending.as_ptr() {
-                break;
-            }
-            if next.is_null() {
-                return false;
-            }
-            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
-            at = unsafe { &*next }.next.as_ptr();
+        if !slot.line.contains(pending) {
+            return false;
         }
         // A stream that is being detached comes back soon, with its bytes.
         if !matches!(waiter.op, Op::Detach { .. }) {
-            // SAFETY: required: `at` valid and ours to write. As above.
-            unsafe { *at = waiter.next.replace(ptr::null_mut()) };
+            slot.line.remove(pending);
             self.in_line -= 1;
             waiter.outcome.set(Outcome::Done(-errno::ECANCELED));
             ready.push(pending);
@@ -509,20 +447,14 @@ impl Streams {
     fn take_in(&mut self, queue: &mut Queue, source: Source, id: u16) {
         let buffers = &self.buffers;
         let slot = self.slots.at(source.fd);
-        if slot.queued == 0 {
-            (slot.head, slot.offset) = (id, 0);
-        } else {
-            buffers.link(slot.last, id);
-        }
-        slot.last = id;
-        slot.queued += 1;
+        news::put(slot, buffers, id);
         let large = buffers.bytes(id).len() as u32 >= LARGE;
         slot.streak = if large { slot.streak + 1 } else { 0 };
         let bulk = slot.streak >= LARGE_PIECES && slot.mode == Mode::Ring;
         if bulk {
             (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true);
         }
-        let unread = slot.line.is_null() && slot.queued >= AHEAD;
+        let unread = slot.line.is_empty() && slot.queued >= AHEAD;
         if bulk || unread {
             self.end_receive(queue, source);
         }
@@ -536,7 +468,7 @@ impl Streams {
             errno::ENOBUFS => {
                 self.exhausted += 1;
                 self.buffers.note_exhausted();
-                if !self.buffers.has_free() {
+                if self.buffers.available() == 0 {
                     (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true);
                 }
             }
@@ -551,9 +483,7 @@ impl Streams {
     #[cold]
     fn after_receive(&mut self, queue: &mut Queue, source: Source, ready: &mut Ready) {
         let slot = self.slots.at(source.fd);
-        let Some(first) = NonNull::new(slot.line) else { return };
-        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
-        let op = unsafe { first.as_ref() }.op;
+        let Some(op) = slot.line.first() else { return };
         match op {
             Op::Detach { .. } => self.serve_line(source, ready),
             Op::Fill { .. } if slot.mode == Mode::Ring => self.arm_receive(queue, source),
@@ -562,12 +492,7 @@ impl Streams {
     }
 
     /// Takes the completion of a watching request.
-    pub(super) fn on_watch(
-        &mut self,
-        source: Source,
-        completion: Completion,
-        ready: &mut Ready,
-    ) {
+    pub(super) fn on_watch(&mut self, source: Source, completion: Completion, ready: &mut Ready) {
         let Some(slot) = self.slots.find(source) else { return };
         if completion.has_more() {
             return;
@@ -577,9 +502,7 @@ impl Streams {
         if slot.closing != OPEN {
             return self.close_if_free(source);
         }
-        let Some(first) = NonNull::new(slot.line) else { return };
-        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
-        let op = unsafe { first.as_ref() }.op;
+        let Some(op) = slot.line.first() else { return };
         if matches!(op, Op::Detach { .. }) {
             self.serve_line(source, ready);
         } else if slot.receive == Part::Off {
@@ -596,7 +519,7 @@ impl Streams {
         bytes: *mut Vec<u8>,
     ) -> Taken {
         let slot = self.claim(queue, source);
-        if !slot.line.is_null() {
+        if !slot.line.is_empty() {
             debug_assert!(false, "a stream is detached while somebody reads it");
             return Taken::Done(-errno::EALREADY);
         }
@@ -613,41 +536,23 @@ impl Streams {
     fn finish_detach(&mut self, source: Source, bytes: *mut Vec<u8>) -> Answer {
         // SAFETY: required: valid and ours to write. By the contract of `submit`.
         let bytes = unsafe { &mut *bytes };
-        let before = bytes.len();
-        let slot = *self.slots.at(source.fd);
-        let (mut id, mut offset) = (slot.head, slot.offset as usize);
-        for _ in 0..slot.queued {
-            bytes.extend_from_slice(&self.buffers.bytes(id)[offset..]);
-            let next = self.buffers.next(id);
-            self.buffers.recycle(id);
-            (id, offset) = (next, 0);
-        }
+        let slot = self.slots.at(source.fd);
+        let error = slot.error;
+        let count = news::append_to(slot, &self.buffers, bytes) as Answer;
         // Whoever stands in the line is being served at this moment.
-        let line = slot.line;
-        *self.slots.at(source.fd) = Slot { line, ..Slot::new(0) };
-        let count = (bytes.len() - before) as Answer;
-        if count == 0 { slot.error } else { count }
+        *slot = Slot { line: slot.line, ..Slot::new(0) };
+        if count == 0 { error } else { count }
     }
 
     /// Closes a descriptor, at once or when the kernel lets go of it.
     pub(super) fn close(&mut self, queue: &mut Queue, source: Source, fd: OwnedFd) {
         let Some(slot) = self.slots.find(source) else { return drop(fd) };
-        debug_assert!(slot.line.is_null(), "a descriptor is closed while awaited");
+        debug_assert!(slot.line.is_empty(), "a descriptor is closed while awaited");
         slot.closing = fd.into_raw_fd();
-        self.recycle_queue(source);
+        news::discard(slot, &self.buffers);
         self.end_receive(queue, source);
         self.end_watch(queue, source);
         self.close_if_free(source);
-    }
-
-    fn recycle_queue(&mut self, source: Source) {
-        let slot = self.slots.at(source.fd);
-        for _ in 0..std::mem::take(&mut slot.queued) {
-            let id = slot.head;
-            debug_assert_ne!(id, NONE, "a queue is as long as it says");
-            slot.head = self.buffers.next(id);
-            self.buffers.recycle(id);
-        }
     }
 
     /// Closes the descriptor if the kernel holds nothing of it.

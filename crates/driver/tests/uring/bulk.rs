@@ -61,6 +61,7 @@ fn large_messages_settle_without_cancels_for_each() {
         check(&rig.fill_exactly(source, message.len()), 0);
     }
     let per_message = (rig.driver.counters().registrations - before) as f64 / 100.0;
+    assert!(per_message > 0.5, "the socket is not polled: {per_message}");
     assert!(per_message < 3.0, "{per_message} changes of registration for each message");
 }
 

@@ -17,9 +17,7 @@ mod resolve;
 mod stream;
 mod socket;
 
-pub use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
-};
+pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub use resolve::ToSocketAddrs;
 pub(crate) use resolve::each;

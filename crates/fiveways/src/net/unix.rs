@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fiveways_runtime::sleep_until;
 use fiveways_sys::errno;
@@ -72,7 +72,28 @@ impl UnixStream {
     ///
     /// The kernel's.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        UnixStream::connect_to(&of_path(path.as_ref())?)
+        UnixStream::connect_to(&of_path(path.as_ref())?, None)
+    }
+
+    /// Connects to the socket at a path within a time limit.
+    ///
+    /// # Suspends
+    ///
+    /// While the listener's backlog is full; a plain thread blocks.
+    ///
+    /// # Differences from std
+    ///
+    /// std has this for TCP only.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when late; `InvalidInput` for a limit of zero.
+    pub fn connect_timeout(path: impl AsRef<Path>, limit: Duration) -> io::Result<UnixStream> {
+        if limit.is_zero() {
+            let message = "cannot connect within a time limit of zero";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        UnixStream::connect_to(&of_path(path.as_ref())?, Instant::now().checked_add(limit))
     }
 
     /// Connects to an address.
@@ -85,16 +106,20 @@ impl UnixStream {
     ///
     /// The kernel's.
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
-        UnixStream::connect_to(&of_std(address)?)
+        UnixStream::connect_to(&of_std(address)?, None)
     }
 
-    fn connect_to(address: &Address) -> io::Result<UnixStream> {
+    fn connect_to(address: &Address, by: Option<Instant>) -> io::Result<UnixStream> {
         let socket = Socket::open(Family::Unix, Kind::Stream)?;
         loop {
-            match socket.connect(address, None) {
+            match socket.connect(address, by) {
                 // A full backlog has no readiness to wait for: ask again after a pause.
                 Err(error) if error.raw_os_error() == Some(errno::EAGAIN) => {
-                    sleep_until(std::time::Instant::now() + FULL_BACKLOG_PAUSE);
+                    let now = Instant::now();
+                    if by.is_some_and(|by| by <= now) {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    sleep_until(now + FULL_BACKLOG_PAUSE);
                 }
                 result => return result.map(|()| UnixStream::new(socket)),
             }

@@ -35,7 +35,8 @@ struct Inner {
 
 impl Control {
     pub(crate) fn new() -> io::Result<Control> {
-        let inner = Inner { stops: AtomicU32::new(0), bell: EventFd::new()?, gate: OnceLock::new() };
+        let inner =
+            Inner { stops: AtomicU32::new(0), bell: EventFd::new()?, gate: OnceLock::new() };
         Ok(Control { inner: Arc::new(inner) })
     }
 
@@ -46,6 +47,12 @@ impl Control {
     /// Stops the server: gracefully; called again, by force. Never suspends.
     pub fn stop(&self) {
         self.inner.stops.fetch_add(1, Ordering::SeqCst);
+        self.nudge();
+    }
+
+    /// Stops the server gracefully unless it is stopping already: for what ends by itself.
+    pub(crate) fn stop_if_running(&self) {
+        let _ = self.inner.stops.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
         self.nudge();
     }
 

@@ -7,9 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{
-    Handle, JoinHandle, Runtime, Spawn, park, sleep_until, yield_now,
-};
+use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, park, sleep_until, yield_now};
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
@@ -46,8 +44,9 @@ pub(crate) fn serve(
     let accepting: JoinHandle<io::Result<()>> =
         Spawn::new().name("accept").spawn_at(runtime.handle(), 0, move || {
             let result = acceptor.accept_all();
-            // Ended by itself: the listener is broken, and the server has nothing left to do.
-            bell.stop();
+            // Ended by itself: the listener is broken, and the server has nothing left to do. Ended by
+            // a stop: then this must not count as the second one, which forces.
+            bell.stop_if_running();
             result
         })?;
     control.wait_for_stop()?;

@@ -23,6 +23,9 @@ use crate::server::visit::Visit;
 /// Threads of a pool for each processor, unless set: they mostly wait.
 const POOL_PER_PROCESSOR: usize = 4;
 
+/// How often `blocking` looks at the clock while it stops.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Serves until stopped; gives how many connections were cut short.
 pub(crate) fn serve(
     listener: &TcpListener,
@@ -34,10 +37,7 @@ pub(crate) fn serve(
     let floor = Floor { listener, settings, control, gate, open: Arc::default() };
     listener.set_nonblocking(true)?;
     match settings.model {
-        Model::Blocking => floor.accept_all(|visit| {
-            run(&*handler, visit);
-            Ok(())
-        })?,
+        Model::Blocking => return floor.one_by_one(&*handler),
         Model::Pool => floor.with_pool(handler)?,
         _ => floor.accept_all(|visit| {
             let (visit, handler) = (visit.clone(), Arc::clone(&handler));
@@ -66,10 +66,7 @@ struct Floor<'a> {
 
 impl Floor<'_> {
     /// Accepts until stopped.
-    fn accept_all(
-        &self,
-        mut serve: impl FnMut(&Visit) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn accept_all(&self, mut serve: impl FnMut(&Visit) -> io::Result<()>) -> io::Result<()> {
         let mut pauses = 0;
         while !self.control.is_stopping() {
             if self.settings.overload == Overload::Wait && self.gate.is_full() {
@@ -123,6 +120,44 @@ impl Floor<'_> {
     /// Waits for a while, or until stopped.
     fn pause(&self, time: Duration) -> io::Result<()> {
         net::wait_ready(self.control.bell(), false, Some(Instant::now() + time)).map(drop)
+    }
+
+    /// Serves each connection to its end before accepting the next; gives how many were cut short.
+    ///
+    /// The handler holds this thread, so another one keeps the deadline of a stop. A handler that
+    /// does not care for the end of its stream is waited for.
+    fn one_by_one(&self, handler: &impl Handler) -> io::Result<usize> {
+        thread::scope(|scope| {
+            let (serving, ended) = mpsc::channel::<()>();
+            let builder = thread::Builder::new().name("fiveways-stop".to_owned());
+            let keeper = builder.spawn_scoped(scope, move || self.keep_deadline(&ended))?;
+            let served = self.accept_all(|visit| {
+                run(handler, visit);
+                Ok(())
+            });
+            drop(serving);
+            self.control.stop_if_running();
+            let cut_short = keeper.join().unwrap_or_else(|_| Ok(0));
+            served.and(cut_short)
+        })
+    }
+
+    /// After a stop ends what is still being served when the time is over or force is asked for.
+    fn keep_deadline(&self, ended: &mpsc::Receiver<()>) -> io::Result<usize> {
+        while !self.control.is_stopping() {
+            // The bell is not quietened: the acceptor is to hear it as well.
+            net::wait_ready(self.control.bell(), false, None)?;
+        }
+        let deadline = Instant::now().checked_add(self.settings.drain);
+        let mut cut_short = 0;
+        while ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if late || self.control.is_forced() {
+                cut_short = cut_short.max(self.gate.inside());
+                self.open.shut_all();
+            }
+        }
+        Ok(cut_short)
     }
 
     fn with_pool(&self, handler: Arc<impl Handler>) -> io::Result<()> {

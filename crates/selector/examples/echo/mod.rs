@@ -64,6 +64,8 @@ struct Connection {
     outbox: Vec<u8>,
     written: usize,
     ending: bool,
+    /// Has it a place in the line of those that go on by themselves?
+    in_line: bool,
 }
 
 /// What a source wants after its turn.
@@ -96,7 +98,10 @@ impl<S: Selector> Server<S> {
             }
             for _ in 0..self.in_line.len() {
                 let Some(key) = self.in_line.pop_front() else { break };
-                self.attend(key)?;
+                if let Some((_, connection)) = self.registry.get_mut(key) {
+                    connection.in_line = false;
+                    self.attend(key)?;
+                }
             }
             if self.paused.is_some_and(|until| until <= Instant::now()) {
                 self.paused = None;
@@ -116,7 +121,7 @@ impl<S: Selector> Server<S> {
         // A client's error ends its connection and is nobody else's business (D26).
         let next = connection.turn(stream, &mut self.buf).unwrap_or(Next::Close);
         match next {
-            Next::Turn => self.in_line.push_back(key),
+            Next::Turn => self.line_up(key),
             Next::Wait(interest) if self.registry.modify(key, interest).is_ok() => {}
             Next::Wait(_) | Next::Close => drop(self.registry.unregister(key)),
         }
@@ -144,8 +149,18 @@ impl<S: Selector> Server<S> {
                 }
             }
         }
-        self.in_line.push_back(self.listener);
+        self.line_up(self.listener);
         Ok(())
+    }
+
+    /// Gives a source a place in line, one at most: it may be reported while it has one.
+    fn line_up(&mut self, key: Key) {
+        if let Some((_, connection)) = self.registry.get_mut(key)
+            && !connection.in_line
+        {
+            connection.in_line = true;
+            self.in_line.push_back(key);
+        }
     }
 
     fn welcome(&mut self, stream: TcpStream) -> io::Result<()> {

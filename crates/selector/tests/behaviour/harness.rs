@@ -120,7 +120,10 @@ pub(crate) fn fill(stream: &mut impl Write) {
     let mut refusals = 0;
     while refusals < 200 {
         match stream.write(&[0; 65_536]) {
-            Ok(_) => refusals = 0,
+            Ok(len) => {
+                assert!(len > 0);
+                refusals = 0;
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 refusals += 1;

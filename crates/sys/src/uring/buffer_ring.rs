@@ -8,63 +8,19 @@
 //! ```
 //!
 //! Reference: io_uring_register_buf_ring(3).
-#![expect(unsafe_code, reason = "maps memory and writes what the kernel reads")]
+#![expect(unsafe_code, reason = "writes what the kernel reads")]
 
-use std::ffi::c_void;
 use std::io;
-use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
-use rustix::mm::{MapFlags, ProtFlags};
 
-/// Anonymous memory that costs nothing before it is touched.
-#[derive(Debug)]
-pub struct Pages {
-    start: NonNull<c_void>,
-    len: usize,
-}
-
-// SAFETY: required: usable and freeable from any thread. It is memory of the process; who may touch
-// which bytes when is for its owner to say.
-unsafe impl Send for Pages {}
-// SAFETY: required: `&Pages` usable from several threads. It only tells where the memory is.
-unsafe impl Sync for Pages {}
-
-impl Pages {
-    /// Maps `len` bytes of zeros.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` when there is no room for them.
-    pub fn new(len: usize) -> io::Result<Pages> {
-        let (protection, flags) =
-            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: required: no existing mapping is replaced. The kernel chooses the place.
-        let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, protection, flags) }?;
-        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Pages { start, len })
-    }
-
-    /// Where the memory begins.
-    #[inline]
-    pub fn start(&self) -> *mut u8 {
-        self.start.as_ptr().cast()
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: required: our mapping, which nobody uses any more. Its owner is gone.
-        let done = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len) };
-        debug_assert!(done.is_ok(), "our own mapping could not be undone");
-    }
-}
+use crate::memory::Mapping;
 
 /// A ring of buffers.
 #[derive(Debug)]
 pub struct BufferRing {
-    pages: Pages,
+    pages: Mapping,
     entries: u16,
     tail: u16,
 }
@@ -77,12 +33,17 @@ impl BufferRing {
     /// `ENOMEM` when there is no room for it.
     pub fn new(entries: u16) -> io::Result<BufferRing> {
         debug_assert!(entries.is_power_of_two(), "the kernel masks with the number of entries");
-        let pages = Pages::new(usize::from(entries) * size_of::<BufRingEntry>())?;
+        let pages = Mapping::new(usize::from(entries) * size_of::<BufRingEntry>())?;
         Ok(BufferRing { pages, entries, tail: 0 })
     }
 
     pub(super) fn address(&self) -> u64 {
-        self.pages.start().addr() as u64
+        self.pages.base().addr().get() as u64
+    }
+
+    #[inline]
+    fn first(&self) -> *mut BufRingEntry {
+        self.pages.base().as_ptr().cast()
     }
 
     pub(super) fn entries(&self) -> u16 {
@@ -98,7 +59,7 @@ impl BufferRing {
     #[inline]
     pub unsafe fn add(&mut self, start: *mut u8, len: u32, id: u16) {
         let at = usize::from(self.tail & (self.entries - 1));
-        let first = self.pages.start().cast::<BufRingEntry>();
+        let first = self.first();
         // SAFETY: required: within the pages. The index is masked to the number of entries.
         let entry = unsafe { first.add(at) };
         // SAFETY: required: valid, aligned, ours to write. The kernel reads only what is published
@@ -113,7 +74,7 @@ impl BufferRing {
     /// Shows the kernel what was added.
     #[inline]
     pub fn publish(&mut self) {
-        let first = self.pages.start().cast::<BufRingEntry>();
+        let first = self.first();
         // SAFETY: required: the first entry of such a ring. It is, and its pages are mapped.
         let tail = unsafe { BufRingEntry::tail(first) }.cast_mut();
         // SAFETY: required: valid, aligned, and from now on only accessed atomically. The kernel's
@@ -137,7 +98,7 @@ mod tests {
             unsafe { ring.add(bytes.as_mut_ptr(), 8, id) };
         }
         ring.publish();
-        let first = ring.pages.start().cast::<BufRingEntry>();
+        let first = ring.first();
         // SAFETY: required: the first entry of such a ring.
         let tail = unsafe { BufRingEntry::tail(first) };
         // SAFETY: required: valid and aligned.

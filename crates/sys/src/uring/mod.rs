@@ -21,7 +21,7 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, Probe, cqueue, opcode};
 
-pub use buffer_ring::{BufferRing, Pages};
+pub use buffer_ring::BufferRing;
 pub use entry::Entry;
 pub use refusal::Refused;
 

@@ -42,11 +42,9 @@ pub(super) fn explain_set_up(error: io::Error) -> io::Error {
             return refused(io::ErrorKind::Unsupported, message, Some(error));
         }
         Some(libc::EPERM | libc::EACCES) => forbidden_by(disabled_setting()),
-        Some(libc::ENOMEM) => {
-            "io_uring is refused here: no memory for its queues \
+        Some(libc::ENOMEM) => "io_uring is refused here: no memory for its queues \
              (before Linux 5.12 they count against RLIMIT_MEMLOCK)"
-                .to_owned()
-        }
+            .to_owned(),
         Some(libc::EINVAL) => return lacking("every way of setting it up", Some(error)),
         _ => return error,
     };

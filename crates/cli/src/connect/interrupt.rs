@@ -1,0 +1,48 @@
+//! Ctrl-C: ends the program at once, or, when somebody has taken over, rings a bell.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::SIGINT;
+use signal_hook::{flag, low_level};
+
+use crate::connect::INTERRUPTED;
+
+/// The handling of Ctrl-C.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    bell: UnixStream,
+    /// Does the handler itself end the program? True until somebody takes over.
+    abrupt: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Begins to handle Ctrl-C: it ends the program with the status of shells.
+    pub(crate) fn new() -> io::Result<Interrupt> {
+        let abrupt = Arc::new(AtomicBool::new(true));
+        let status = i32::from(INTERRUPTED);
+        flag::register_conditional_shutdown(SIGINT, status, Arc::clone(&abrupt))?;
+        let (bell, hammer) = UnixStream::pair()?;
+        low_level::pipe::register(SIGINT, hammer)?;
+        Ok(Interrupt { bell, abrupt })
+    }
+
+    /// Takes over: from now on the bell becomes readable instead.
+    pub(crate) fn take_over(&self) {
+        self.abrupt.store(false, Ordering::SeqCst);
+    }
+
+    /// A second value for the bell, to be read on a thread.
+    pub(crate) fn bell(&self) -> io::Result<UnixStream> {
+        self.bell.try_clone()
+    }
+}
+
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}

@@ -1,0 +1,117 @@
+//! What only one kind has: exclusive registrations, pauses, and a waker that does not fit.
+#![expect(unsafe_code, reason = "reserves descriptor numbers by libc")]
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use fiveways_selector::{
+    Epoll, Events, FdTooLarge, Interest, Kind, Select, Selector, Spin, Token, Trigger,
+};
+
+/// Descriptor numbers are one for the process: tests that count or use them up take turns.
+static NUMBERS: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_shared_listener_is_watched_exclusively() {
+    let _alone = NUMBERS.lock().expect("no test failed");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut selectors = [Epoll::new().expect("epoll"), Epoll::edge().expect("epoll")];
+    for selector in &mut selectors {
+        selector.register_exclusive(listener.as_fd(), Token(1)).expect("register");
+        let modified = selector.modify(listener.as_fd(), Interest::READABLE, Token(1));
+        assert_eq!(modified.expect_err("not this one").kind(), ErrorKind::InvalidInput);
+    }
+    let addr = listener.local_addr().expect("its address");
+    let _client = TcpStream::connect(addr).expect("connect");
+    let mut reported = 0;
+    for selector in &mut selectors {
+        let mut events = Events::with_capacity(4);
+        selector.wait(&mut events, Some(Instant::now())).expect("wait");
+        reported += events.iter().filter(|event| event.is_readable()).count();
+        selector.deregister(listener.as_fd()).expect("deregister");
+        assert!(selector.is_empty());
+    }
+    assert!(reported >= 1, "somebody is told");
+}
+
+#[test]
+fn a_pause_is_kept_only_before_the_deadline_d12() {
+    let _alone = NUMBERS.lock().expect("no test failed");
+    let pause = Duration::from_millis(40);
+    let mut selector = Spin::with_pause(pause).expect("a selector");
+    let (_ours, theirs) = UnixStream::pair().expect("a pair");
+    selector.register(theirs.as_fd(), Interest::READABLE, Token(1)).expect("register");
+    let mut events = Events::with_capacity(4);
+    let before = Instant::now();
+    selector.wait(&mut events, None).expect("wait");
+    assert!(before.elapsed() >= pause);
+    assert_eq!(events.len(), 1);
+
+    // A hundred pauses would take seconds, and an hour is longer than anything here takes.
+    let mut selector = Spin::with_pause(Duration::from_secs(3600)).expect("a selector");
+    selector.register(theirs.as_fd(), Interest::READABLE, Token(1)).expect("register");
+    for _ in 0..100 {
+        selector.wait(&mut events, Some(Instant::now())).expect("wait");
+        assert_eq!(events.len(), 1);
+    }
+    selector.waker().wake();
+    selector.wait(&mut events, None).expect("ended by the wake");
+}
+
+#[test]
+fn spinning_claims_at_once_without_a_pause() {
+    let _alone = NUMBERS.lock().expect("no test failed");
+    let mut selector = Spin::new().expect("a selector");
+    assert_eq!(selector.capabilities().trigger, Trigger::Always);
+    let (_ours, theirs) = UnixStream::pair().expect("a pair");
+    let both = Interest::READABLE | Interest::WRITABLE;
+    selector.register(theirs.as_fd(), both, Token(1)).expect("register");
+    let mut events = Events::with_capacity(4);
+    // Without deadline and without anything to read: a selector that asks would wait for ever.
+    selector.modify(theirs.as_fd(), Interest::READABLE, Token(1)).expect("modify");
+    selector.wait(&mut events, None).expect("wait");
+    assert!(events.iter().all(|event| event.is_readable() && !event.is_writable()));
+    assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn select_itself_is_refused_when_its_waker_does_not_fit_d21() {
+    let _alone = NUMBERS.lock().expect("no test failed");
+    let file = fs::File::open("/dev/null").expect("a file");
+    let mut taken: Vec<OwnedFd> = Vec::new();
+    while taken.last().is_none_or(|fd| fd.as_raw_fd() < 1024) {
+        // SAFETY: required: nothing; duplicates to the lowest free number.
+        let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
+        assert!(fd >= 0, "descriptors ran out");
+        // SAFETY: required: open and without another owner. It was just made.
+        taken.push(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    let error = Select::new().expect_err("refused");
+    assert!(error.get_ref().is_some_and(|inner| inner.is::<FdTooLarge>()), "{error}");
+    assert!(error.to_string().contains("too large for select"), "{error}");
+}
+
+#[test]
+fn no_descriptor_is_left_behind() {
+    let _alone = NUMBERS.lock().expect("no test failed");
+    let open = || fs::read_dir("/proc/self/fd").expect("the list").count();
+    let before = open();
+    for kind in Kind::ALL {
+        for _ in 0..20 {
+            let mut selector = kind.open().expect("a selector");
+            let waker = selector.waker();
+            let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+            selector.register(theirs.as_fd(), Interest::READABLE, Token(1)).expect("register");
+            ours.write_all(b"x").expect("write");
+            selector.wait(&mut Events::with_capacity(4), None).expect("wait");
+            drop(selector);
+            waker.wake();
+        }
+    }
+    assert_eq!(open(), before);
+}

@@ -1,0 +1,83 @@
+//! A server for tests, in a process of its own.
+//!
+//! `fiveways-arena MODEL [name=value …]` prints its address and serves until SIGTERM. Names:
+//! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `mode` (`shared`,
+//! `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its standard input is answered with
+//! its counts (one process only); the end of its standard input ends it.
+
+use std::io::{self, BufRead, Write};
+use std::str::FromStr;
+use std::time::Duration;
+
+use fiveways::Model;
+use fiveways::net::TcpStream;
+use fiveways::server::{Control, ListenMode, Overload, Server};
+use fiveways::service::Service;
+use fiveways_tests::leaks::descriptor_count;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+fn main() -> io::Result<()> {
+    // The test may be killed; nothing of it may stay.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let model = words.first().and_then(|word| word.parse::<Model>().ok()).unwrap_or(Model::Auto);
+    if let Some(limit) = setting::<u64>(&words, "nofile") {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum })?;
+    }
+    let service = setting(&words, "service").unwrap_or(Service::Echo);
+    let processes = setting(&words, "processes").unwrap_or(1_usize);
+    let server = set_up(&words, model)?;
+    println!("{}", server.local_addr()?);
+    io::stdout().flush()?;
+    if processes == 1 {
+        let control = server.control();
+        std::thread::spawn(move || answer(&control));
+    }
+    server.processes(processes).serve(move |stream: TcpStream| service.serve(stream))?;
+    Ok(())
+}
+
+fn set_up(words: &[String], model: Model) -> io::Result<Server> {
+    let reuse = setting::<String>(words, "mode").is_some_and(|mode| mode == "reuse-port");
+    let mode = if reuse { ListenMode::ReusePort } else { ListenMode::Shared };
+    let mut server = Server::bind_with("127.0.0.1:0", u32::MAX, mode)?.model(model);
+    if let Some(workers) = setting(words, "workers") {
+        server = server.workers(workers);
+    }
+    if let Some(size) = setting(words, "pool") {
+        server = server.pool_size(size);
+    }
+    if let Some(limit) = setting(words, "limit") {
+        let refuse = setting(words, "refuse").unwrap_or(false);
+        let overload = if refuse { Overload::Refuse } else { Overload::Wait };
+        server = server.max_connections(limit, overload);
+    }
+    if let Some(drain) = setting(words, "drain_ms") {
+        server = server.drain(Duration::from_millis(drain));
+    }
+    Ok(server)
+}
+
+fn setting<T: FromStr>(words: &[String], name: &str) -> Option<T> {
+    let pairs = words.iter().filter_map(|word| word.split_once('='));
+    pairs.filter(|pair| pair.0 == name).find_map(|pair| pair.1.parse().ok())
+}
+
+/// Answers questions until the test goes away.
+fn answer(control: &Control) {
+    for _ in io::stdin().lock().lines().map_while(Result::ok) {
+        let stats = control.stats();
+        println!(
+            "connections={} accepted={} refused={} exhausted={} descriptors={}",
+            stats.connections,
+            stats.accepted,
+            stats.refused,
+            stats.exhausted,
+            // Listing them needs one more than an exhausted process has.
+            std::panic::catch_unwind(descriptor_count).unwrap_or(0),
+        );
+        let _ = io::stdout().flush();
+    }
+    std::process::exit(3);
+}

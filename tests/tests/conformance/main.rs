@@ -1,0 +1,48 @@
+//! The conformance suite: one body per behaviour, run on every model.
+//!
+//! What a model promises differs in one place only: `blocking` serves one connection at a time, so
+//! where a behaviour is about several at once its test asserts that order instead.
+
+mod streams;
+mod faults;
+mod ends;
+
+use fiveways::Model;
+use fiveways_tests::stage::LISTED;
+
+fiveways_tests::on_every_model! {
+    streams:
+        a_slow_reader_holds_64_mib_back_and_gets_them_by_fill_buf,
+        a_slow_reader_holds_64_mib_back_and_gets_them_by_read,
+        half_close,
+        one_byte_reads_and_writes,
+        pipelined_requests,
+        every_way_of_reading_goes_on_where_the_last_one_ended,
+        vectored_writes,
+        lent_bytes_stay_while_their_reader_waits,
+        services;
+    faults:
+        a_reset_in_mid_stream_harms_nobody,
+        silent_peers_delay_nobody,
+        a_pool_smaller_than_its_clients_serves_all_in_the_end,
+        a_panic_in_a_handler_harms_nobody,
+        an_error_of_a_handler_is_counted,
+        a_storm_of_connections_starves_nobody,
+        clients_that_never_read_harm_nobody,
+        reused_descriptors_get_nothing_of_their_predecessors;
+    ends:
+        a_read_ends_at_its_time_limit,
+        a_write_ends_at_its_time_limit,
+        idle_connections_are_ended,
+        beyond_the_limit_connections_wait,
+        beyond_the_limit_connections_are_refused,
+        a_graceful_stop_lets_connections_finish,
+        a_stop_ends_at_its_deadline,
+        a_second_stop_forces,
+        an_empty_server_stops_at_once;
+}
+
+#[test]
+fn every_model_there_is_has_its_tests() {
+    assert_eq!(LISTED, Model::ALL);
+}
