@@ -17,10 +17,10 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     steps.perform("tidy", "the house style", || {
         if tidy::passes(root) { Outcome::Passed } else { Outcome::Failed("see above".into()) }
     });
-    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let lints = ["clippy", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"];
     steps.command("clippy", cargo(root).args(lints));
     // Libraries only: the program `fiveways` and the library of that name share one output file.
-    let doc = ["doc", "--workspace", "--no-deps", "--lib"];
+    let doc = ["doc", "--workspace", "--no-deps", "--lib", "--keep-going"];
     steps.command("doc", cargo(root).args(doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.finish()
 }

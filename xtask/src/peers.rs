@@ -17,28 +17,18 @@ pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
         return ExitCode::from(2);
     }
     let peers_target = root.join("peers/target");
-    let built = steps.command(
-        "rivals",
-        cargo(&root.join("peers"))
-            .args(["build", "--release", "--workspace"])
-            .env("CARGO_TARGET_DIR", &peers_target),
-    ) && steps.command(
-        "ours",
-        cargo(root).args([
-            "build",
-            "--release",
-            "--workspace",
-            "--exclude",
-            "xtask",
-            "--bins",
-            "--examples",
-        ]),
-    );
-    if built {
-        // Where our programs lie, for a build directory that is not the usual one.
-        let ours = repository::target_dir(root).join("release");
+    let mut rivals = cargo(&root.join("peers"));
+    rivals.args(["build", "--release", "--workspace", "--locked"]);
+    rivals.env("CARGO_TARGET_DIR", &peers_target);
+    let mut ours = cargo(root);
+    ours.args(["build", "--release", "--workspace", "--exclude", "xtask"]);
+    ours.args(["--bins", "--examples"]);
+    if steps.command("rivals", &mut rivals) && steps.command("ours", &mut ours) {
         let mut compare = Command::new(peers_target.join("release/compare-peers"));
-        compare.current_dir(root).env("FIVEWAYS_BIN_DIR", ours).args(rest);
+        compare.current_dir(root).args(rest);
+        if !rest.iter().any(|arg| arg.starts_with("--fiveways")) {
+            compare.arg("--fiveways").arg(repository::target_dir(root).join("release"));
+        }
         steps.command("compare", &mut compare);
     }
     steps.finish()

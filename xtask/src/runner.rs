@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn nextest_leaves_heavy_tests_out_by_a_filter() {
+    fn nextest_leaves_out_what_is_too_big_by_a_filter() {
         let expected = ["nextest", "run", "--workspace", "-E", "not test(/heavy/)"];
         assert_eq!(args(Runner::Nextest, Extent::NoHeavy, &[]), expected);
         assert_eq!(args(Runner::Nextest, Extent::All, &["x"])[2..], ["--workspace", "x"]);

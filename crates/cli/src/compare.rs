@@ -27,8 +27,8 @@ use crate::error::CliError;
 /// which checks every byte of every reply. Models take turns in rounds, in an order drawn anew for
 /// each, and are compared inside a round, so that what changes on the machine meets all alike.
 ///
-/// A model that cannot run here is a row with its reason. The exit status is 1 when a model answered
-/// wrongly, lost connections or ended badly, and 2 when nothing could be measured.
+/// A model that cannot run here is a row with its reason. The exit status is 1 when a model
+/// answered wrongly, lost connections or ended badly, and 2 when nothing could be measured.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -18,10 +18,10 @@ mod tally;
 mod display;
 mod text;
 mod dial;
-mod connection;
 mod interrupt;
 mod reason;
 mod args;
+mod connection;
 
 use std::process::ExitCode;
 

@@ -4,40 +4,40 @@ use std::fmt;
 use std::process::ExitCode;
 
 /// Status of a check that failed: the program itself worked.
-pub const CHECK_FAILED: u8 = 1;
+pub(crate) const CHECK_FAILED: u8 = 1;
 /// Status of wrong usage, and of an environment that lacks something.
-pub const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// Why a command ended: printed as `error: …`, a blank line, `hint: …`.
 #[derive(Debug)]
-pub struct CliError {
+pub(crate) struct CliError {
     /// What failed and with which value; lower case, no full stop.
-    pub message: String,
+    pub(crate) message: String,
     /// What would help.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// The exit status.
-    pub code: u8,
+    pub(crate) code: u8,
 }
 
 impl CliError {
     /// Wrong usage, or an environment that lacks something: exit status 2.
-    pub fn usage(message: impl Into<String>) -> CliError {
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
         CliError { message: message.into(), hint: None, code: USAGE }
     }
 
     /// A check that failed: exit status 1.
-    pub fn failed(message: impl Into<String>) -> CliError {
+    pub(crate) fn failed(message: impl Into<String>) -> CliError {
         CliError { message: message.into(), hint: None, code: CHECK_FAILED }
     }
 
     /// Adds what would help.
-    pub fn hint(mut self, hint: impl Into<String>) -> CliError {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hint = Some(hint.into());
         self
     }
 
     /// Prints the error on stderr and gives the exit status.
-    pub fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> ExitCode {
         eprintln!("{self}");
         ExitCode::from(self.code)
     }

@@ -19,7 +19,7 @@ use crate::error::CliError;
 /// gracefully: it stops accepting, lets connections finish for as long as --drain says, and exits
 /// with status 0; a second signal ends it at once.
 #[derive(Args, Debug)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// What to do with the bytes of a client: echo, upper, greet (one `ok` and one for each line), sink
     #[arg(long, default_value_t = Service::Echo)]
     service: Service,
@@ -102,7 +102,7 @@ enum OverloadArg {
 }
 
 /// Runs the command.
-pub fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let mode = if args.reuse_port { ListenMode::ReusePort } else { ListenMode::Shared };
     let backlog = args.backlog.unwrap_or(u32::MAX);
     let server = Server::bind_with(args.bind.as_str(), backlog, mode)

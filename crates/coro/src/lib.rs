@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!   high ┌──────────────────────────────┐
-//!        │ colour: 0, 320 … 2,880 bytes │  staggers the hot lines over the cache's sets
+//!        │ colour: 0, 320 … 1,920 bytes │  staggers the hot lines over the cache's sets
 //!        ├──────────────────────────────┤
 //!        │ name plate, 64 bytes         │  read by the overflow handler
 //!        ├──────────────────────────────┤

@@ -292,7 +292,7 @@ impl<S: Selector> Readiness<S> {
                 let slot = &mut self.slots[fd as usize];
                 slot.wet[direction] = true;
                 if slot.lines[direction].is_null() && !slot.woken[direction] {
-                    idle = idle | interest(direction);
+                    idle |= interest(direction);
                 }
                 self.wake(fd, direction, ready);
             }

@@ -9,16 +9,16 @@
 //! hide in the instrument.
 
 pub mod compare;
-mod connection;
-pub mod failure;
-mod figures;
-pub mod load;
-pub mod machine;
-pub mod report;
-pub mod schedule;
 pub mod server;
+pub mod load;
+mod connection;
 mod socket;
-pub mod statistics;
+pub mod schedule;
 pub mod table;
 mod verdict;
+pub mod report;
+mod figures;
+pub mod machine;
+pub mod statistics;
+pub mod failure;
 pub mod workload;

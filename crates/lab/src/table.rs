@@ -99,7 +99,8 @@ fn header() -> String {
 fn cells(model: &str, figures: [&str; 7]) -> String {
     let [rate, ratio, p50, p99, cpu, memory, errors] = figures;
     format!(
-        "{model:<MODEL$} {rate:>11} {ratio:>15} {p50:>9} {p99:>9} {cpu:>12} {memory:>10} {errors:>8}"
+        "{model:<MODEL$} {rate:>11} {ratio:>15} {p50:>9} {p99:>9} {cpu:>12} {memory:>10} \
+         {errors:>8}"
     )
 }
 

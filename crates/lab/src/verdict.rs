@@ -84,7 +84,7 @@ fn limited(report: &Report) -> Option<String> {
         return None;
     }
     Some(format!(
-        "The generator, not the server, was the limit for {}: compare their processor time instead.",
+        "The generator, not the server, was the limit for {}: compare processor time instead.",
         full.join(", ")
     ))
 }

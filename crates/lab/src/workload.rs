@@ -7,7 +7,7 @@
 //! |---------|---------------|---------------|
 //! | `echo`  | nothing       | the same bytes |
 //! | `upper` | nothing       | the same bytes, ASCII letters in upper case |
-//! | `greet` | `ok\n` once   | requests are lines (S bytes, `\n` last); each is answered by `ok\n` |
+//! | `greet` | `ok\n` once   | requests are lines (`\n` is the last byte), each answered by `ok\n` |
 //! | `sink`  | nothing       | nothing, ever; at our half-close the server closes |
 //!
 //! A request counts as done when its whole reply was read and checked; one to `sink` when its last

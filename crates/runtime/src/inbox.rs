@@ -86,10 +86,11 @@ impl Inbox {
         // ORDERING: pairs with the fence in `prepare_sleep`: either that look sees our message or
         // we see that the worker is going to sleep.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
-            if let Some(waker) = self.waker.get() {
-                waker.wake();
-            }
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        if let (true, Some(waker)) = (asleep, self.waker.get()) {
+            // Whoever comes next need not wake it again.
+            self.asleep.store(false, Ordering::Relaxed);
+            waker.wake();
         }
         Ok(())
     }

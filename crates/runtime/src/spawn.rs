@@ -145,10 +145,9 @@ impl<T> Finisher<T> {
         with_worker(|worker| {
             // A task that never started may be dropped on another thread, and then has no
             // neighbour either: its joiner would have had to be there.
-            if Arc::ptr_eq(&worker.inbox, &packet.inbox) {
-                if let Some(joiner) = packet.neighbour.take() {
-                    worker.unpark(joiner);
-                }
+            let own = Arc::ptr_eq(&worker.inbox, &packet.inbox);
+            if let Some(joiner) = own.then(|| packet.neighbour.take()).flatten() {
+                worker.unpark(joiner);
             }
         });
     }
@@ -243,9 +242,9 @@ impl<T> JoinHandle<T> {
             return true;
         }
         let me = as_task(|worker, task| {
-            let own = Arc::ptr_eq(&worker.inbox, &self.packet.inbox);
             // SAFETY: required: a live task. It is the running one.
-            own.then(|| unsafe { task.as_ref() }.id)
+            let id = unsafe { task.as_ref() }.id;
+            Arc::ptr_eq(&worker.inbox, &self.packet.inbox).then_some(id)
         });
         match me.flatten() {
             Some(me) => self.wait_next_door(me, deadline),

@@ -12,12 +12,14 @@ use crate::stats::{self, Summary};
 use crate::table::Table;
 use crate::{clock, processor, usage};
 
-const NOTES: &str = "krps: thousand requests per second; us/req: processor time of the server per \
-    request; srv, gen busy: how busy server and generator kept their processors (a busy generator \
-    and a less busy server mean that the generator was the limit: compare us/req there); others: \
-    what other processes took of both, which spoils a run above a few percent; starved: connections that completed \
-    nothing. Medians over rounds; ratios are formed inside each round, median [lowest-highest]. \
-    Above 1 is faster for krps ratios (x) and costlier for us/req ratios (cpu).";
+const NOTES: &str = "\
+    krps: thousand requests per second; us/req: processor time of the server per request; srv, \
+    gen busy: how busy server and generator kept their processors (a busy generator and a less \
+    busy server mean that the generator was the limit: compare us/req there); others: what \
+    other processes took of both, which spoils a run above a few percent; starved: connections \
+    that completed nothing. Medians over rounds; ratios are formed inside each round, median \
+    [lowest-highest]. Above 1 is faster for krps ratios (x) and costlier for us/req ratios \
+    (cpu).";
 
 /// What others may take of the two processors together, the kernel's own work included.
 const QUIET: f64 = 0.10;

@@ -6,6 +6,8 @@
 mod streams;
 mod faults;
 mod ends;
+mod tasks;
+mod moves;
 
 use fiveways::Model;
 use fiveways_tests::stage::LISTED;
@@ -40,6 +42,31 @@ fiveways_tests::on_every_model! {
         a_stop_ends_at_its_deadline,
         a_second_stop_forces,
         an_empty_server_stops_at_once;
+}
+
+fiveways_tests::on_cooperative_models! {
+    tasks:
+        a_cancelled_read_loses_nothing,
+        a_cancelled_write_tells_the_truth,
+        a_cancelled_accept_loses_no_connection,
+        a_connect_can_be_cancelled_and_limited,
+        cancelled_sleeps_and_joins_unwind,
+        a_task_cancelled_before_it_begins_never_does,
+        a_scope_with_a_time_limit_ends_every_wait,
+        datagrams_are_echoed,
+        unix_streams_are_echoed,
+        unix_datagrams_are_echoed,
+        a_name_is_looked_up_without_stalling_the_worker,
+        two_workers_serve_each_other,
+        a_busy_worker_does_not_stop_the_other;
+    moves:
+        a_stream_moves_to_a_thread_with_bytes_read_ahead,
+        a_stream_moves_between_workers_and_back,
+        a_stream_that_waits_on_two_workers_in_turn_is_woken_on_both,
+        a_stream_dropped_on_a_foreign_thread_ends_for_its_peer,
+        a_stream_outlives_its_runtime,
+        a_stream_moves_between_runtimes,
+        clones_are_used_on_two_workers_at_once;
 }
 
 #[test]

@@ -46,6 +46,13 @@ impl Graph {
         graph
     }
 
+    /// The file that a module stands in.
+    pub(crate) fn file_of(&self, module: &[String]) -> String {
+        let holders = self.files.iter().filter(|(_, path)| module.starts_with(path));
+        let innermost = holders.max_by_key(|(_, path)| path.len());
+        innermost.map(|(file, _)| file.clone()).unwrap_or_default()
+    }
+
     /// The modules that a path of names leads to: the one that it spells, then those that imports
     /// lead on to.
     pub(crate) fn resolve(&self, names: &[String]) -> Vec<ModulePath> {

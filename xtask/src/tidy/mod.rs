@@ -6,6 +6,7 @@
 
 mod layers;
 mod order;
+mod imports;
 mod graph;
 mod reasons;
 mod manifest;
@@ -63,8 +64,8 @@ pub(crate) fn passes(root: &Path) -> bool {
     let Some(tree) = read(root) else { return false };
     let findings = check(&tree);
     let mut out = String::new();
-    for (rule, finding) in &findings {
-        out += &finding_text(rule, finding);
+    for group in findings.chunk_by(|(a, x), (b, y)| a.id == b.id && x.level == y.level) {
+        out += &group_text(group);
     }
     out += &lengths_text(&tree);
     let count = |level| findings.iter().filter(|(_, finding)| finding.level == level).count();
@@ -138,16 +139,22 @@ fn check(tree: &Tree) -> Vec<(&'static Rule, Finding)> {
     all
 }
 
-fn finding_text(rule: &Rule, finding: &Finding) -> String {
-    let level = match finding.level {
-        Level::Note => "note",
-        Level::Warning => "warning",
-        Level::Error => "error",
-    };
-    let head = format!("{level}[{}] {}: {}\n", rule.id, finding.place(), finding.message);
-    match finding.level {
-        Level::Note => head,
-        _ => format!("{head}    remedy: {}\n", rule.remedy),
+/// The findings of one rule and level, with the remedy once.
+fn group_text(group: &[(&Rule, Finding)]) -> String {
+    let mut out = String::new();
+    for (rule, finding) in group {
+        let level = match finding.level {
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        out += &format!("{level}[{}] {}: {}\n", rule.id, finding.place(), finding.message);
+    }
+    match group.last() {
+        Some((rule, finding)) if finding.level > Level::Note => {
+            out + &format!("    remedy: {}\n", rule.remedy)
+        }
+        _ => out,
     }
 }
 
@@ -200,6 +207,16 @@ mod tests {
     fn rules_have_names_of_their_own() {
         let ids: BTreeSet<_> = RULES.iter().map(|rule| rule.id).collect();
         assert_eq!(ids.len(), RULES.len());
+    }
+
+    #[test]
+    fn findings_say_rule_place_and_message_and_end_with_the_remedy() {
+        let finding = |line| (&pages::LINK, Finding::error("a.md", line, "no `b`"));
+        let expected = format!(
+            "error[dead-link] a.md:1: no `b`\nerror[dead-link] a.md:2: no `b`\n    remedy: {}\n",
+            pages::LINK.remedy,
+        );
+        assert_eq!(group_text(&[finding(1), finding(2)]), expected);
     }
 
     #[test]

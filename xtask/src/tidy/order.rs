@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::finding::{Finding, Rule};
-use super::graph::{Graph, ModulePath, absolute, roots};
+use super::graph::{Graph, ModulePath, roots};
+use super::imports::references;
 use super::manifest::{owner, packages};
-use super::source::{Kind, Source, Token};
+use super::source::Source;
 use super::tree::Tree;
 
 const FORBIDDEN: [&str; 8] =
@@ -55,51 +56,101 @@ fn check_order(tree: &Tree, found: &mut Vec<Finding>) {
         let message = "rustfmt would sort `mod` lines by name: set `reorder_modules = false`";
         found.push(Finding::error("rustfmt.toml", 0, message));
     }
-    let mut seen = BTreeSet::new();
     for package in packages(tree) {
         for root in roots(tree, &package.dir) {
-            let graph = Graph::of(tree, root);
-            for (file, module) in &graph.files {
-                let Some(source) = tree.source(file) else { continue };
-                for finding in upward_imports(&graph, source, module) {
-                    if seen.insert((finding.path.clone(), finding.line, finding.message.clone())) {
-                        found.push(finding);
-                    }
-                }
-            }
+            check_crate(tree, &Graph::of(tree, root), found);
         }
     }
 }
 
-fn upward_imports(graph: &Graph, source: &Source, module: &ModulePath) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for reference in references(&source.tokens, module).iter().filter(|r| !r.is_test) {
-        let stops = graph.resolve(&reference.names);
-        let Some(target) = stops.iter().find(|stop| !is_downward(graph, &reference.from, stop))
-        else {
-            continue;
+fn check_crate(tree: &Tree, graph: &Graph, found: &mut Vec<Finding>) {
+    let sources = graph.files.iter().filter_map(|(file, at)| Some((tree.source(file)?, at)));
+    let edges: Vec<Edge> = sources.flat_map(|(source, at)| edges(graph, source, at)).collect();
+    let mut disordered: BTreeSet<&ModulePath> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for edge in edges.iter().filter(|edge| edge.is_upward(graph)) {
+        let finding = Finding::error(edge.file, edge.line, edge.message.clone());
+        if seen.insert((edge.file, edge.line, &edge.message)) && !found.contains(&finding) {
+            disordered.insert(&edge.parent);
+            found.push(finding);
+        }
+    }
+    for parent in disordered {
+        let within = edges.iter().filter(|edge| edge.parent == *parent);
+        let pairs = within.map(|edge| (edge.from.as_str(), edge.to.as_str())).collect();
+        let Some(module) = graph.modules.get(parent) else { continue };
+        let advice = match sorted(&module.children, &pairs) {
+            Ok(order) => format!("an order that works: {}", order.join(", ")),
+            Err(cycle) => format!("no order works, these import each other: {}", cycle.join(", ")),
         };
-        let depth = common_depth(&reference.from, target);
-        let message = format!(
-            "`{}` imports `{}`, but `{}` is declared before `{}`",
-            spelled(&reference.from),
-            spelled(target),
-            target[depth],
-            reference.from[depth],
-        );
-        found.push(Finding::error(&source.path, reference.line, message));
+        found.push(Finding::note(&graph.file_of(parent), 0, advice));
+    }
+}
+
+/// An import of one child of a module from another.
+struct Edge<'a> {
+    file: &'a str,
+    line: usize,
+    parent: ModulePath,
+    from: String,
+    to: String,
+    message: String,
+}
+
+impl Edge<'_> {
+    fn is_upward(&self, graph: &Graph) -> bool {
+        let Some(parent) = graph.modules.get(&self.parent) else { return false };
+        let position = |name: &String| parent.children.iter().position(|child| child == name);
+        position(&self.to) < position(&self.from)
+    }
+}
+
+fn edges<'a>(graph: &Graph, source: &'a Source, module: &ModulePath) -> Vec<Edge<'a>> {
+    let mut found = Vec::new();
+    for reference in references(&source.tokens, module).into_iter().filter(|r| !r.is_test) {
+        for target in graph.resolve(&reference.names) {
+            let depth = common_depth(&reference.from, &target);
+            let (Some(from), Some(to)) = (reference.from.get(depth), target.get(depth)) else {
+                continue;
+            };
+            let message = format!(
+                "`{}` imports `{}`, but `{to}` is declared before `{from}`",
+                spelled(&reference.from),
+                spelled(&target),
+            );
+            let (parent, line) = (reference.from[..depth].to_vec(), reference.line);
+            let (from, to) = (from.clone(), to.clone());
+            found.push(Edge { file: &source.path, line, parent, from, to, message });
+        }
     }
     found
 }
 
-fn is_downward(graph: &Graph, from: &[String], target: &[String]) -> bool {
-    let depth = common_depth(from, target);
-    if depth == from.len() || depth == target.len() {
-        return true;
+/// The children in an order in which all imports go down, as close to the present one as it gets;
+/// `Err` holds those that are left when nobody can come next.
+fn sorted<'a>(
+    children: &'a [String],
+    imports: &BTreeSet<(&str, &str)>,
+) -> Result<Vec<&'a str>, Vec<&'a str>> {
+    let mut left: Vec<&str> = children.iter().map(String::as_str).collect();
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        let is_free = |name: &&str| !left.iter().any(|other| imports.contains(&(other, name)));
+        let Some(at) = left.iter().position(is_free) else { return Err(tangled(left, imports)) };
+        order.push(left.remove(at));
     }
-    let Some(parent) = graph.modules.get(&from[..depth]) else { return true };
-    let position = |name: &String| parent.children.iter().position(|child| child == name);
-    position(&target[depth]) > position(&from[depth])
+    Ok(order)
+}
+
+/// Those of a set that import others of it, and so on: what hangs below a cycle is dropped.
+fn tangled<'a>(mut names: Vec<&'a str>, imports: &BTreeSet<(&str, &str)>) -> Vec<&'a str> {
+    let is_leaf = |names: &[&str], name: &str| {
+        !names.iter().any(|other| *other != name && imports.contains(&(name, other)))
+    };
+    while let Some(at) = names.iter().position(|name| is_leaf(&names, name)) {
+        names.remove(at);
+    }
+    names
 }
 
 fn common_depth(a: &[String], b: &[String]) -> usize {
@@ -108,95 +159,6 @@ fn common_depth(a: &[String], b: &[String]) -> usize {
 
 fn spelled(path: &[String]) -> String {
     ["crate".to_owned()].iter().chain(path).cloned().collect::<Vec<_>>().join("::")
-}
-
-/// A path in the code that starts at `crate`, `self` or `super`.
-#[derive(Debug)]
-struct Reference {
-    line: usize,
-    is_test: bool,
-    from: ModulePath,
-    names: ModulePath,
-}
-
-fn references(tokens: &[Token], file_module: &[String]) -> Vec<Reference> {
-    let mut found = Vec::new();
-    let mut inline: Vec<(String, usize)> = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        while inline.last().is_some_and(|&(_, close)| at > close) {
-            inline.pop();
-        }
-        if let Some(module) = inline_module(tokens, at) {
-            inline.push(module);
-        }
-        let is_start = ["crate", "self", "super"].iter().any(|word| token.is_word(word))
-            && tokens.get(at + 1).is_some_and(|next| next.is("::"))
-            && !(at > 0 && tokens[at - 1].is("::"));
-        if !is_start {
-            continue;
-        }
-        let names = inline.iter().map(|(name, _)| name.clone());
-        let from: ModulePath = file_module.iter().cloned().chain(names).collect();
-        let mut leaves = Vec::new();
-        collect_leaves(tokens, at, Vec::new(), &mut leaves);
-        for (line, leaf) in leaves {
-            let Some(names) = absolute(&from, &leaf) else { continue };
-            found.push(Reference { line, is_test: token.test, from: from.clone(), names });
-        }
-    }
-    found
-}
-
-/// The module that opens with the keyword at this place, and where it ends.
-fn inline_module(tokens: &[Token], at: usize) -> Option<(String, usize)> {
-    let [keyword, name, open, ..] = tokens.get(at..)? else { return None };
-    match open.kind {
-        Kind::Open(close) if keyword.is_word("mod") && open.is("{") => {
-            Some((name.text.clone(), close))
-        }
-        _ => None,
-    }
-}
-
-/// Reads a path, or a tree of imports, and notes each of its leaves.
-fn collect_leaves(
-    tokens: &[Token],
-    mut at: usize,
-    mut names: Vec<String>,
-    leaves: &mut Vec<(usize, Vec<String>)>,
-) {
-    while let Some(token) = tokens.get(at) {
-        match token.kind {
-            Kind::Word => names.push(token.text.clone()),
-            Kind::Open(close) if token.is("{") => {
-                return collect_group(tokens, at + 1..close, &names, leaves);
-            }
-            _ => return leaves.push((token.line, names)),
-        }
-        if !tokens.get(at + 1).is_some_and(|next| next.is("::")) {
-            return leaves.push((token.line, names));
-        }
-        at += 2;
-    }
-}
-
-fn collect_group(
-    tokens: &[Token],
-    inside: std::ops::Range<usize>,
-    names: &[String],
-    leaves: &mut Vec<(usize, Vec<String>)>,
-) {
-    let mut at = inside.start;
-    while at < inside.end {
-        collect_leaves(tokens, at, names.to_vec(), leaves);
-        while at < inside.end && !tokens[at].is(",") {
-            at = match tokens[at].kind {
-                Kind::Open(close) => close + 1,
-                _ => at + 1,
-            };
-        }
-        at += 1;
-    }
 }
 
 fn check_orphans(tree: &Tree, found: &mut Vec<Finding>) {
@@ -237,7 +199,7 @@ fn check_names(tree: &Tree, found: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::findings;
+    use super::super::finding::{Level, findings};
     use super::*;
 
     const MANIFEST: (&str, &str) = ("crates/x/Cargo.toml", "[package]\nname = \"fiveways-sys\"");
@@ -251,7 +213,8 @@ mod tests {
             ("crates/x/src/b.rs", b),
             ("crates/x/src/c.rs", ""),
         ];
-        findings(&ORDER, &files).into_iter().map(|finding| finding.line).collect()
+        let found = findings(&ORDER, &files).into_iter();
+        found.filter(|finding| finding.level == Level::Error).map(|finding| finding.line).collect()
     }
 
     #[test]
@@ -302,8 +265,18 @@ mod tests {
             ("crates/x/src/b/e.rs", "use super::d::X;"),
         ];
         let found = findings(&ORDER, &files);
-        assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "crates/x/src/b/e.rs");
+        assert_eq!(found[1].place(), "crates/x/src/b/mod.rs");
+        assert_eq!(found[1].message, "no order works, these import each other: d, e");
+    }
+
+    #[test]
+    fn an_order_that_works_is_close_to_the_present_one() {
+        let children = ["a", "b", "c", "d"].map(str::to_owned);
+        let order = |pairs: &[_]| sorted(&children, &pairs.iter().copied().collect());
+        assert_eq!(order(&[("c", "a")]), Ok(vec!["b", "c", "a", "d"]));
+        assert_eq!(order(&[("d", "a"), ("a", "b")]), Ok(vec!["c", "d", "a", "b"]));
+        assert_eq!(order(&[("c", "b"), ("b", "c"), ("c", "d")]), Err(vec!["b", "c"]));
     }
 
     #[test]

@@ -33,10 +33,15 @@ fn loans_that_are_kept_do_not_stop_anybody() {
     }
     // With the buffers back the socket goes back to them, and nothing is lost on the way.
     drop(kept);
+    let mut settled = 0;
     for round in 0..100_u8 {
         peer.write_all(&[round; 5]).expect("sent");
         assert_eq!(rig.fill_exactly(source, 5), [round; 5]);
+        if round == 50 {
+            settled = rig.driver.counters().registrations;
+        }
     }
+    assert_eq!(rig.driver.counters().registrations, settled);
 }
 
 #[test]
@@ -62,7 +67,11 @@ fn the_number_of_buffers_grows_with_the_need() {
     });
     let sockets: Vec<_> = (0..200).map(|_| unix()).collect();
     let sources: Vec<_> = sockets.iter().map(|(ours, _)| rig.source(ours.as_raw_fd())).collect();
+    let mut settled = 0;
     for round in 0..20_u8 {
+        if round == 10 {
+            settled = rig.driver.counters().buffers_exhausted;
+        }
         let mut loans: Vec<_> = (0..sockets.len()).map(|_| None).collect();
         let fills: Vec<_> = sources
             .iter()
@@ -79,8 +88,8 @@ fn the_number_of_buffers_grows_with_the_need() {
             assert_eq!(rig.finish(fill), 1);
         }
     }
-    let settled = rig.driver.counters().buffers_exhausted;
     assert!(settled > 0, "two buffers were never enough");
+    assert_eq!(rig.driver.counters().buffers_exhausted, settled);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Turns, the waker, deadlines, and operations that are one request each.
 
-use std::io::{Read, Write};
+use std::io::{IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use fiveways_driver::{Driver, Op};
 use fiveways_sys::message::Message;
 use fiveways_sys::net::Address;
 
-use crate::rig::{Rig, connected, pending, recv, send, unix};
+use crate::rig::{CANCELED, Rig, connected, pending, recv, send, unix};
 
 #[test]
 fn a_message_goes_out_and_comes_back() {
@@ -171,7 +171,7 @@ fn datagrams_carry_addresses_both_ways() {
     theirs.send_to(b"who", ours.local_addr().expect("ours")).expect("sent");
 
     let mut buf = [0; 8];
-    let mut slices = [std::io::IoSliceMut::new(&mut buf)];
+    let mut slices = [IoSliceMut::new(&mut buf)];
     let mut message = Message::new();
     // SAFETY: required: valid buffers that outlive the header. They do.
     unsafe { message.buffers(slices.as_mut_ptr().cast_const().cast(), 1) };
@@ -202,8 +202,23 @@ fn a_descriptor_in_non_blocking_mode_is_waited_for_as_well() {
     rig.look();
     peer.write_all(b"abc").expect("sent");
     assert_eq!(rig.finish(&op), 3);
+    // The message form is tried at once, is answered would-block, and waits all the same.
+    let mut slices = [IoSliceMut::new(&mut buf)];
+    let mut message = Message::new();
+    // SAFETY: required: valid buffers that outlive the header. They do.
+    unsafe { message.buffers(slices.as_mut_ptr().cast_const().cast(), 1) };
+    let header = message.prepare();
+    let op = pending(Op::RecvMsg { source, header, flags: 0 });
+    assert_eq!(rig.submit(&op), None);
+    rig.look();
+    rig.cancel(&op);
+    assert_eq!(rig.finish(&op), CANCELED);
+    assert_eq!(rig.submit(&op), None);
+    rig.look();
     peer.write_all(b"defg").expect("sent");
-    assert_eq!(rig.fill(source).expect("bytes").bytes(), b"defg");
+    assert_eq!(rig.finish(&op), 4);
+    peer.write_all(b"hi").expect("sent");
+    assert_eq!(rig.fill(source).expect("bytes").bytes(), b"hi");
 }
 
 #[test]

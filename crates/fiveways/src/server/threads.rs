@@ -43,14 +43,14 @@ pub(crate) fn serve(
             let (visit, handler) = (visit.clone(), Arc::clone(&handler));
             let builder = thread::Builder::new().name("fiveways-conn".to_owned());
             let builder = builder.stack_size(settings.stack_size);
-            builder.spawn(move || run(&*handler, &visit)).map(drop)
+            builder.spawn(move || run(&*handler, visit)).map(drop)
         })?,
     }
     floor.drain()
 }
 
 /// Runs a handler; its panic ends here.
-fn run(handler: &impl Handler, visit: &Visit) {
+fn run(handler: &impl Handler, visit: Visit) {
     // The panic hook has told of it, and the pass has counted it.
     let _ = catch_unwind(AssertUnwindSafe(|| visit.serve(handler)));
 }
@@ -132,12 +132,12 @@ impl Floor<'_> {
             let builder = thread::Builder::new().name("fiveways-stop".to_owned());
             let keeper = builder.spawn_scoped(scope, move || self.keep_deadline(&ended))?;
             let served = self.accept_all(|visit| {
-                run(handler, visit);
+                run(handler, visit.clone());
                 Ok(())
             });
             drop(serving);
             self.control.stop_if_running();
-            let cut_short = keeper.join().unwrap_or_else(|_| Ok(0));
+            let cut_short = keeper.join().unwrap_or(Ok(0));
             served.and(cut_short)
         })
     }
@@ -171,7 +171,7 @@ impl Floor<'_> {
                 loop {
                     let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     match next {
-                        Ok(visit) => run(&*handler, &visit),
+                        Ok(visit) => run(&*handler, visit),
                         Err(_) => return,
                     }
                 }

@@ -20,8 +20,10 @@ impl Visit {
     /// Serves the connection, once.
     // Inlined handlers would add their frames up into one that each idle task pays for.
     #[inline(never)]
-    pub(crate) fn serve(&self, handler: &impl Handler) {
+    pub(crate) fn serve(self, handler: &impl Handler) {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The acceptor has let go: nothing of this stays for as long as the connection.
+        drop(self.0);
         if let Some((stream, pass)) = taken {
             let result = handler.serve(stream);
             pass.ended(&result);
