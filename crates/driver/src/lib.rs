@@ -22,9 +22,9 @@
 #![expect(unsafe_code, reason = "the contract is unsafe to submit to: operations hold pointers")]
 
 mod open;
-mod model;
 mod uring;
 mod readiness;
+mod model;
 mod op;
 mod loan;
 
@@ -41,7 +41,7 @@ pub use model::{Model, ParseModelError};
 pub use op::{Direction, Op, Outcome, Pending, Source};
 pub use open::{Opened, Options, open, support};
 pub use readiness::Readiness;
-pub use uring::Uring;
+pub use uring::{Uring, UringOptions};
 
 /// What became of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

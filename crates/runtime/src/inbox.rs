@@ -11,12 +11,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use fiveways_driver::Waker;
 
 use crate::task::TaskId;
-use crate::worker::Worker;
 
 /// Work for a worker, from another thread.
 pub(crate) enum Message {
     /// Runs on the worker, between tasks: starts a task.
-    Run(Box<dyn FnOnce(&Worker) + Send>),
+    Run(Box<dyn FnOnce() + Send>),
     /// Unparks a task.
     Wake(TaskId),
     /// Cancels a task.

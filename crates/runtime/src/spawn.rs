@@ -442,7 +442,10 @@ fn send<T: Send + 'static>(
     let packet = Arc::new(Packet::new(Arc::clone(inbox)));
     let finisher = Finisher(Arc::clone(&packet));
     inbox.coming.fetch_add(1, Ordering::Relaxed);
-    let start = move |worker: &Worker| start_for(worker, &settings, finisher, f);
+    let start = move || {
+        // The worker runs it itself; elsewhere it is only ever dropped.
+        with_worker(|worker| start_for(worker, &settings, finisher, f));
+    };
     if inbox.send(Message::Run(Box::new(start))).is_err() {
         inbox.coming.fetch_sub(1, Ordering::Relaxed);
         return Err(io::Error::other("the runtime has ended"));

@@ -17,6 +17,9 @@ use std::time::Instant;
 
 use fiveways_driver::Pending;
 
+/// The place in the heap of deadlines of a task that has no deadline.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
 /// A task's place in its worker's table, and which tenant of the place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TaskId {
@@ -62,7 +65,7 @@ pub(crate) struct Task {
     pub(crate) timed_out: Cell<bool>,
     /// Refusals the cancelled task has been given without ending.
     pub(crate) refusals: Cell<u16>,
-    /// Place in the heap of deadlines, or [`crate::timers::NOWHERE`].
+    /// Place in the heap of deadlines, or [`NOWHERE`].
     pub(crate) timer: Cell<u32>,
     /// The operation it waits for, while `Waiting`.
     pub(crate) pending: Cell<*const Pending>,
@@ -81,7 +84,7 @@ impl Task {
             cancelled: Cell::new(false),
             timed_out: Cell::new(false),
             refusals: Cell::new(0),
-            timer: Cell::new(crate::timers::NOWHERE),
+            timer: Cell::new(NOWHERE),
             pending: Cell::new(ptr::null()),
             scope: Cell::new(None),
             _spawned_at: spawned_at,

@@ -7,10 +7,7 @@
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use crate::task::Task;
-
-/// The place of a task that has no deadline here.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+use crate::task::{NOWHERE, Task};
 
 const ARITY: usize = 4;
 

@@ -23,8 +23,8 @@ use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
 
 use crate::homes;
 use crate::inbox::{Inbox, Message};
-use crate::task::{State, Task, TaskId};
-use crate::timers::{NOWHERE, Timers};
+use crate::task::{NOWHERE, State, Task, TaskId};
+use crate::timers::Timers;
 
 /// The fewest resumptions between two looks at the driver, the clock and the mail.
 ///
@@ -427,7 +427,7 @@ impl Worker {
         self.inbox.take(&mut mail);
         for message in mail.drain(..) {
             match message {
-                Message::Run(start) => start(self),
+                Message::Run(start) => start(),
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
                 Message::Shutdown => self.shut_down(),

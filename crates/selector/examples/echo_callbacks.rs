@@ -1,7 +1,8 @@
-//! An echo server made of callbacks: one that accepts, and one for each connection (S002-30 to S002-32).
+//! An echo server made of callbacks: one that accepts, and one for each connection (S002-30 to
+//! S002-32).
 //!
-//! The accepting callback adds the connections' callbacks; what a connection has to remember is inside
-//! its closure. A callback that fails ends its connection and nothing else (D26).
+//! The accepting callback adds the connections' callbacks; what a connection has to remember is
+//! inside its closure. A callback that fails ends its connection and nothing else (D26).
 //!
 //! `cargo run -p fiveways-selector --example echo_callbacks [ADDRESS]`
 

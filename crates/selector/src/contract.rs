@@ -9,20 +9,22 @@ use crate::waker::Waker;
 
 /// Watches descriptors and tells which became ready.
 ///
-/// The rules, the same for every backend; [`capabilities`](Selector::capabilities) says where they differ:
+/// The rules, the same for every backend; [`capabilities`](Selector::capabilities) says where they
+/// differ:
 ///
 /// - A descriptor is registered at most once. Deregister it *before* closing it: a selector knows
-///   numbers, and a number that is closed and given out again is somebody else (D38). Poll, select and
-///   signal forget a number that they find closed; epoll forgets it when its last duplicate is closed.
+///   numbers, and a number that is closed and given out again is somebody else (D38). Poll, select
+///   and signal forget a number that they find closed; epoll forgets it when its last duplicate is
+///   closed.
 /// - Registering or modifying reports what is ready *already*, by edge too. So nothing is lost
 ///   between the last attempt and the registration.
 /// - By level, what is ready is reported in every wait. By edge, a change is reported once, and at
 ///   times once more than needed: read (write, accept) until it would block, then wait. A selector
 ///   that reports always claims everything in every wait: try, and expect that it would block.
-/// - One wait reports at most as many events as the buffer holds. What did not fit comes in the next
-///   one, and nothing starves.
-/// - Blocking and non-blocking descriptors are watched alike (C57). But readiness is a hint and may be
-///   out of date: make calls that cannot block.
+/// - One wait reports at most as many events as the buffer holds. What did not fit comes in the
+///   next one, and nothing starves.
+/// - Blocking and non-blocking descriptors are watched alike (C57). But readiness is a hint and may
+///   be out of date: make calls that cannot block.
 pub trait Selector: Send {
     /// The kind's name as models are spelled: `epoll`.
     fn name(&self) -> &'static str;
@@ -32,9 +34,9 @@ pub trait Selector: Send {
     /// # Errors
     ///
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is watched already;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for [`Token::RESERVED`] and, from `select` and holding an
-    /// [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more (D21); the kernel's where
-    /// this kind of file cannot be watched.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for [`Token::RESERVED`] and, from `select` and
+    /// holding an [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more (D21); the
+    /// kernel's where this kind of file cannot be watched.
     #[doc(alias = "EPOLL_CTL_ADD")]
     fn register(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()>;
 
@@ -118,8 +120,8 @@ pub struct Capabilities {
     pub regular_files: bool,
     /// Does it know urgent data?
     pub priority: bool,
-    /// Does it report errors and hang-ups in flags of their own? Without, they show as readable, and
-    /// errors as writable too.
+    /// Does it report errors and hang-ups in flags of their own? Without, they show as readable,
+    /// and errors as writable too.
     pub closing: bool,
 }
 

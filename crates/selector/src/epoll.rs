@@ -1,7 +1,8 @@
 //! `epoll(7)`, by level or by edge: the kernel keeps the registrations and a list of what is ready.
 //!
 //! One system call in each wait, whatever the number of descriptors; the kernel writes its events
-//! straight into the caller's buffer. The kernel rotates its list, so a small buffer starves nobody.
+//! straight into the caller's buffer. The kernel rotates its list, so a small buffer starves
+//! nobody.
 //!
 //! The waker's eventfd is watched by edge and never read: each write is an edge of its own, and the
 //! counter has room for 2⁶⁴ of them.
@@ -20,9 +21,9 @@ use crate::waker::Waker;
 
 /// Watches with `epoll(7)`: the choice for many descriptors.
 ///
-/// Regular files are refused (`EPERM`): they are always ready. A registration belongs to the open file
-/// description: one that is not deregistered lives, and is reported, until the last duplicate of
-/// the descriptor is closed (D38), and [`len`](Selector::len) goes on counting it after that.
+/// Regular files are refused (`EPERM`): they are always ready. A registration belongs to the open
+/// file description: one that is not deregistered lives, and is reported, until the last duplicate
+/// of the descriptor is closed (D38), and [`len`](Selector::len) goes on counting it after that.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! What is asked of a selector and what it reports.
 //!
-//! [`Interest`] and [`Readiness`] use the bit values of `poll(2)`, which are those of `epoll(7)` too, and
-//! [`Events`] holds the kernel's own `epoll_event`s: epoll reports go from the kernel to the caller
-//! without being copied or translated, and the other backends write the same form.
+//! [`Interest`] and [`Readiness`] use the bit values of `poll(2)`, which are those of `epoll(7)`
+//! too, and [`Events`] holds the kernel's own `epoll_event`s: epoll reports go from the kernel to
+//! the caller without being copied or translated, and the other backends write the same form.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};

@@ -12,8 +12,9 @@
 //! | `signal` | [`Signal`] | one real-time signal per change | one thread; drain as above |
 //! | `nonblocking` | [`Spin`] | no readiness call at all | burns a core |
 //!
-//! [`best`] picks epoll, else poll, else select. Above the selectors, [`Registry`] keeps data beside each
-//! descriptor (the face of CPython's `selectors`), and [`Reactor`] calls a callback for each.
+//! [`best`] picks epoll, else poll, else select. Above the selectors, [`Registry`] keeps data
+//! beside each descriptor (the face of CPython's `selectors`), and [`Reactor`] calls a callback for
+//! each.
 //!
 //! # Examples
 //!

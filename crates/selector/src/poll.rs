@@ -1,7 +1,7 @@
 //! `poll(2)`: one table of all descriptors, passed to the kernel in each wait.
 //!
-//! No limit but memory and the descriptor limit (C11, C12), and every wait costs time in proportion to
-//! the table. Registering, changing and removing take constant time all the same (D30):
+//! No limit but memory and the descriptor limit (C11, C12), and every wait costs time in proportion
+//! to the table. Registering, changing and removing take constant time all the same (D30):
 //!
 //! ```text
 //!   polled   [ waker | entry 0 | entry 1 | … ]    position in the table + 1

@@ -1,10 +1,11 @@
 //! One callback for each source, and the loop that calls them (S002-30 to S002-32).
 //!
-//! A callback that fails or panics ends its own registration and nothing else: never the loop (D26), and
-//! never in silence (D28): who wants to know is told by [`Reactor::on_end`], and all are counted.
+//! A callback that fails or panics ends its own registration and nothing else: never the loop
+//! (D26), and never in silence (D28): who wants to know is told by [`Reactor::on_end`], and all are
+//! counted.
 //!
-//! While a callback runs it is out of its registration, and the reactor is whole: it may add, change
-//! and remove any source, its own too.
+//! While a callback runs it is out of its registration, and the reactor is whole: it may add,
+//! change and remove any source, its own too.
 
 use std::any::Any;
 use std::fmt;
@@ -47,8 +48,8 @@ type Callback = Box<dyn FnMut(&mut Reactor, Event) -> io::Result<Flow>>;
 ///
 /// # Examples
 ///
-/// A server that answers each connection with its own bytes, shortened: what cannot be written at once
-/// has to be kept and written later, as `examples/echo_callbacks.rs` does.
+/// A server that answers each connection with its own bytes, shortened: what cannot be written at
+/// once has to be kept and written later, as `examples/echo_callbacks.rs` does.
 ///
 /// ```
 /// use std::io::{ErrorKind, Read, Write};
@@ -142,8 +143,8 @@ impl Reactor {
         self.registry.modify(key, interest)
     }
 
-    /// Ends a registration: its source is deregistered, then dropped. Its callback is not called any
-    /// more, and [`on_end`](Reactor::on_end) is not either.
+    /// Ends a registration: its source is deregistered, then dropped. Its callback is not called
+    /// any more, and [`on_end`](Reactor::on_end) is not either.
     ///
     /// # Errors
     ///

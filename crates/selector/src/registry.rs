@@ -1,8 +1,8 @@
 //! Descriptors with data: the face of CPython's `selectors` (S002-23 to S002-33).
 //!
-//! A registry owns what it watches, so nothing is closed before it is deregistered (D05, D38). Its keys carry
-//! a generation: the event of a registration that ended, in this batch or an earlier one, never
-//! reaches the one that took its slot or its descriptor number.
+//! A registry owns what it watches, so nothing is closed before it is deregistered (D05, D38). Its
+//! keys carry a generation: the event of a registration that ended, in this batch or an earlier
+//! one, never reaches the one that took its slot or its descriptor number.
 //!
 //! ```text
 //!   key     = slot index, generation        token = generation << 32 | index
@@ -44,8 +44,8 @@ impl Key {
 
 /// Watches sources of one type and keeps data beside each.
 ///
-/// `F` is what is watched: a `TcpStream`, an `OwnedFd`, an enum of those, an `Rc` of one that is used
-/// elsewhere too, or a `BorrowedFd`. `T` is the data, which may be a callback (see
+/// `F` is what is watched: a `TcpStream`, an `OwnedFd`, an enum of those, an `Rc` of one that is
+/// used elsewhere too, or a `BorrowedFd`. `T` is the data, which may be a callback (see
 /// [`Reactor`](crate::Reactor)).
 ///
 /// # Examples
@@ -132,8 +132,8 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
     ///
     /// # Errors
     ///
-    /// As [`Selector::register`]; [`AlreadyExists`](io::ErrorKind::AlreadyExists) when its descriptor is
-    /// watched already (S002-26). The source and the data are dropped.
+    /// As [`Selector::register`]; [`AlreadyExists`](io::ErrorKind::AlreadyExists) when its
+    /// descriptor is watched already (S002-26). The source and the data are dropped.
     pub fn register(&mut self, source: F, interest: Interest, data: T) -> io::Result<Key> {
         let index = match self.vacant {
             Some(index) => index,
@@ -194,10 +194,11 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         }
     }
 
-    /// Waits until a source is ready, the deadline passes or the [`waker`](Registry::waker) is used.
+    /// Waits until a source is ready, the deadline passes or the [`waker`](Registry::waker) is
+    /// used.
     ///
-    /// Then take the sources with [`next_ready`](Registry::next_ready). While some of the last batch
-    /// have not been taken, this returns at once, so that no edge is lost.
+    /// Then take the sources with [`next_ready`](Registry::next_ready). While some of the last
+    /// batch have not been taken, this returns at once, so that no edge is lost.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! `select(2)`: three sets of bits, passed to the kernel and back in each wait.
 //!
 //! The sets are 1024 bits wide. A descriptor beyond is refused when it is registered; libc's macros
-//! would write out of bounds (D21). The kernel's answer has three meanings only: readable (also at a
-//! hang-up or error), writable (also at an error), urgent data.
+//! would write out of bounds (D21). The kernel's answer has three meanings only: readable (also at
+//! a hang-up or error), writable (also at an error), urgent data.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

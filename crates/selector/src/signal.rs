@@ -1,9 +1,10 @@
-//! Signal-driven: the kernel sends this thread one real-time signal for each change of a descriptor.
+//! Signal-driven: the kernel sends this thread one real-time signal for each change of a
+//! descriptor.
 //!
-//! `F_SETSIG` and `F_SETOWN_EX` direct the signals of a descriptor at the thread that made the selector,
-//! where they are blocked and read in batches through a signalfd. A signal is a hint only: it tells a
-//! number, which may have been closed and reused since (D38), so what is reported comes from one
-//! `poll(2)` over the numbers of a batch. One wait goes like this:
+//! `F_SETSIG` and `F_SETOWN_EX` direct the signals of a descriptor at the thread that made the
+//! selector, where they are blocked and read in batches through a signalfd. A signal is a hint
+//! only: it tells a number, which may have been closed and reused since (D38), so what is reported
+//! comes from one `poll(2)` over the numbers of a batch. One wait goes like this:
 //!
 //! ```text
 //!   signalfd ──read──▶ due (each number once) ──poll──▶ events
@@ -12,12 +13,12 @@
 //!   ppoll over [ waker, signalfd, roomless… ] when nothing is due
 //! ```
 //!
-//! Overflow: a signal that finds the queue full (`RLIMIT_SIGPENDING`, counted per user) is lost, and the
-//! kernel sends one SIGIO instead. Then everything registered is due, once.
+//! Overflow: a signal that finds the queue full (`RLIMIT_SIGPENDING`, counted per user) is lost,
+//! and the kernel sends one SIGIO instead. Then everything registered is due, once.
 //!
-//! Roomless: Unix sockets signal that they can be written to only after a write has failed *while* they
-//! had signals on. So a descriptor that was not writable when it was registered or modified is watched
-//! by the sleeping poll until it is.
+//! Roomless: Unix sockets signal that they can be written to only after a write has failed *while*
+//! they had signals on. So a descriptor that was not writable when it was registered or modified is
+//! watched by the sleeping poll until it is.
 //!
 //! Reference: fcntl(2), signalfd(2), signal(7).
 #![expect(unsafe_code, reason = "switches signals off by number when dropped")]
@@ -60,10 +61,11 @@ impl error::Error for WrongThread {}
 
 /// Watches by signals: edge-triggered, and only in the thread that made it.
 ///
-/// Each selector takes one real-time signal of its thread, from `SIGRTMAX` downwards. That signal and
-/// SIGIO stay blocked in the thread for good: a late one would end the process. Register one of the
-/// duplicates of a descriptor only: they share their signals. Regular files, eventfds and epolls send
-/// none and are refused (`ENOTTY`). Make it after a fork: signals go to a thread, not to its copy.
+/// Each selector takes one real-time signal of its thread, from `SIGRTMAX` downwards. That signal
+/// and SIGIO stay blocked in the thread for good: a late one would end the process. Register one of
+/// the duplicates of a descriptor only: they share their signals. Regular files, eventfds and
+/// epolls send none and are refused (`ENOTTY`). Make it after a fork: signals go to a thread, not
+/// to its copy.
 ///
 /// # Examples
 ///
@@ -129,8 +131,8 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// The kernel's; [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) when selectors of this thread have
-    /// taken all real-time signals.
+    /// The kernel's; [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) when selectors of this thread
+    /// have taken all real-time signals.
     pub fn new() -> io::Result<Signal> {
         let signal = take_signal().ok_or(io::ErrorKind::QuotaExceeded)?;
         Signal::with_signal(signal).inspect_err(|_| release_signal(signal))
@@ -332,8 +334,8 @@ impl Selector for Signal {
         })
     }
 
-    /// Costs as much as registering: the number may have been closed and reused behind our back, and
-    /// then its signals are not directed here.
+    /// Costs as much as registering: the number may have been closed and reused behind our back,
+    /// and then its signals are not directed here.
     fn modify(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
         self.check_thread()?;
         self.table.modify(fd, interest, token)?;

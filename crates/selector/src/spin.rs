@@ -1,9 +1,9 @@
 //! No readiness call at all: everything may be ready, always. The non-blocking model.
 //!
-//! Each wait reports every descriptor for all of its interest, and the caller finds out by trying. So
-//! the cost is a failed attempt for each idle descriptor in each round, and a core that is never
-//! idle (D12): this selector is here to be studied and compared, not for production. A pause makes it
-//! bearable, at the price of latency.
+//! Each wait reports every descriptor for all of its interest, and the caller finds out by trying.
+//! So the cost is a failed attempt for each idle descriptor in each round, and a core that is never
+//! idle (D12): this selector is here to be studied and compared, not for production. A pause makes
+//! it bearable, at the price of latency.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -19,8 +19,8 @@ use crate::waker::Waker;
 
 /// Watches nothing and claims everything: the caller spins.
 ///
-/// With nothing to claim it sleeps until the deadline or the waker. Else a wait makes no system call,
-/// unless a pause is set and the deadline has not passed: then it sleeps that long first.
+/// With nothing to claim it sleeps until the deadline or the waker. Else a wait makes no system
+/// call, unless a pause is set and the deadline has not passed: then it sleeps that long first.
 ///
 /// # Examples
 ///

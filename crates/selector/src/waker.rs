@@ -10,9 +10,10 @@
 //!   pending → idle   the selector, in `take`, after it has seen the write
 //! ```
 //!
-//! Nothing is lost: a wake that finds the flag pending comes before the selector's transition to idle,
-//! and what its thread did before is visible to the selector's thread after it. A write that the
-//! selector has not seen always has the flag pending, so a selector need not look while it is idle.
+//! Nothing is lost: a wake that finds the flag pending comes before the selector's transition to
+//! idle, and what its thread did before is visible to the selector's thread after it. A write that
+//! the selector has not seen always has the flag pending, so a selector need not look while it is
+//! idle.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,8 +48,8 @@ impl Waker {
 
     /// Ends the wait, or the next one if there is none now.
     ///
-    /// What this thread did before is visible to the thread that returns from the wait. Several wakes
-    /// before the selector takes notice end one wait.
+    /// What this thread did before is visible to the thread that returns from the wait. Several
+    /// wakes before the selector takes notice end one wait.
     #[inline]
     pub fn wake(&self) {
         // ORDERING: acquire-release. The release pairs with the acquire in `take`, also for the
@@ -67,8 +68,8 @@ impl Waker {
     /// Takes notice, where the eventfd was read or its edge was seen.
     #[inline]
     pub(crate) fn take(&self) {
-        // ORDERING: acquire pairs with the release in `wake`: reading the `true` of the last wake, we
-        // see what that thread did before. A plain store would not read it.
+        // ORDERING: acquire pairs with the release in `wake`: reading the `true` of the last wake,
+        // we see what that thread did before. A plain store would not read it.
         self.0.pending.swap(false, Ordering::AcqRel);
     }
 

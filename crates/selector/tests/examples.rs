@@ -1,5 +1,6 @@
 //! Every example server is started and talked to by plain std clients.
 
+use std::collections::VecDeque;
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +20,18 @@ struct Server {
 
 impl Server {
     fn start(example: &str) -> Server {
-        let child = Command::new(binary(example)).stdout(Stdio::piped()).spawn();
+        Server::run(example, Command::new(binary(example)))
+    }
+
+    /// With so few descriptors that some clients have to wait.
+    fn start_with_descriptors(example: &str, limit: u32) -> Server {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\"")).arg(binary(example));
+        Server::run(example, shell)
+    }
+
+    fn run(example: &str, mut command: Command) -> Server {
+        let child = command.stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {example}: {error}"));
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
@@ -104,7 +116,8 @@ fn a_dialogue_is_answered(server: &Server) {
     }
 }
 
-/// A client that closes with unread bytes resets the connection, in the middle of a big reply (D26).
+/// A client that closes with unread bytes resets the connection, in the middle of a big reply
+/// (D26).
 fn a_reset_ends_only_its_own_connection(server: &Server) {
     let mut steady = server.connect();
     for _ in 0..10 {
@@ -129,6 +142,38 @@ fn clients_at_once_are_all_served(server: &Server) {
         stream.read_exact(&mut reply).expect("read");
         assert_eq!(reply.as_slice(), pattern(100, at as u64));
     }
+}
+
+/// Out of descriptors a server waits, loses nobody who is queued, and goes on (D19).
+fn survives_running_out_of_descriptors(example: &str) {
+    let server = Server::start_with_descriptors(example, 16);
+    let mut waiting: VecDeque<TcpStream> = (0..40).map(|_| server.connect()).collect();
+    while let Some(mut stream) = waiting.pop_front() {
+        stream.write_all(b"hello").expect("write");
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).expect("read");
+        assert_eq!(&reply, b"hello");
+    }
+}
+
+#[test]
+fn a_server_by_level_survives_running_out_of_descriptors_d19() {
+    survives_running_out_of_descriptors("echo_poll");
+}
+
+#[test]
+fn a_server_by_edge_survives_running_out_of_descriptors_d19() {
+    survives_running_out_of_descriptors("echo_epoll_edge");
+}
+
+#[test]
+fn a_server_by_signals_survives_running_out_of_descriptors_d19() {
+    survives_running_out_of_descriptors("echo_signal");
+}
+
+#[test]
+fn a_server_of_callbacks_survives_running_out_of_descriptors_d19() {
+    survives_running_out_of_descriptors("echo_callbacks");
 }
 
 #[test]

@@ -17,8 +17,8 @@ impl EventFd {
 
     /// Adds one, which wakes who waits.
     ///
-    /// Cannot fail: the descriptor is open, and a counter that is full (2⁶⁴ − 2) is readable, so that
-    /// whoever waits for it wakes anyway.
+    /// Cannot fail: the descriptor is open, and a counter that is full (2⁶⁴ − 2) is readable, so
+    /// that whoever waits for it wakes anyway.
     #[inline]
     pub fn add_one(&self) {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());

@@ -1,7 +1,7 @@
 //! `poll(2)` over a table that lives longer than one call.
 //!
-//! The table holds descriptor numbers, not borrows: asking for the readiness of a number that has been
-//! closed answers [`INVALID`] and touches nothing.
+//! The table holds descriptor numbers, not borrows: asking for the readiness of a number that has
+//! been closed answers [`INVALID`] and touches nothing.
 #![expect(unsafe_code, reason = "passes a table and a timeout to ppoll")]
 
 use std::io;

@@ -1,6 +1,7 @@
 //! `select(2)` over sets that cannot be overrun (D21).
 //!
-//! libc's `FD_SET` writes out of bounds for a descriptor of [`LIMIT`] or more. A [`FdSet`] refuses it.
+//! libc's `FD_SET` writes out of bounds for a descriptor of [`LIMIT`] or more. A [`FdSet`] refuses
+//! it.
 #![expect(unsafe_code, reason = "passes three sets and a timeout to pselect6")]
 
 use std::ffi::{c_int, c_ulong};
@@ -98,8 +99,9 @@ pub fn select(sets: &mut Sets, bound: RawFd, timeout: Option<Duration>) -> io::R
     let (read, write) = (sets.read.0.as_mut_ptr(), sets.write.0.as_mut_ptr());
     let (other, no_mask) = (sets.priority.0.as_mut_ptr(), ptr::null::<u64>());
     let call = libc::SYS_pselect6;
-    // SAFETY: required: three sets valid for `bound` bits, the timeout null or valid for writes. Each
-    // set holds `LIMIT` bits, `bound` is at most that, and all are local or exclusively borrowed.
+    // SAFETY: required: three sets valid for `bound` bits, the timeout null or valid for writes.
+    // Each set holds `LIMIT` bits, `bound` is at most that, and all are local or exclusively
+    // borrowed.
     let count = unsafe { libc::syscall(call, bound, read, write, other, timeout_at, no_mask) };
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }

@@ -1,7 +1,8 @@
 //! Signals about descriptors: `F_SETSIG`, `F_SETOWN_EX`, `O_ASYNC`, and `signalfd(2)` to read them.
 //!
 //! The kernel queues one real-time signal for each change of a descriptor. When the queue is full
-//! (`RLIMIT_SIGPENDING`, counted per user) it sends one plain `SIGIO` instead, and what changed is lost.
+//! (`RLIMIT_SIGPENDING`, counted per user) it sends one plain `SIGIO` instead, and what changed is
+//! lost.
 #![expect(unsafe_code, reason = "fcntl, rt_sigprocmask and signalfd4 are reached by number")]
 
 use std::io;
@@ -102,8 +103,8 @@ pub fn is_directed(fd: BorrowedFd<'_>, to: Target) -> bool {
 
 /// Switches the signals of a descriptor (`O_ASYNC`) on or off.
 ///
-/// By `FIOASYNC`, one call that leaves the other status flags alone and says so when the file cannot
-/// send signals, which `F_SETFL` does not.
+/// By `FIOASYNC`, one call that leaves the other status flags alone and says so when the file
+/// cannot send signals, which `F_SETFL` does not.
 pub fn set_async(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let on = i32::from(on);
     let (call, number) = (libc::SYS_ioctl, fd.as_raw_fd());

@@ -11,10 +11,10 @@ use crate::connect::connection::Target;
 
 /// Connects to a server: line by line, or with a load of exchanges
 ///
-/// Without a message it is a line client: each line of stdin is trimmed and sent, and what the server
-/// sends is shown as it arrives. At the end of the input it says so to the server, shows the answers
-/// that are still to come, and exits with status 0; if the server ends first, with status 1; after
-/// Ctrl-C with status 130.
+/// Without a message it is a line client: each line of stdin is trimmed and sent, and what the
+/// server sends is shown as it arrives. At the end of the input it says so to the server, shows the
+/// answers that are still to come, and exits with status 0; if the server ends first, with status 1;
+/// after Ctrl-C with status 130.
 ///
 /// With --message, --mode, --count, --threads, --tasks or --hold it makes exchanges of messages and
 /// replies, tells on stderr what came of each connection, and exits with status 1 if any failed.
@@ -44,7 +44,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "TIME", default_value = "5s")]
     timeout: Span,
 
-    /// Try again this many times, first after 100 ms, then after twice as long each time (5 s at most)
+    /// Try again this many times: after 100 ms, then after twice as long each time, 5 s at most
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retry: u32,
 
@@ -74,8 +74,8 @@ pub(crate) struct ConnectArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// What to send [default: hello]; pid, c and n in braces become the number of this process, of the
-    /// connection, and of the exchange
+    /// What to send [default: hello]; pid, c and n in braces become the number of this process, of
+    /// the connection, and of the exchange
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
 
@@ -110,7 +110,8 @@ pub(crate) struct LoadArgs {
     interval: Span,
 
     /// Bytes of a reply [default: as many as were sent; recv-first: as many as come]
-    #[arg(long, value_name = "N", conflicts_with_all = ["reply_line", "check"], value_parser = at_least_one)]
+    #[arg(long, value_name = "N", conflicts_with_all = ["reply_line", "check"])]
+    #[arg(value_parser = at_least_one)]
     reply_size: Option<usize>,
 
     /// A reply ends with a line feed

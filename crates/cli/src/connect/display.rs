@@ -1,7 +1,7 @@
 //! What is shown on stdout, and the prompt beside it.
 //!
-//! The prompt goes to stderr, so that redirected answers stay clean. When an answer arrives while the
-//! prompt stands there, the prompt's line is taken back first.
+//! The prompt goes to stderr, so that redirected answers stay clean. When an answer arrives while
+//! the prompt stands there, the prompt's line is taken back first.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::exit;

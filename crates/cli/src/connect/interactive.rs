@@ -1,8 +1,8 @@
 //! The line client: one `poll(2)` over stdin, the server, and Ctrl-C.
 //!
-//! Nothing in the loop blocks but stdout: the connection is asked without waiting, and while lines wait
-//! to be sent no more are read. So a server that answers slowly, or floods, or never reads cannot stop
-//! the rest, and a file of any size can be sent through an echo.
+//! Nothing in the loop blocks but stdout: the connection is asked without waiting, and while lines
+//! wait to be sent no more are read. So a server that answers slowly, or floods, or never reads
+//! cannot stop the rest, and a file of any size can be sent through an echo.
 //!
 //! ```text
 //!   talking ──end of the input, all sent──▶ draining ──server ends, or long silence──▶ exit 0

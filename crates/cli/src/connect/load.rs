@@ -79,8 +79,9 @@ fn listen_for_interrupt(interrupt: &Interrupt, tell: Sender<Event>) -> Result<()
     let no_listener = |error: io::Error| CliError::usage(format!("no way to hear Ctrl-C: {error}"));
     let mut bell = interrupt.bell().map_err(no_listener)?;
     let listen = move || {
-        // An error of the bell is as good a reason to end as a signal; nobody listens after the end.
+        // An error of the bell is as good a reason to end as a signal.
         let _ = bell.read(&mut [0]);
+        // Nobody listens after the end.
         let _ = tell.send(Event::Interrupted);
     };
     thread::Builder::new().name("ctrl-c".to_owned()).spawn(listen).map_err(no_listener)?;

@@ -153,7 +153,7 @@ impl Uring {
     fn send(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
         let Op::Send { source, buf, len, flags } = *op else { unreachable!("only for Send") };
         let must = flags & DONT_WAIT != 0;
-        let inline = must || self.streams.armed() + self.single <= INLINE_SEND_SOCKETS;
+        let inline = must || self.sends_inline();
         if inline {
             // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
             let answer = unsafe { net::send(source.fd, buf, len, flags | DONT_WAIT) };
@@ -192,28 +192,33 @@ impl Uring {
         Submitted::Done(answer)
     }
 
-    fn message(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        let (entry, inline) = match *op {
-            Op::RecvMsg { source, header, flags } => {
-                let inline = (flags & DONT_WAIT != 0).then(|| {
-                    // SAFETY: required: a prepared header in place. By the contract of `submit`.
-                    unsafe { message::recvmsg(source.fd, header, flags) }
-                });
-                (Entry::recvmsg(source.fd, header, flags), inline)
-            }
-            Op::SendMsg { source, header, flags } => {
-                let inline = (flags & DONT_WAIT != 0).then(|| {
-                    // SAFETY: required: a prepared header in place. By the contract of `submit`.
-                    unsafe { message::sendmsg(source.fd, header, flags) }
-                });
-                (Entry::sendmsg(source.fd, header, flags), inline)
-            }
-            _ => unreachable!("only for messages"),
-        };
-        match inline {
-            Some(answer) => Submitted::Done(answer),
-            None => self.push_once(pending, entry),
+    fn recvmsg(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
+        let Op::RecvMsg { source, header, flags } = *op else { unreachable!("only for RecvMsg") };
+        if flags & DONT_WAIT != 0 {
+            // SAFETY: required: a prepared header in place. By the contract of `submit`.
+            return Submitted::Done(unsafe { message::recvmsg(source.fd, header, flags) });
         }
+        self.push_once(pending, Entry::recvmsg(source.fd, header, flags))
+    }
+
+    #[inline]
+    fn sendmsg(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
+        let Op::SendMsg { source, header, flags } = *op else { unreachable!("only for SendMsg") };
+        let must = flags & DONT_WAIT != 0;
+        if must || self.sends_inline() {
+            // SAFETY: required: a prepared header in place. By the contract of `submit`.
+            let answer = unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) };
+            if must || !net::is_would_block(answer) {
+                return Submitted::Done(answer);
+            }
+        }
+        self.push_once(pending, Entry::sendmsg(source.fd, header, flags))
+    }
+
+    /// Are so few sockets in use that a send does better without the ring?
+    #[inline]
+    fn sends_inline(&self) -> bool {
+        self.streams.armed() + self.single <= INLINE_SEND_SOCKETS
     }
 
     /// Serves a reader: out of what was received ahead, or by the kernel.
@@ -227,7 +232,7 @@ impl Uring {
             Taken::AskKernel => match *op {
                 Op::Recv { .. } => self.recv(pending, op),
                 Op::Readable { source } => self.push_once(pending, Entry::poll(source.fd, false)),
-                _ => self.message(pending, op),
+                _ => self.recvmsg(pending, op),
             },
         }
     }
@@ -421,7 +426,7 @@ impl Driver for Uring {
             Op::Send { .. } => self.send(pending, &op),
             Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => self.read(pending, &op, flags),
             Op::Readable { .. } => self.read(pending, &op, 0),
-            Op::SendMsg { .. } => self.message(pending, &op),
+            Op::SendMsg { .. } => self.sendmsg(pending, &op),
             Op::Accept { source } => self.accept(pending, source),
             Op::Connect { source, address } => {
                 // SAFETY: required: valid for reads. By this function's contract.

@@ -37,8 +37,21 @@ fn loans_stay_valid_while_others_come_and_go() {
 
 #[test]
 fn a_thousand_sockets_are_served_at_once() {
-    let mut rig = Rig::new();
-    let sockets: Vec<_> = (0..1000).map(|_| unix()).collect();
+    serve_at_once(Rig::new(), 1000);
+}
+
+#[test]
+fn a_ring_whose_completions_overflow_loses_none() {
+    let tiny = Rig::with(|options| {
+        options.uring.entries = 8;
+        options.uring.completions = 16;
+    });
+    serve_at_once(tiny, 300);
+}
+
+/// Each socket waits, then all peers send: everybody gets its own.
+fn serve_at_once(mut rig: Rig, count: usize) {
+    let sockets: Vec<_> = (0..count).map(|_| unix()).collect();
     let sources: Vec<_> = sockets.iter().map(|(ours, _)| rig.source(ours.as_raw_fd())).collect();
     for round in 0..5_u8 {
         let mut loans: Vec<_> = (0..sockets.len()).map(|_| None).collect();

@@ -10,9 +10,9 @@
 //! - the peer of an accepted connection is remembered, so asking for it cannot fail (D25);
 //! - name look-up happens on a thread of its own and does not stall the worker.
 
-mod tcp;
 mod udp;
 mod unix;
+mod tcp;
 mod resolve;
 mod stream;
 mod socket;

@@ -1,50 +1,24 @@
 //! Who is let in: counting connections, keeping the limit, pausing when descriptors run out.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fiveways_runtime::{Unparker, unparker};
 use fiveways_sys::errno;
 
+use crate::server::counts::Counts;
 use crate::server::settings::Settings;
 use crate::server::stop::Control;
 
 /// The longest pause after running out of descriptors.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A server's counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Connections being served.
-    pub connections: usize,
-    /// Connections accepted and handed to the handler.
-    pub accepted: u64,
-    /// Connections refused because of the limit.
-    pub refused: u64,
-    /// Connections that had gone before they were accepted.
-    pub aborted: u64,
-    /// Times accepting paused because descriptors or memory ran out.
-    pub exhausted: u64,
-    /// Handlers that ended with an error.
-    pub failed: u64,
-    /// Handlers that panicked.
-    pub panicked: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Gate {
     limit: usize,
     control: Control,
-    inside: AtomicUsize,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    aborted: AtomicU64,
-    exhausted: AtomicU64,
-    failed: AtomicU64,
-    panicked: AtomicU64,
     /// Acceptors that wait for a place.
     waiting: Mutex<Vec<Unparker>>,
 }
@@ -66,20 +40,17 @@ impl Gate {
         Gate {
             limit: settings.max_connections,
             control,
-            inside: AtomicUsize::new(0),
-            accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            aborted: AtomicU64::new(0),
-            exhausted: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            panicked: AtomicU64::new(0),
             waiting: Mutex::default(),
         }
     }
 
+    fn counts(&self) -> &Counts {
+        self.control.counts()
+    }
+
     /// Connections inside.
     pub(crate) fn inside(&self) -> usize {
-        self.inside.load(Ordering::SeqCst)
+        self.counts().inside.load(Ordering::SeqCst)
     }
 
     /// Is there no place?
@@ -89,24 +60,24 @@ impl Gate {
 
     /// Lets a connection in; it leaves when the pass is dropped.
     pub(crate) fn enter(self: &Arc<Gate>) -> Pass {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.inside.fetch_add(1, Ordering::SeqCst);
+        self.counts().accepted.add();
+        self.counts().inside.fetch_add(1, Ordering::SeqCst);
         Pass { gate: Arc::clone(self) }
     }
 
     /// Counts a connection turned away.
     pub(crate) fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.counts().refused.add();
     }
 
     /// Counts a connection that had gone before it could be served.
     pub(crate) fn abort(&self) {
-        self.aborted.fetch_add(1, Ordering::Relaxed);
+        self.counts().aborted.add();
     }
 
     /// Counts an exhausted resource; tells how long to wait for it to come back.
     pub(crate) fn exhausted(&self, in_a_row: &mut u32) -> Duration {
-        self.exhausted.fetch_add(1, Ordering::Relaxed);
+        self.counts().exhausted.add();
         let pause = Duration::from_millis(1 << (*in_a_row).min(7));
         *in_a_row += 1;
         pause.min(LONGEST_PAUSE)
@@ -133,19 +104,6 @@ impl Gate {
             }
         }
     }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            connections: self.inside(),
-            accepted: count(&self.accepted),
-            refused: count(&self.refused),
-            aborted: count(&self.aborted),
-            exhausted: count(&self.exhausted),
-            failed: count(&self.failed),
-            panicked: count(&self.panicked),
-        }
-    }
 }
 
 /// A connection's stay inside.
@@ -158,7 +116,7 @@ impl Pass {
     /// Counts how the handler ended.
     pub(crate) fn ended(&self, result: &io::Result<()>) {
         if result.is_err() {
-            self.gate.failed.fetch_add(1, Ordering::Relaxed);
+            self.gate.counts().failed.add();
         }
     }
 }
@@ -167,9 +125,9 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let gate = &*self.gate;
         if std::thread::panicking() {
-            gate.panicked.fetch_add(1, Ordering::Relaxed);
+            gate.counts().panicked.add();
         }
-        let before = gate.inside.fetch_sub(1, Ordering::SeqCst);
+        let before = gate.counts().inside.fetch_sub(1, Ordering::SeqCst);
         if before >= gate.limit {
             let mut waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for acceptor in waiting.drain(..) {

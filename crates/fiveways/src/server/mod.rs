@@ -18,6 +18,7 @@ mod threads;
 mod visit;
 mod gate;
 mod stop;
+mod counts;
 mod settings;
 
 use std::io;
@@ -29,7 +30,7 @@ use fiveways_driver::Model;
 
 use crate::net::{TcpListener, TcpStream, ToSocketAddrs};
 
-pub use gate::Stats;
+pub use counts::Stats;
 pub use settings::{ListenMode, Overload};
 pub use stop::Control;
 
@@ -238,12 +239,11 @@ impl Server {
         let Server { listener, settings, control } = self;
         let _signals = settings.signals.then(|| control.on_signals()).transpose()?;
         let gate = Arc::new(Gate::new(&settings, control.clone()));
-        control.attach(&gate);
         let cut_short = if settings.model.is_cooperative() {
             tasks::serve(listener, &settings, &control, &gate, handler)?
         } else {
             threads::serve(&listener, &settings, &control, &gate, handler)?
         };
-        Ok(Report { stats: gate.stats(), cut_short })
+        Ok(Report { stats: control.stats(), cut_short })
     }
 }

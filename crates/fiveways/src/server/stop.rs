@@ -10,7 +10,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fiveways_sys::event_fd::EventFd;
@@ -18,7 +18,7 @@ use fiveways_sys::net::wait_ready;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::server::gate::{Gate, Stats};
+use crate::server::counts::{Counts, Stats};
 
 /// Stops a server and reads its counts, from anywhere; cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,18 +30,18 @@ pub struct Control {
 struct Inner {
     stops: AtomicU32,
     bell: EventFd,
-    gate: OnceLock<Weak<Gate>>,
+    counts: Counts,
 }
 
 impl Control {
     pub(crate) fn new() -> io::Result<Control> {
-        let inner =
-            Inner { stops: AtomicU32::new(0), bell: EventFd::new()?, gate: OnceLock::new() };
+        let counts = Counts::default();
+        let inner = Inner { stops: AtomicU32::new(0), bell: EventFd::new()?, counts };
         Ok(Control { inner: Arc::new(inner) })
     }
 
-    pub(crate) fn attach(&self, gate: &Arc<Gate>) {
-        let _ = self.inner.gate.set(Arc::downgrade(gate));
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.inner.counts
     }
 
     /// Stops the server: gracefully; called again, by force. Never suspends.
@@ -58,8 +58,7 @@ impl Control {
 
     /// The server's counts; all zero before it serves.
     pub fn stats(&self) -> Stats {
-        let gate = self.inner.gate.get().and_then(Weak::upgrade);
-        gate.map_or_else(Stats::default, |gate| gate.stats())
+        self.inner.counts.stats()
     }
 
     /// Has a stop been asked for?
@@ -97,9 +96,9 @@ impl Control {
     }
 
     /// Blocks the thread until all connections have left, the time is over, or force is asked for.
-    pub(crate) fn wait_for_drain(&self, gate: &Gate, limit: Duration) -> io::Result<()> {
+    pub(crate) fn wait_for_drain(&self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now().checked_add(limit);
-        while gate.inside() > 0 && !self.is_forced() {
+        while self.stats().connections > 0 && !self.is_forced() {
             if !wait_ready(self.bell(), false, deadline)? {
                 break;
             }

@@ -52,7 +52,7 @@ pub(crate) fn serve(
     control.wait_for_stop()?;
     accepting.cancel();
     let accepted = accepting.join();
-    control.wait_for_drain(gate, settings.drain)?;
+    control.wait_for_drain(settings.drain)?;
     let cut_short = gate.inside();
     // Cancels what is left and waits for it.
     drop(runtime);

@@ -184,11 +184,11 @@ impl Floor<'_> {
 
     /// Waits for connections to end; ends those that are left when the time is over.
     fn drain(&self) -> io::Result<usize> {
-        self.control.wait_for_drain(self.gate, self.settings.drain)?;
+        self.control.wait_for_drain(self.settings.drain)?;
         let cut_short = self.gate.inside();
         self.open.shut_all();
         // Their handlers see the end of the stream now; one that does not care is left behind.
-        self.control.wait_for_drain(self.gate, Duration::from_secs(1))?;
+        self.control.wait_for_drain(Duration::from_secs(1))?;
         Ok(cut_short)
     }
 }

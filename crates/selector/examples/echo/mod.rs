@@ -9,9 +9,9 @@
 //!   ending    the peer sends no more: what is kept is written, then the connection is closed
 //! ```
 //!
-//! While something is kept nothing is read, so a client that does not read stops being read from and
-//! costs at most one buffer. By edge a source has to be drained before it is waited for; who used up
-//! its budget before that is put in line and goes on after the others had their turn.
+//! While something is kept nothing is read, so a client that does not read stops being read from
+//! and costs at most one buffer. By edge a source has to be drained before it is waited for; who
+//! used up its budget before that is put in line and goes on after the others had their turn.
 
 use std::collections::VecDeque;
 use std::env;

@@ -1,0 +1,66 @@
+//! A server's counts: written by whoever accepts and serves, read by anybody.
+//!
+//! They are statistics, but for `inside`: the gate keeps its limit by it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// A server's counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections being served.
+    pub connections: usize,
+    /// Connections accepted and handed to the handler.
+    pub accepted: u64,
+    /// Connections refused because of the limit.
+    pub refused: u64,
+    /// Connections that had gone before they were accepted.
+    pub aborted: u64,
+    /// Times accepting paused because descriptors, memory or threads ran out.
+    pub exhausted: u64,
+    /// Handlers that ended with an error.
+    pub failed: u64,
+    /// Handlers that panicked.
+    pub panicked: u64,
+}
+
+/// One count.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) inside: AtomicUsize,
+    pub(crate) accepted: Count,
+    pub(crate) refused: Count,
+    pub(crate) aborted: Count,
+    pub(crate) exhausted: Count,
+    pub(crate) failed: Count,
+    pub(crate) panicked: Count,
+}
+
+impl Counts {
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.inside.load(Ordering::SeqCst),
+            accepted: self.accepted.read(),
+            refused: self.refused.read(),
+            aborted: self.aborted.read(),
+            exhausted: self.exhausted.read(),
+            failed: self.failed.read(),
+            panicked: self.panicked.read(),
+        }
+    }
+}

@@ -1,0 +1,656 @@
+//! The behaviours that std's tests of `TcpListener` and `TcpStream` check, for ours, everywhere.
+
+mod std_ports;
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use fiveways::net::{Shutdown, TcpListener, TcpStream};
+
+use crate::std_ports::{Handle, assert_kind, bell, each_ip, everywhere, go};
+
+everywhere!(
+    bind_error,
+    connect_error,
+    connect_timeout_error,
+    connect_timeout_to_unbound_port,
+    connect_timeout_valid,
+    connect_timeout_of_zero,
+    listen_localhost,
+    connect_loopback,
+    smoke_test,
+    read_eof,
+    write_close,
+    multiple_connect_serial,
+    multiple_connect_interleaved_greedy_schedule,
+    multiple_connect_interleaved_lazy_schedule,
+    socket_and_peer_name,
+    partial_read,
+    read_vectored,
+    write_vectored,
+    double_bind,
+    tcp_clone_smoke,
+    tcp_clone_two_read,
+    tcp_clone_two_write,
+    shutdown_smoke,
+    close_readwrite_smoke,
+    close_read_wakes_up,
+    clone_while_reading,
+    clone_accept_smoke,
+    clone_accept_concurrent,
+    debug,
+    timeouts,
+    read_timeout,
+    read_with_timeout,
+    timeout_zero_duration,
+    linger_of_zero_resets,
+    nodelay,
+    ttl,
+    set_nonblocking,
+    nonblocking_accept,
+    peek,
+    take_error,
+    into_and_from_a_descriptor,
+);
+
+/// A listener, and the address to find it at.
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Both ends of a connection.
+fn connected(address: SocketAddr) -> io::Result<(TcpStream, TcpStream)> {
+    let (listener, address) = listen(address)?;
+    let client = TcpStream::connect(address)?;
+    let (server, _) = listener.accept()?;
+    Ok((client, server))
+}
+
+fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// A port of which nobody else knows and where nobody listens.
+fn unbound() -> io::Result<SocketAddr> {
+    TcpListener::bind(loopback())?.local_addr()
+}
+
+fn bind_error() -> io::Result<()> {
+    assert_kind(TcpListener::bind("192.0.2.1:9999"), &[ErrorKind::AddrNotAvailable]);
+    assert_kind(TcpListener::bind("no port"), &[ErrorKind::InvalidInput]);
+    let none: &[SocketAddr] = &[];
+    assert_kind(TcpListener::bind(none), &[ErrorKind::InvalidInput]);
+    Ok(())
+}
+
+fn connect_error() -> io::Result<()> {
+    assert_kind(TcpStream::connect(unbound()?), &[ErrorKind::ConnectionRefused]);
+    Ok(())
+}
+
+fn connect_timeout_error() -> io::Result<()> {
+    let nowhere = SocketAddr::from(([255, 255, 255, 255], 9999));
+    let limit = Duration::from_millis(250);
+    TcpStream::connect_timeout(&nowhere, limit).expect_err("broadcast is no TCP");
+    let (_listener, address) = listen(loopback())?;
+    TcpStream::connect_timeout(&address, Duration::MAX).map(drop)
+}
+
+fn connect_timeout_to_unbound_port() -> io::Result<()> {
+    let result = TcpStream::connect_timeout(&unbound()?, Duration::from_secs(30));
+    assert_kind(result, &[ErrorKind::ConnectionRefused]);
+    Ok(())
+}
+
+fn connect_timeout_valid() -> io::Result<()> {
+    let (_listener, address) = listen(loopback())?;
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(30))?;
+    assert_eq!(stream.peer_addr()?, address);
+    Ok(())
+}
+
+fn connect_timeout_of_zero() -> io::Result<()> {
+    let (_listener, address) = listen(loopback())?;
+    assert_kind(TcpStream::connect_timeout(&address, Duration::ZERO), &[ErrorKind::InvalidInput]);
+    Ok(())
+}
+
+fn listen_localhost() -> io::Result<()> {
+    let listener = TcpListener::bind("localhost:0")?;
+    let port = listener.local_addr()?.port();
+    let sender = go(move || TcpStream::connect(("localhost", port))?.write_all(&[144]));
+    let mut stream = listener.accept()?.0;
+    let mut buf = [0];
+    stream.read_exact(&mut buf)?;
+    assert_eq!(buf, [144]);
+    sender.join()
+}
+
+fn connect_loopback() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        let sender = go(move || {
+            let host = if address.is_ipv6() { "::1" } else { "127.0.0.1" };
+            TcpStream::connect((host, address.port()))?.write_all(&[66])
+        });
+        let mut buf = [0];
+        listener.accept()?.0.read_exact(&mut buf)?;
+        assert_eq!(buf, [66]);
+        sender.join()
+    })
+}
+
+fn smoke_test() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        let sender = go(move || -> io::Result<SocketAddr> {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(&[99])?;
+            stream.local_addr()
+        });
+        let (mut stream, peer) = listener.accept()?;
+        let mut buf = [0];
+        stream.read_exact(&mut buf)?;
+        assert_eq!(buf, [99]);
+        assert_eq!(sender.join()?, peer);
+        Ok(())
+    })
+}
+
+fn read_eof() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        let closer = go(move || TcpStream::connect(address).map(drop));
+        let mut stream = listener.accept()?.0;
+        assert_eq!(stream.read(&mut [0])?, 0);
+        assert_eq!(stream.read(&mut [0])?, 0, "the end stays");
+        closer.join()
+    })
+}
+
+fn write_close() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut client, server) = connected(address)?;
+        drop(server);
+        let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        // The first writes may go into the buffer, before the reset has come back.
+        let failed = (0..1_000_000).find_map(|_| client.write(&[0]).err());
+        let failed = failed.expect("sooner or later it fails");
+        assert!(kinds.contains(&failed.kind()), "{failed:?}");
+        Ok(())
+    })
+}
+
+fn multiple_connect_serial() -> io::Result<()> {
+    const MAX: usize = 10;
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        let senders = go(move || -> io::Result<()> {
+            for _ in 0..MAX {
+                TcpStream::connect(address)?.write_all(&[99])?;
+            }
+            Ok(())
+        });
+        for stream in listener.incoming().take(MAX) {
+            let mut buf = [0];
+            stream?.read_exact(&mut buf)?;
+            assert_eq!(buf, [99]);
+        }
+        senders.join()
+    })
+}
+
+const CONNECTIONS: u8 = 10;
+
+/// Serves each connection beside the others; each sends its number.
+fn serve_numbers(listener: TcpListener) -> Handle<io::Result<()>> {
+    go(move || -> io::Result<()> {
+        let mut served = Vec::new();
+        for (number, stream) in (0..CONNECTIONS).zip(listener.incoming()) {
+            let mut stream = stream?;
+            served.push(go(move || -> io::Result<u8> {
+                let mut buf = [0];
+                stream.read_exact(&mut buf)?;
+                let _ = number;
+                Ok(buf[0])
+            }));
+        }
+        let mut numbers: Vec<u8> =
+            served.into_iter().map(Handle::join).collect::<io::Result<_>>()?;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..CONNECTIONS).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+/// Connects, goes on to the next connection, and writes on the way back.
+fn connect_nested(number: u8, address: SocketAddr) -> io::Result<()> {
+    if number == CONNECTIONS {
+        return Ok(());
+    }
+    let mut stream = TcpStream::connect(address)?;
+    go(move || connect_nested(number + 1, address)).join()?;
+    stream.write_all(&[number])
+}
+
+fn multiple_connect_interleaved_greedy_schedule() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        let acceptor = serve_numbers(listener);
+        connect_nested(0, address)?;
+        acceptor.join()
+    })
+}
+
+fn multiple_connect_interleaved_lazy_schedule() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        // Nobody accepts before every connection is there.
+        let mut streams: Vec<_> =
+            (0..CONNECTIONS).map(|_| TcpStream::connect(address)).collect::<io::Result<_>>()?;
+        let acceptor = serve_numbers(listener);
+        for (number, stream) in (0..CONNECTIONS).zip(&mut streams) {
+            stream.write_all(&[number])?;
+        }
+        acceptor.join()
+    })
+}
+
+fn socket_and_peer_name() -> io::Result<()> {
+    each_ip(|address| {
+        let (listener, address) = listen(address)?;
+        assert_eq!(address.ip(), listener.local_addr()?.ip());
+        let client = TcpStream::connect(address)?;
+        let (server, peer) = listener.accept()?;
+        assert_eq!(client.peer_addr()?, address);
+        assert_eq!(server.local_addr()?, address);
+        assert_eq!(client.local_addr()?, peer);
+        assert_eq!(server.peer_addr()?, peer);
+        Ok(())
+    })
+}
+
+fn partial_read() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut client, mut server) = connected(address)?;
+        let answering = go(move || -> io::Result<()> {
+            server.write_all(&[10])?;
+            let mut buf = [0];
+            server.read_exact(&mut buf)?;
+            assert_eq!(buf, [20]);
+            Ok(())
+        });
+        let mut buf = [0; 40];
+        assert_eq!(client.read(&mut buf)?, 1);
+        assert_eq!(buf[0], 10);
+        client.write_all(&[20])?;
+        answering.join()
+    })
+}
+
+fn read_vectored() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut reader, mut writer) = connected(address)?;
+        writer.write_all(&[10, 11, 12, 13])?;
+        // Loopback delivers the four bytes as one.
+        let (mut a, mut b, mut c) = ([], [0; 1], [0; 5]);
+        let mut bufs = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b), IoSliceMut::new(&mut c)];
+        assert_eq!(reader.read_vectored(&mut bufs)?, 4);
+        assert_eq!((b, c), ([10], [11, 12, 13, 0, 0]));
+        Ok(())
+    })
+}
+
+fn write_vectored() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut reader, mut writer) = connected(address)?;
+        let bufs = [IoSlice::new(&[]), IoSlice::new(&[10]), IoSlice::new(&[11, 12, 13])];
+        assert_eq!(writer.write_vectored(&bufs)?, 4);
+        let mut buf = [0; 4];
+        reader.read_exact(&mut buf)?;
+        assert_eq!(buf, [10, 11, 12, 13]);
+        Ok(())
+    })
+}
+
+fn double_bind() -> io::Result<()> {
+    each_ip(|address| {
+        let (_first, address) = listen(address)?;
+        assert_kind(TcpListener::bind(address), &[ErrorKind::AddrInUse]);
+        Ok(())
+    })
+}
+
+fn tcp_clone_smoke() -> io::Result<()> {
+    each_ip(|address| {
+        let (client, mut server) = connected(address)?;
+        let answering = go(move || -> io::Result<()> {
+            let mut buf = [0];
+            server.read_exact(&mut buf)?;
+            assert_eq!(buf, [1]);
+            server.write_all(&[2])
+        });
+        let mut writer = client.try_clone()?;
+        let mut reader = client;
+        let (hammer, bell) = bell()?;
+        let writing = go(move || -> io::Result<()> {
+            bell.wait()?;
+            writer.write_all(&[1])
+        });
+        hammer.ring()?;
+        let mut buf = [0];
+        reader.read_exact(&mut buf)?;
+        assert_eq!(buf, [2]);
+        writing.join()?;
+        answering.join()
+    })
+}
+
+fn tcp_clone_two_read() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut writer, reader) = connected(address)?;
+        let other = reader.try_clone()?;
+        let readers = [reader, other].map(|mut stream| {
+            go(move || -> io::Result<u8> {
+                let mut buf = [0];
+                stream.read_exact(&mut buf)?;
+                Ok(buf[0])
+            })
+        });
+        writer.write_all(&[1])?;
+        writer.write_all(&[2])?;
+        let [a, b] = readers.map(Handle::join);
+        let mut both = [a?, b?];
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+        Ok(())
+    })
+}
+
+fn tcp_clone_two_write() -> io::Result<()> {
+    each_ip(|address| {
+        let (writer, mut reader) = connected(address)?;
+        let other = writer.try_clone()?;
+        let writing = [(writer, 1), (other, 2)]
+            .map(|(mut stream, byte)| go(move || stream.write_all(&[byte])));
+        let mut buf = [0; 2];
+        reader.read_exact(&mut buf)?;
+        buf.sort_unstable();
+        assert_eq!(buf, [1, 2]);
+        let [a, b] = writing.map(Handle::join);
+        a.and(b)
+    })
+}
+
+fn shutdown_smoke() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut client, mut server) = connected(address)?;
+        let serving = go(move || -> io::Result<()> {
+            let mut bytes = Vec::new();
+            server.read_to_end(&mut bytes)?;
+            assert_eq!(bytes, [7]);
+            server.write_all(&[1])
+        });
+        client.write_all(&[7])?;
+        client.shutdown(Shutdown::Write)?;
+        assert_kind(client.write(&[1]), &[ErrorKind::BrokenPipe]);
+        let mut buf = [0; 2];
+        assert_eq!(client.read(&mut buf)?, 1);
+        assert_eq!(buf[0], 1);
+        serving.join()
+    })
+}
+
+fn close_readwrite_smoke() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut stream, _peer) = connected(address)?;
+        let mut clone = stream.try_clone()?;
+
+        stream.shutdown(Shutdown::Write)?;
+        assert_kind(stream.write(&[0]), &[ErrorKind::BrokenPipe]);
+        stream.shutdown(Shutdown::Read)?;
+        assert_eq!(stream.read(&mut [0])?, 0);
+
+        // Other values of the connection see it too, and so do later ones.
+        assert_kind(clone.write(&[0]), &[ErrorKind::BrokenPipe]);
+        assert_eq!(clone.read(&mut [0])?, 0);
+        let mut later = stream.try_clone()?;
+        assert_kind(later.write(&[0]), &[ErrorKind::BrokenPipe]);
+        assert_eq!(later.read(&mut [0])?, 0);
+
+        // Again, or too late: an error or nothing, but no harm.
+        let _ = stream.shutdown(Shutdown::Read);
+        let _ = stream.shutdown(Shutdown::Write);
+        drop(stream);
+        assert_eq!(clone.read(&mut [0])?, 0);
+        Ok(())
+    })
+}
+
+fn close_read_wakes_up() -> io::Result<()> {
+    each_ip(|address| {
+        let (stream, _peer) = connected(address)?;
+        let mut reader = stream.try_clone()?;
+        let (hammer, bell) = bell()?;
+        let reading = go(move || -> io::Result<usize> {
+            hammer.ring()?;
+            reader.read(&mut [0])
+        });
+        bell.wait()?;
+        stream.shutdown(Shutdown::Read)?;
+        assert_eq!(reading.join()?, 0);
+        Ok(())
+    })
+}
+
+fn clone_while_reading() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut writer, reader) = connected(address)?;
+        let mut theirs = reader.try_clone()?;
+        let (hammer, bell) = bell()?;
+        let reading = go(move || -> io::Result<()> {
+            hammer.ring()?;
+            theirs.read_exact(&mut [0])
+        });
+        bell.wait()?;
+        let mut another = reader.try_clone()?;
+        drop(reader);
+        let reading_too = go(move || another.read_exact(&mut [0]));
+        writer.write_all(&[0])?;
+        writer.write_all(&[0])?;
+        reading.join()?;
+        reading_too.join()
+    })
+}
+
+fn clone_accept_smoke() -> io::Result<()> {
+    each_ip(|address| {
+        let (a, address) = listen(address)?;
+        let b = a.try_clone()?;
+        let first = go(move || TcpStream::connect(address).map(drop));
+        let second = go(move || TcpStream::connect(address).map(drop));
+        a.accept()?;
+        b.accept()?;
+        first.join()?;
+        second.join()
+    })
+}
+
+fn clone_accept_concurrent() -> io::Result<()> {
+    each_ip(|address| {
+        let (a, address) = listen(address)?;
+        let b = a.try_clone()?;
+        // Whoever is first takes both, if it can: each takes exactly one here.
+        let accepting = [a, b].map(|listener| go(move || listener.accept().map(drop)));
+        let _first = TcpStream::connect(address)?;
+        let _second = TcpStream::connect(address)?;
+        let [a, b] = accepting.map(Handle::join);
+        a.and(b)
+    })
+}
+
+fn debug() -> io::Result<()> {
+    let (listener, address) = listen(loopback())?;
+    let text = format!("{listener:?}");
+    assert!(text.starts_with(&format!("TcpListener {{ addr: {address}, fd: ")), "{text}");
+    let client = TcpStream::connect(address)?;
+    let (local, text) = (client.local_addr()?, format!("{client:?}"));
+    assert!(text.starts_with(&format!("TcpStream {{ addr: {local}, peer: ")), "{text}");
+    assert!(text.contains(&address.to_string()), "{text}");
+    Ok(())
+}
+
+fn timeouts() -> io::Result<()> {
+    let (stream, _peer) = connected(loopback())?;
+    let limit = Duration::from_millis(15_410);
+    assert_eq!(stream.read_timeout()?, None);
+    assert_eq!(stream.write_timeout()?, None);
+    stream.set_read_timeout(Some(limit))?;
+    assert_eq!(stream.read_timeout()?, Some(limit));
+    stream.set_write_timeout(Some(limit))?;
+    assert_eq!(stream.write_timeout()?, Some(limit));
+    stream.set_read_timeout(None)?;
+    assert_eq!(stream.read_timeout()?, None);
+    stream.set_write_timeout(None)?;
+    assert_eq!(stream.write_timeout()?, None);
+    Ok(())
+}
+
+fn read_timeout() -> io::Result<()> {
+    let (mut stream, _peer) = connected(loopback())?;
+    let limit = Duration::from_millis(100);
+    stream.set_read_timeout(Some(limit))?;
+    let began = Instant::now();
+    assert_kind(stream.read(&mut [0; 10]), &[ErrorKind::TimedOut]);
+    assert!(began.elapsed() >= limit);
+    Ok(())
+}
+
+fn read_with_timeout() -> io::Result<()> {
+    let (mut stream, mut peer) = connected(loopback())?;
+    stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+    peer.write_all(b"hello world")?;
+    let mut buf = [0; 11];
+    stream.read_exact(&mut buf)?;
+    assert_eq!(&buf, b"hello world");
+    let began = Instant::now();
+    assert_kind(stream.read(&mut buf), &[ErrorKind::TimedOut]);
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    // Being late once does not harm what comes afterwards.
+    peer.write_all(b"again")?;
+    stream.set_read_timeout(None)?;
+    stream.read_exact(&mut buf[..5])?;
+    assert_eq!(&buf[..5], b"again");
+    Ok(())
+}
+
+fn timeout_zero_duration() -> io::Result<()> {
+    let (stream, _peer) = connected(loopback())?;
+    let zero = Some(Duration::ZERO);
+    assert_kind(stream.set_read_timeout(zero), &[ErrorKind::InvalidInput]);
+    assert_kind(stream.set_write_timeout(zero), &[ErrorKind::InvalidInput]);
+    Ok(())
+}
+
+fn linger_of_zero_resets() -> io::Result<()> {
+    let (mut stream, peer) = connected(loopback())?;
+    peer.set_linger(Some(Duration::ZERO))?;
+    drop(peer);
+    assert_kind(stream.read(&mut [0]), &[ErrorKind::ConnectionReset]);
+    Ok(())
+}
+
+fn nodelay() -> io::Result<()> {
+    let (stream, _peer) = connected(loopback())?;
+    assert!(!stream.nodelay()?);
+    stream.set_nodelay(true)?;
+    assert!(stream.nodelay()?);
+    stream.set_nodelay(false)?;
+    assert!(!stream.nodelay()?);
+    Ok(())
+}
+
+fn ttl() -> io::Result<()> {
+    let (listener, address) = listen(loopback())?;
+    listener.set_ttl(100)?;
+    assert_eq!(listener.ttl()?, 100);
+    let stream = TcpStream::connect(address)?;
+    stream.set_ttl(101)?;
+    assert_eq!(stream.ttl()?, 101);
+    Ok(())
+}
+
+fn set_nonblocking() -> io::Result<()> {
+    let (mut stream, mut peer) = connected(loopback())?;
+    stream.set_nonblocking(true)?;
+    assert_kind(stream.read(&mut [0]), &[ErrorKind::WouldBlock]);
+    assert_kind(stream.peek(&mut [0]), &[ErrorKind::WouldBlock]);
+    let clone = stream.try_clone()?;
+    assert_kind((&clone).read(&mut [0]), &[ErrorKind::WouldBlock]);
+    let full = (0..1_000_000).find_map(|_| stream.write(&[0; 4096]).err());
+    assert_eq!(full.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
+    stream.set_nonblocking(false)?;
+    peer.write_all(&[5])?;
+    let mut buf = [0];
+    stream.read_exact(&mut buf)?;
+    assert_eq!(buf, [5]);
+    Ok(())
+}
+
+fn nonblocking_accept() -> io::Result<()> {
+    let (listener, address) = listen(loopback())?;
+    listener.set_nonblocking(true)?;
+    assert_kind(listener.accept(), &[ErrorKind::WouldBlock]);
+    let _client = TcpStream::connect(address)?;
+    // Loopback completes the connection before connect returns.
+    let (mut accepted, _) = listener.accept()?;
+    accepted.set_read_timeout(Some(Duration::from_millis(1)))?;
+    // What was accepted waits: being non-blocking is not inherited.
+    assert_kind(accepted.read(&mut [0]), &[ErrorKind::TimedOut]);
+    listener.set_nonblocking(false)?;
+    let connecting = go(move || TcpStream::connect(address).map(drop));
+    listener.accept()?;
+    connecting.join()
+}
+
+fn peek() -> io::Result<()> {
+    each_ip(|address| {
+        let (mut reader, mut writer) = connected(address)?;
+        writer.write_all(&[1, 3, 3, 7])?;
+        let mut buf = [0; 2];
+        for _ in 0..2 {
+            assert_eq!(reader.peek(&mut buf)?, 2);
+            assert_eq!(buf, [1, 3]);
+        }
+        let mut all = [0; 4];
+        reader.read_exact(&mut all)?;
+        assert_eq!(all, [1, 3, 3, 7]);
+        drop(writer);
+        assert_eq!(reader.peek(&mut buf)?, 0);
+        Ok(())
+    })
+}
+
+fn take_error() -> io::Result<()> {
+    let (stream, _peer) = connected(loopback())?;
+    assert!(stream.take_error()?.is_none());
+    let listener = TcpListener::bind(loopback())?;
+    assert!(listener.take_error()?.is_none());
+    Ok(())
+}
+
+fn into_and_from_a_descriptor() -> io::Result<()> {
+    use std::os::fd::OwnedFd;
+    let (client, mut server) = connected(loopback())?;
+    let peer = server.local_addr()?;
+    let mut client = TcpStream::from(OwnedFd::from(client));
+    assert_eq!(client.peer_addr()?, peer);
+    let answering = go(move || server.write_all(&[9]));
+    let mut buf = [0];
+    client.read_exact(&mut buf)?;
+    assert_eq!(buf, [9]);
+    answering.join()
+}

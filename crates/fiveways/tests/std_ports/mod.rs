@@ -1,0 +1,156 @@
+//! What the ports of std's test suites share: every case runs on plain threads and in tasks of every
+//! model, with one worker and, where a second one is interesting, with two.
+//!
+//! The cases themselves were written from the behaviours that std's suites for these types check;
+//! they carry the same names. A case is a function that gives `io::Result<()>`; it starts others
+//! with [`go`] and waits for them with [`Handle::join`] or a [`bell`], which do the right thing on
+//! threads and in tasks. On a runtime with two workers `go` starts tasks on the other worker.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use fiveways::Model;
+use fiveways::net::UnixStream;
+use fiveways::runtime::{Runtime, current};
+use fiveways::task;
+
+/// After this long a case hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a case runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    Threads,
+    Tasks { model: Model, workers: usize },
+}
+
+/// Runs a case in a place; panics with its panic, its error, or its silence.
+pub(crate) fn run(place: Place, case: fn() -> io::Result<()>) {
+    if let Place::Tasks { model, .. } = place
+        && let Err(error) = fiveways::support(model)
+    {
+        assert!(std::env::var_os("CI").is_none(), "the model {model} is missing: {error}");
+        eprintln!("left out: the model {model} is missing here: {error}");
+        return;
+    }
+    let (tell, told) = channel();
+    let running = thread::spawn(move || {
+        let result = match place {
+            Place::Threads => case(),
+            Place::Tasks { model, workers } => {
+                let runtime = Runtime::builder().model(model).workers(workers).build();
+                runtime.expect("the model is supported").block_on(case)
+            }
+        };
+        // Nobody listens any more after the patience has ended.
+        let _ = tell.send(result);
+    });
+    match told.recv_timeout(PATIENCE) {
+        Ok(result) => result.expect("the case succeeds"),
+        Err(RecvTimeoutError::Timeout) => panic!("the case hangs"),
+        Err(RecvTimeoutError::Disconnected) => {
+            resume_unwind(running.join().expect_err("it told nothing because it panicked"));
+        }
+    }
+}
+
+/// Makes a test of each case in each place.
+macro_rules! everywhere {
+    ($($case:ident),* $(,)?) => {
+        everywhere!(@ threads, Place::Threads, $($case)*);
+        everywhere!(@ nonblocking, Place::Tasks { model: Model::Nonblocking, workers: 1 }, $($case)*);
+        everywhere!(@ select, Place::Tasks { model: Model::Select, workers: 1 }, $($case)*);
+        everywhere!(@ poll, Place::Tasks { model: Model::Poll, workers: 1 }, $($case)*);
+        everywhere!(@ epoll, Place::Tasks { model: Model::Epoll, workers: 1 }, $($case)*);
+        everywhere!(@ epoll_et, Place::Tasks { model: Model::EpollEt, workers: 1 }, $($case)*);
+        everywhere!(@ signal, Place::Tasks { model: Model::Signal, workers: 1 }, $($case)*);
+        everywhere!(@ uring, Place::Tasks { model: Model::Uring, workers: 1 }, $($case)*);
+        everywhere!(@ epoll_two, Place::Tasks { model: Model::EpollEt, workers: 2 }, $($case)*);
+        everywhere!(@ uring_two, Place::Tasks { model: Model::Uring, workers: 2 }, $($case)*);
+    };
+    (@ $name:ident, $place:expr, $($case:ident)*) => {
+        mod $name {
+            use fiveways::Model;
+            use crate::std_ports::{Place, run};
+
+            $(
+                #[test]
+                fn $case() {
+                    // Not every place names a model.
+                    let _ = Model::Auto;
+                    run($place, crate::$case);
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use everywhere;
+
+/// Something that was started by [`go`].
+pub(crate) enum Handle<T> {
+    Thread(thread::JoinHandle<T>),
+    Task(task::JoinHandle<T>),
+}
+
+/// Starts something beside the caller: a task in a task, a thread on a thread.
+pub(crate) fn go<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Handle<T> {
+    if !task::in_task() {
+        return Handle::Thread(thread::spawn(f));
+    }
+    let last = current().workers() - 1;
+    Handle::Task(task::Builder::new().worker(last).spawn(f).expect("there is memory for a stack"))
+}
+
+impl<T> Handle<T> {
+    /// Waits for its end and gives its value; panics with its panic.
+    pub(crate) fn join(self) -> T {
+        match self {
+            Handle::Thread(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Handle::Task(task) => task.join().unwrap_or_else(|error| error.resume()),
+        }
+    }
+}
+
+/// Rings, from another thread or task.
+pub(crate) struct Hammer(UnixStream);
+
+/// Waits for its hammer.
+pub(crate) struct Bell(UnixStream);
+
+/// Makes a way to tell another thread or task that something has happened.
+pub(crate) fn bell() -> io::Result<(Hammer, Bell)> {
+    let (hammer, bell) = UnixStream::pair()?;
+    Ok((Hammer(hammer), Bell(bell)))
+}
+
+impl Hammer {
+    /// Rings once.
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        (&self.0).write_all(&[0])
+    }
+}
+
+impl Bell {
+    /// Waits for one ring.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        (&self.0).read_exact(&mut [0])
+    }
+}
+
+/// Free ports of the loopback addresses, IPv4 and IPv6.
+pub(crate) fn each_ip(case: impl Fn(SocketAddr) -> io::Result<()>) -> io::Result<()> {
+    case((Ipv4Addr::LOCALHOST, 0).into())?;
+    case((Ipv6Addr::LOCALHOST, 0).into())
+}
+
+/// Asserts that a result is an error of one of some kinds.
+#[track_caller]
+pub(crate) fn assert_kind<T: std::fmt::Debug>(result: io::Result<T>, kinds: &[io::ErrorKind]) {
+    let error = result.expect_err("it must fail");
+    assert!(kinds.contains(&error.kind()), "{error:?}");
+}
