@@ -9,7 +9,7 @@ use crate::leaks::Tally;
 use crate::patience::Watchdog;
 
 /// A test that takes longer than this hangs.
-const LIMIT: Duration = Duration::from_secs(170);
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// One test at a time: tests count descriptors and threads of the process.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -9,6 +9,7 @@ use clap::Args;
 use fiveways::Model;
 use fiveways::server::{ListenMode, Overload, Server};
 use fiveways::service::Service;
+use fiveways_sys::errno;
 use humantime::Duration as Span;
 
 use crate::error::CliError;
@@ -103,6 +104,8 @@ enum OverloadArg {
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
+    // A server wants all the descriptors it may have.
+    fiveways_sys::process::raise_descriptor_limit();
     let mode = if args.reuse_port { ListenMode::ReusePort } else { ListenMode::Shared };
     let backlog = args.backlog.unwrap_or(u32::MAX);
     let server = Server::bind_with(args.bind.as_str(), backlog, mode)
@@ -119,7 +122,18 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => Err(CliError::usage(format!("cannot serve: {error}"))),
+        Err(error) => Err(serve_error(&error)),
+    }
+}
+
+/// What would help against an error of the serving itself.
+fn serve_error(error: &io::Error) -> CliError {
+    let failed = CliError::usage(format!("cannot serve: {error}"));
+    match error.raw_os_error() {
+        Some(errno::EMFILE) => failed.hint("raise the limit of descriptors: ulimit -n"),
+        Some(errno::ENFILE) => failed.hint("the system has no descriptor left: fs.file-max"),
+        Some(errno::ENOMEM) => failed.hint("use fewer --workers or a smaller --stack-size"),
+        _ => failed,
     }
 }
 
@@ -162,6 +176,9 @@ fn announce(address: SocketAddr) -> Result<(), CliError> {
 
 fn bind_error(bind: &str, error: &io::Error) -> CliError {
     let message = format!("cannot listen on '{bind}': {error}");
+    if error.raw_os_error() == Some(errno::EMFILE) {
+        return CliError::usage(message).hint("raise the limit of descriptors: ulimit -n");
+    }
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another program listens there: choose another port, or port 0 for a free one"

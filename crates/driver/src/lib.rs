@@ -24,6 +24,7 @@
 mod open;
 mod uring;
 mod readiness;
+mod sweep;
 mod model;
 mod op;
 mod loan;

@@ -40,6 +40,7 @@ use fiveways_sys::net::{self, Answer, DONT_WAIT};
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Direction, Op, Outcome, Pending, Source};
+use crate::sweep::Sweep;
 use crate::{Counters, Driver, Ready, Submitted};
 
 /// Reports taken from the selector in one turn.
@@ -58,6 +59,8 @@ pub struct Readiness<S> {
     events: Events,
     hot: HotBuffers,
     waiting: usize,
+    /// For the signal model, whose reports may go elsewhere.
+    sweep: Option<Sweep>,
     counters: Counters,
 }
 
@@ -128,6 +131,7 @@ impl<S: Selector> Readiness<S> {
             events: Events::with_capacity(EVENTS),
             hot: HotBuffers::new(HOT_BUFFER),
             waiting: 0,
+            sweep: (model == Model::Signal).then(Sweep::new),
             counters: Counters::default(),
         }
     }
@@ -321,6 +325,31 @@ impl<S: Selector> Readiness<S> {
         slot.watched = if changed.is_ok() { left } else { Interest::NONE };
     }
 
+    /// Looks at everything that waits, and takes back the reports of what was ready unreported.
+    #[cold]
+    fn look_at_all(&mut self, ready: &mut Ready) {
+        let mut found = false;
+        for at in 0..self.slots.len() {
+            let fd = at as RawFd;
+            for direction in [READ, WRITE] {
+                let slot = &mut self.slots[at];
+                let waited_for = !slot.lines[direction].is_null();
+                if !waited_for || attempt_ready(fd, direction == WRITE).is_none() {
+                    continue;
+                }
+                found = true;
+                slot.wet[direction] = true;
+                let (watched, source) = (slot.watched, Source { fd, generation: slot.generation });
+                // Should it fail, the next look finds what is ready as well.
+                let _ = self.selector.modify(borrow(fd), watched, token(source));
+                self.wake(fd, direction, ready);
+            }
+        }
+        if let Some(sweep) = &mut self.sweep {
+            sweep.looked(found);
+        }
+    }
+
     /// Takes a descriptor out of the selector and its slot out of use.
     fn forget(&mut self, source: Source) {
         let Some(slot) = self.slots.get_mut(source.fd as usize) else { return };
@@ -393,12 +422,19 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()> {
         self.counters.turns += 1;
-        let waited = self.selector.wait(&mut self.events, deadline);
+        let capped = match &self.sweep {
+            Some(sweep) if self.waiting > 0 => Some(sweep.cap(deadline)),
+            _ => deadline,
+        };
+        let waited = self.selector.wait(&mut self.events, capped);
         self.counters.events += self.events.len() as u64;
         for at in 0..self.events.len() {
             if let Some(event) = self.events.at(at) {
                 self.dispatch(event, ready);
             }
+        }
+        if self.waiting > 0 && self.sweep.as_ref().is_some_and(Sweep::is_due) {
+            self.look_at_all(ready);
         }
         waited
     }

@@ -4,9 +4,12 @@ mod std_ports;
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fiveways::net::{Shutdown, TcpListener, TcpStream};
+use fiveways_sys::net::{Address, Control, Family, Kind, Reply, control};
 
 use crate::std_ports::{Handle, assert_kind, bell, each_ip, everywhere, go};
 
@@ -35,7 +38,6 @@ everywhere!(
     tcp_clone_two_write,
     shutdown_smoke,
     close_readwrite_smoke,
-    close_read_wakes_up,
     clone_while_reading,
     clone_accept_smoke,
     clone_accept_concurrent,
@@ -51,7 +53,10 @@ everywhere!(
     nonblocking_accept,
     peek,
     take_error,
-    into_and_from_a_descriptor,
+    into_and_from_a_descriptor;
+    but signal: tcp_clone_two_waiting_reads,
+    clone_reads_while_another_writes,
+    close_read_wakes_up,
 );
 
 /// A listener, and the address to find it at.
@@ -73,9 +78,17 @@ fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// A port of which nobody else knows and where nobody listens.
-fn unbound() -> io::Result<SocketAddr> {
-    TcpListener::bind(loopback())?.local_addr()
+/// A socket that holds a port and does not listen.
+fn unbound() -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = match control(Control::Open(Family::Inet, Kind::Stream))? {
+        Reply::Opened(socket) => socket,
+        reply => panic!("asked for a socket and got {reply:?}"),
+    };
+    control(Control::Bind(socket.as_fd(), &Address::from(loopback())))?;
+    match control(Control::LocalName(socket.as_fd()))? {
+        Reply::Name(Some(name)) => Ok((socket, SocketAddr::try_from(name)?)),
+        reply => panic!("asked for a name and got {reply:?}"),
+    }
 }
 
 fn bind_error() -> io::Result<()> {
@@ -87,7 +100,8 @@ fn bind_error() -> io::Result<()> {
 }
 
 fn connect_error() -> io::Result<()> {
-    assert_kind(TcpStream::connect(unbound()?), &[ErrorKind::ConnectionRefused]);
+    let (_held, address) = unbound()?;
+    assert_kind(TcpStream::connect(address), &[ErrorKind::ConnectionRefused]);
     Ok(())
 }
 
@@ -100,7 +114,8 @@ fn connect_timeout_error() -> io::Result<()> {
 }
 
 fn connect_timeout_to_unbound_port() -> io::Result<()> {
-    let result = TcpStream::connect_timeout(&unbound()?, Duration::from_secs(30));
+    let (_held, address) = unbound()?;
+    let result = TcpStream::connect_timeout(&address, Duration::from_secs(30));
     assert_kind(result, &[ErrorKind::ConnectionRefused]);
     Ok(())
 }
@@ -209,12 +224,11 @@ const CONNECTIONS: u8 = 10;
 fn serve_numbers(listener: TcpListener) -> Handle<io::Result<()>> {
     go(move || -> io::Result<()> {
         let mut served = Vec::new();
-        for (number, stream) in (0..CONNECTIONS).zip(listener.incoming()) {
+        for stream in listener.incoming().take(usize::from(CONNECTIONS)) {
             let mut stream = stream?;
             served.push(go(move || -> io::Result<u8> {
                 let mut buf = [0];
                 stream.read_exact(&mut buf)?;
-                let _ = number;
                 Ok(buf[0])
             }));
         }
@@ -368,6 +382,51 @@ fn tcp_clone_two_read() -> io::Result<()> {
         assert_eq!(both, [1, 2]);
         Ok(())
     })
+}
+
+/// As above, but nothing is sent before both wait.
+fn tcp_clone_two_waiting_reads() -> io::Result<()> {
+    let (mut writer, reader) = connected(loopback())?;
+    let other = reader.try_clone()?;
+    let (hammer, bell) = bell()?;
+    let hammer = Arc::new(hammer);
+    let readers = [reader, other].map(|mut stream| {
+        let hammer = Arc::clone(&hammer);
+        go(move || -> io::Result<()> {
+            hammer.ring()?;
+            stream.read_exact(&mut [0])
+        })
+    });
+    bell.wait()?;
+    bell.wait()?;
+    writer.write_all(&[1])?;
+    writer.write_all(&[2])?;
+    let [a, b] = readers.map(Handle::join);
+    a.and(b)
+}
+
+/// One value of the connection waits to read while another waits to write.
+fn clone_reads_while_another_writes() -> io::Result<()> {
+    const ALL: usize = 16 * 1024 * 1024;
+    let (mut writer, server) = connected(loopback())?;
+    let (mut reader, mut echo) = (writer.try_clone()?, server.try_clone()?);
+    let mut server = server;
+    let echoing = go(move || io::copy(&mut server, &mut echo).and(echo.shutdown(Shutdown::Write)));
+    let reading = go(move || -> io::Result<usize> {
+        let (mut buf, mut count) = (vec![0; 64 * 1024], 0);
+        loop {
+            match reader.read(&mut buf)? {
+                0 => return Ok(count),
+                more => count += more,
+            }
+        }
+    });
+    for _ in 0..ALL / 4096 {
+        writer.write_all(&[7; 4096])?;
+    }
+    writer.shutdown(Shutdown::Write)?;
+    assert_eq!(reading.join()?, ALL);
+    echoing.join()
 }
 
 fn tcp_clone_two_write() -> io::Result<()> {
@@ -643,7 +702,6 @@ fn take_error() -> io::Result<()> {
 }
 
 fn into_and_from_a_descriptor() -> io::Result<()> {
-    use std::os::fd::OwnedFd;
     let (client, mut server) = connected(loopback())?;
     let peer = server.local_addr()?;
     let mut client = TcpStream::from(OwnedFd::from(client));

@@ -48,6 +48,7 @@ pub(crate) struct Connection {
     sent: usize,
     got: usize,
     asked_at: Instant,
+    checks: u32,
 }
 
 impl Connection {
@@ -56,7 +57,8 @@ impl Connection {
         let greeting = payload.service().greeting();
         let asked_at = Instant::now();
         let asking = !greeting.is_empty();
-        Connection { socket, index, number: 0, greeting, asking, sent: 0, got: 0, asked_at }
+        let (number, sent, got, checks) = (0, 0, 0, 0);
+        Connection { socket, index, number, greeting, asking, sent, got, asked_at, checks }
     }
 
     /// Is an exchange in flight?
@@ -69,12 +71,19 @@ impl Connection {
         self.asked_at
     }
 
+    /// Counts a check that found it as it is; answers with how often in this exchange.
+    pub(crate) fn count_check(&mut self) -> u32 {
+        self.checks += 1;
+        self.checks
+    }
+
     /// Begins the next request and sends what fits of it.
     #[inline]
     pub(crate) fn ask(&mut self, payload: &Payload, now: Instant) -> Result<Progress, Failure> {
         debug_assert!(!self.asking, "one request in flight");
         self.number += 1;
         (self.asking, self.sent, self.got, self.asked_at) = (true, 0, 0, now);
+        self.checks = 0;
         self.send_rest(payload)?;
         Ok(self.settle(payload))
     }

@@ -10,7 +10,8 @@
 //!
 //! Bounds: every phase ends by itself, by its time limit, or when no connection is left; a failed
 //! connection is counted once and not replaced. So a dead server ends a run early, and a silent
-//! one costs the time limit of one request.
+//! one costs the time limit of one request. A request's time is counted in checks, 50 ms or more
+//! apart: a moment in which the whole machine stood still is one check, and no server's fault.
 //!
 //! One thread, one edge-triggered epoll of its own; while measuring it allocates nothing.
 
@@ -34,7 +35,7 @@ const BUFFER: usize = 64 << 10;
 /// Exchanges of the first connection: enough to touch every buffer that a server fills in turn, so
 /// that these are not taken for memory of the connections that come later.
 const FIRST_EXCHANGES: usize = 600;
-/// How often overdue requests are looked for.
+/// How often overdue requests are looked for: the unit in which their time limit is counted.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// Latencies beyond this count as this: one minute, far above any time limit.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
@@ -139,6 +140,8 @@ struct Generator<'a> {
     requests: u64,
     latency: Histogram<u64>,
     check_at: Instant,
+    /// A request that was found waiting more often than this is overdue.
+    checks_max: u32,
 }
 
 impl<'a> Generator<'a> {
@@ -160,6 +163,7 @@ impl<'a> Generator<'a> {
             requests: 0,
             latency,
             check_at: Instant::now(),
+            checks_max: checks_in(plan.limits.request),
         })
     }
 
@@ -234,7 +238,9 @@ impl<'a> Generator<'a> {
 
     /// Lets the exchanges in flight end, within the time limit of a request.
     fn drain(&mut self) {
-        self.pump(Next::Rest, Instant::now() + self.plan.limits.request + CHECK_EVERY);
+        while self.in_flight > 0 {
+            self.pump(Next::Rest, Instant::now() + CHECK_EVERY);
+        }
     }
 
     fn ask_all(&mut self, next: Next, is_chosen: impl Fn(&Connection) -> bool) {
@@ -250,9 +256,8 @@ impl<'a> Generator<'a> {
     fn pump(&mut self, next: Next, until: Instant) {
         loop {
             let now = Instant::now();
-            if now >= self.check_at {
-                self.fail_overdue(now);
-                self.check_at = now + CHECK_EVERY;
+            if self.is_check_due(now) {
+                self.fail_overdue();
             }
             let is_rested = next == Next::Rest && self.in_flight == 0;
             if now >= until || self.alive == 0 || is_rested {
@@ -348,12 +353,18 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn fail_overdue(&mut self, now: Instant) {
-        let limit = self.plan.limits.request;
+    fn is_check_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.check_at;
+        if is_due {
+            self.check_at = now + CHECK_EVERY;
+        }
+        is_due
+    }
+
+    fn fail_overdue(&mut self) {
         for index in 0..self.connections.len() {
-            let is_overdue = self.connections[index].as_ref().is_some_and(|connection| {
-                let waited = now.saturating_duration_since(connection.asked_at());
-                connection.is_asking() && waited > limit
+            let is_overdue = self.connections[index].as_mut().is_some_and(|connection| {
+                connection.is_asking() && connection.count_check() > self.checks_max
             });
             if is_overdue {
                 self.fail(index, Failure::TimedOut);
@@ -369,13 +380,11 @@ impl<'a> Generator<'a> {
                 self.fail(index, Failure::of(&error));
             }
         }
-        let until = Instant::now() + self.plan.limits.request;
-        while self.alive > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            self.wait(left);
+        let mut checks = 0;
+        while self.alive > 0 && checks <= self.checks_max {
+            let now = Instant::now();
+            checks += u32::from(self.is_check_due(now));
+            self.wait(self.check_at.saturating_duration_since(now));
             for at in 0..self.events.len() {
                 let event = self.events[at];
                 self.look_for_close(event.data.u64() as usize);
@@ -397,6 +406,11 @@ impl<'a> Generator<'a> {
             Err(failure) => self.fail(index, failure),
         }
     }
+}
+
+fn checks_in(limit: Duration) -> u32 {
+    let checks = limit.as_nanos().div_ceil(CHECK_EVERY.as_nanos());
+    u32::try_from(checks).unwrap_or(u32::MAX)
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {

@@ -3,11 +3,11 @@
 //!
 //! The contract of the services, as the generator checks it:
 //!
-//! | service | on connecting | for a request |
+//! | service | at connecting | for a request |
 //! |---------|---------------|---------------|
 //! | `echo`  | nothing       | the same bytes |
 //! | `upper` | nothing       | the same bytes, ASCII letters in upper case |
-//! | `greet` | `ok\n` once   | requests are lines (`\n` is the last byte), each answered by `ok\n` |
+//! | `greet` | `ok\n` once   | requests are lines (`\n` comes last), each answered by `ok\n`    |
 //! | `sink`  | nothing       | nothing, ever; at our half-close the server closes |
 //!
 //! A request counts as done when its whole reply was read and checked; one to `sink` when its last

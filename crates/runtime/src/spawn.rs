@@ -31,7 +31,8 @@ pub struct JoinError(Why);
 
 enum Why {
     Cancelled,
-    Panicked(Box<dyn Any + Send>),
+    /// Locked only to be `Sync`, as errors should be: it is taken out by value.
+    Panicked(Mutex<Box<dyn Any + Send>>),
     NotStarted(io::Error),
 }
 
@@ -49,7 +50,7 @@ impl JoinError {
     /// The panic's payload, as std's `JoinHandle::join` gives it; of other ends, a message.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.0 {
-            Why::Panicked(payload) => payload,
+            Why::Panicked(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
             other => Box::new(JoinError(other).to_string()),
         }
     }
@@ -65,10 +66,13 @@ impl fmt::Display for JoinError {
         match &self.0 {
             Why::Cancelled => f.write_str("the task was cancelled"),
             Why::NotStarted(error) => write!(f, "the task could not be started: {error}"),
-            Why::Panicked(payload) => match message_of(payload.as_ref()) {
-                Some(message) => write!(f, "the task panicked: {message}"),
-                None => f.write_str("the task panicked"),
-            },
+            Why::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                match message_of(payload.as_ref()) {
+                    Some(message) => write!(f, "the task panicked: {message}"),
+                    None => f.write_str("the task panicked"),
+                }
+            }
         }
     }
 }
@@ -485,7 +489,7 @@ fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T) {
     let outcome = match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Ok(value),
         Err(payload) if is_cancel(payload.as_ref()) => Err(JoinError(Why::Cancelled)),
-        Err(payload) => Err(JoinError(Why::Panicked(payload))),
+        Err(payload) => Err(JoinError(Why::Panicked(Mutex::new(payload)))),
     };
     finisher.finish(outcome);
 }

@@ -30,7 +30,7 @@ fn main() -> io::Result<()> {
         End::Failed(error) => eprintln!("a connection failed: {error}"),
         End::Panicked(_) => eprintln!("a callback panicked"),
     });
-    let paused = Rc::new(Cell::new(false));
+    let paused = Rc::new(Paused::default());
     let accepting = {
         let paused = Rc::clone(&paused);
         move |reactor: &mut Reactor, listener: &TcpListener, _: Event| {
@@ -39,14 +39,18 @@ fn main() -> io::Result<()> {
     };
     let listener = reactor.add(listener, Interest::READABLE, accepting)?;
     loop {
-        reactor.turn(paused.get().then(|| Instant::now() + PAUSE))?;
-        if paused.take() {
+        reactor.turn(paused.get())?;
+        if paused.get().is_some_and(|until| until <= Instant::now()) {
+            paused.set(None);
             reactor.watch(listener, Interest::READABLE)?;
         }
     }
 }
 
-fn accept(reactor: &mut Reactor, from: &TcpListener, paused: &Cell<bool>) -> io::Result<Flow> {
+/// Until when nothing is accepted.
+type Paused = Cell<Option<Instant>>;
+
+fn accept(reactor: &mut Reactor, from: &TcpListener, paused: &Paused) -> io::Result<Flow> {
     match from.accept() {
         Ok((stream, _)) => {
             if let Err(error) = welcome(reactor, stream) {
@@ -59,7 +63,7 @@ fn accept(reactor: &mut Reactor, from: &TcpListener, paused: &Cell<bool>) -> io:
         // An error here would end the listener. Out of descriptors is no reason for that.
         Err(error) => {
             eprintln!("not accepting for a while: {error}");
-            paused.set(true);
+            paused.set(Some(Instant::now() + PAUSE));
             return Ok(Flow::Watch(Interest::NONE));
         }
     }

@@ -31,7 +31,8 @@ impl Server {
     }
 
     fn run(example: &str, mut command: Command) -> Server {
-        let child = command.stdout(Stdio::piped()).spawn();
+        // What it complains about is provoked here.
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {example}: {error}"));
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");

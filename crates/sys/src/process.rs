@@ -86,8 +86,8 @@ pub enum Patience {
 /// Collects a child that has ended: the given one, or any.
 ///
 /// Answers `None` when none has ended and `patience` is [`Patience::Look`]. Interruptions by
-/// signals are waited out under [`Patience::Sleep`], so a supervisor that must see its own signals waits
-/// for [`pidfd`]s instead.
+/// signals are waited out under [`Patience::Sleep`], so a supervisor that must see its own signals
+/// waits for [`pidfd`]s instead.
 ///
 /// # Errors
 ///

@@ -6,6 +6,7 @@
 mod streams;
 mod faults;
 mod ends;
+mod crowds;
 mod tasks;
 mod moves;
 
@@ -42,6 +43,12 @@ fiveways_tests::on_every_model! {
         a_stop_ends_at_its_deadline,
         a_second_stop_forces,
         an_empty_server_stops_at_once;
+    crowds:
+        five_thousand_at_once_heavy,
+        descriptors_run_out_and_nobody_is_lost,
+        processes_share_a_port_and_are_replaced,
+        sigterm_drains_and_exits_well,
+        a_second_signal_forces;
 }
 
 fiveways_tests::on_cooperative_models! {

@@ -326,12 +326,16 @@ pub(crate) fn a_name_is_looked_up_without_stalling_the_worker(model: Model) {
                 task::yield_now();
             }
         });
-        let addresses = "localhost:80".to_socket_addrs().expect("everybody knows localhost");
-        let during = ticks.get();
+        // An answer that is there before the task has looked for it makes no wait: ask again.
+        let mut asked = 0;
+        while ticks.get() == 0 {
+            asked += 1;
+            assert!(asked < 300, "the worker stood still");
+            let addresses = "localhost:80".to_socket_addrs().expect("everybody knows localhost");
+            assert!(addresses.into_iter().all(|address| address.port() == 80));
+        }
         over.set(true);
         ticker.join().expect("no panic");
-        assert!(addresses.into_iter().all(|address| address.port() == 80));
-        assert!(during > 0, "the worker stood still");
         assert!("no such name.invalid:1".to_socket_addrs().is_err());
     });
 }

@@ -1,7 +1,7 @@
 //! The waker's owner side: a poll selector that watches nothing but its waker.
 //!
-//! The ring watches the waker's eventfd; the selector is only asked to take notice of a wake, which it
-//! does in the order that loses none.
+//! The ring watches the waker's eventfd; the selector is only asked to take notice of a wake, which
+//! it does in the order that loses none.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

@@ -10,9 +10,9 @@
 //!
 //! Free buffers are a stack, so that the buffer used last, which is hot, is used next. Memory for
 //! `limit` buffers is mapped and not touched before its turn comes; only `target` of them are in
-//! the ring at a time. The target doubles after a turn in which the kernel found the ring empty, and
-//! shrinks back slowly while it does not: the ring is walked through in a circle, so a large one
-//! is a cold one.
+//! the ring at a time. The target doubles after a turn in which the kernel found the ring empty,
+//! and shrinks back slowly while it does not: the ring is walked through in a circle, so a large
+//! one is a cold one.
 //!
 //! Starts are staggered by the stride (64 KiB and five cache lines), or else the first lines of all
 //! buffers would fight for the same cache sets.

@@ -24,6 +24,7 @@
 //! References: io_uring(7), "io_uring and networking in 2023" (J. Axboe).
 #![expect(unsafe_code, reason = "requests point into the memory of whoever waits")]
 
+mod leaving;
 mod streams;
 mod news;
 mod queue;
@@ -89,8 +90,8 @@ impl Uring {
     ///
     /// # Errors
     ///
-    /// The message names what is missing: io_uring in this kernel, the administrator's or a filter's
-    /// consent, or an operation.
+    /// The message names what is missing: io_uring in this kernel, the administrator's or a
+    /// filter's consent, or an operation.
     pub fn open(options: &UringOptions) -> io::Result<Uring> {
         let size = RingSize { entries: options.entries, completions: options.completions };
         let mut ring = Ring::open(size)?;
@@ -357,30 +358,7 @@ impl Uring {
         waiter.outcome.set(outcome);
         ready.push(pending);
     }
-
-    /// Ends everything that is in the kernel. Answers whether the kernel holds nothing any more.
-    fn wind_up(&mut self) -> bool {
-        let entry = Entry::cancel_all().tagged(Tag::Quiet.to_bits());
-        // SAFETY: required: what it points at stays valid. It points at nothing.
-        unsafe { self.queue.push(&entry) };
-        let mut chunk = [Completion::default(); CHUNK];
-        let most = self.queue.in_flight() + 64;
-        for _ in 0..most {
-            if self.queue.in_flight() == 0 {
-                return true;
-            }
-            let deadline = Instant::now() + LAST_WAIT;
-            if self.queue.wait(Some(deadline)).is_err() {
-                return false;
-            }
-            self.queue.take(&mut chunk);
-        }
-        self.queue.in_flight() == 0
-    }
 }
-
-/// How long to wait for one of the last completions: they were cancelled, so they are due.
-const LAST_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 
 fn buffers(options: &UringOptions) -> io::Result<Buffers> {
     let mut limit = options.buffers_limit.max(options.buffers);
@@ -505,7 +483,7 @@ impl Drop for Uring {
     fn drop(&mut self) {
         let idle = self.waiting() == 0 || std::thread::panicking();
         debug_assert!(idle, "a driver ends while operations wait in it");
-        let clear = self.wind_up();
+        let clear = self.queue.wind_up();
         self.streams.close_all();
         let gone = self.queue.ring().unregister_buffers(GROUP).is_ok();
         if !clear || !gone {

@@ -1,15 +1,20 @@
 //! The ring as a queue that never refuses and counts what the kernel holds.
 //!
 //! A request is *in flight* from when it is pushed until its last completion is taken. A full
-//! submission queue is given to the kernel on the spot; if a kernel will not take requests before its
-//! completions are taken (`EBUSY`), these are set aside.
+//! submission queue is given to the kernel on the spot; if a kernel will not take requests before
+//! its completions are taken (`EBUSY`), these are set aside.
 #![expect(unsafe_code, reason = "requests hold pointers")]
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fiveways_sys::uring::{Completion, Entry, Ring, Wait};
+
+use super::slots::Tag;
+
+/// How long to wait for one of the last completions: they were cancelled, so they are due.
+const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// The ring, its requests in flight, and completions set aside.
 #[derive(Debug)]
@@ -22,11 +27,6 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(ring: Ring) -> Queue {
         Queue { ring, in_flight: 0, aside: VecDeque::new() }
-    }
-
-    /// Requests that have a completion to come.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
     }
 
     /// The ring itself, to register with.
@@ -117,5 +117,23 @@ impl Queue {
             *place = completion;
         }
         count
+    }
+
+    /// Ends everything that is in the kernel. Answers whether the kernel holds nothing any more.
+    pub(super) fn wind_up(&mut self) -> bool {
+        let entry = Entry::cancel_all().tagged(Tag::Quiet.to_bits());
+        // SAFETY: required: what it points at stays valid. It points at nothing.
+        unsafe { self.push(&entry) };
+        let mut batch = [Completion::default(); 64];
+        for _ in 0..self.in_flight + 64 {
+            if self.in_flight == 0 {
+                return true;
+            }
+            if self.wait(Some(Instant::now() + LAST_WAIT)).is_err() {
+                return false;
+            }
+            self.take(&mut batch);
+        }
+        self.in_flight == 0
     }
 }

@@ -1,9 +1,9 @@
 //! Streams that are received ahead of their readers.
 //!
-//! `Fill` is the fast path. Its first use on a socket arms one request that receives again and again
-//! into buffers which the kernel picks when bytes have arrived (mode Ring). A piece goes straight to
-//! who waits, else into the socket's queue. From then on every reader of that socket is served
-//! here, or bytes would overtake each other.
+//! `Fill` is the fast path. Its first use on a socket arms one request that receives again and
+//! again into buffers which the kernel picks when bytes have arrived (mode Ring). A piece goes to
+//! who waits, else it stays in the socket's queue. From then on every reader of that socket is
+//! served here, or bytes would overtake each other.
 //!
 //! What makes a socket leave this path, and come back:
 //!
@@ -13,11 +13,10 @@
 //! - *nobody reads* while [`AHEAD`] pieces wait: the request is ended, so that the socket's own
 //!   limit holds the peer back and nobody hoards buffers (D09); armed again when all was read.
 //!
-//! Invariants: a line is only waited in while there is no news for its head; a mode Poll slot watches
-//! once at a time, and watching looks at the present state first, so `wet` is only a hint.
+//! Invariants: a line is only waited in while there is no news for its head; a socket in mode Poll
+//! watches once at a time, and watching looks at the present state first, so `wet` is a hint only.
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
 
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use fiveways_sys::errno;
@@ -63,14 +62,14 @@ pub(super) enum Taken {
 
 /// The slots, and the buffers they draw on.
 pub(super) struct Streams {
-    slots: Slots,
-    buffers: Buffers,
+    pub(super) slots: Slots,
+    pub(super) buffers: Buffers,
     hot: HotBuffers,
     /// Sockets whose receiving request is in the kernel.
     armed: usize,
     /// Operations that stand in a line.
     in_line: usize,
-    registrations: u64,
+    pub(super) registrations: u64,
     exhausted: u64,
 }
 
@@ -122,24 +121,6 @@ impl Streams {
             self.renew(queue, source);
         }
         self.slots.at(source.fd)
-    }
-
-    /// Leaves what is left of an earlier socket to die: its completions will find no slot.
-    #[cold]
-    fn renew(&mut self, queue: &mut Queue, source: Source) {
-        let slot = self.slots.at(source.fd);
-        news::discard(slot, &self.buffers);
-        debug_assert!(slot.line.is_empty(), "a descriptor was closed while awaited");
-        debug_assert!(slot.closing == OPEN, "an open descriptor's number was given out again");
-        let before = Source { fd: source.fd, generation: slot.generation };
-        let (receive, watch) = (slot.receive, slot.watch);
-        *slot = Slot::new(source.generation);
-        if receive == Part::Armed {
-            self.push_cancel(queue, Tag::Receive(before));
-        }
-        if watch == Part::Armed {
-            self.push_cancel(queue, Tag::Watch(before));
-        }
     }
 
     /// Serves `Fill`.
@@ -312,36 +293,9 @@ impl Streams {
         unsafe { queue.push(&entry) };
     }
 
-    fn push_cancel(&mut self, queue: &mut Queue, tag: Tag) {
-        self.registrations += 1;
-        let entry = Entry::cancel(tag.to_bits()).tagged(Tag::Quiet.to_bits());
-        // SAFETY: required: what it points at stays valid. It points at nothing.
-        unsafe { queue.push(&entry) };
-    }
-
-    /// Asks the kernel to end the receiving request.
-    #[cold]
-    fn end_receive(&mut self, queue: &mut Queue, source: Source) {
-        let slot = self.slots.at(source.fd);
-        if slot.receive == Part::Armed {
-            slot.receive = Part::Ending;
-            self.push_cancel(queue, Tag::Receive(source));
-        }
-    }
-
-    /// Asks the kernel to end the watching request.
-    #[cold]
-    fn end_watch(&mut self, queue: &mut Queue, source: Source) {
-        let slot = self.slots.at(source.fd);
-        if slot.watch == Part::Armed {
-            slot.watch = Part::Ending;
-            self.push_cancel(queue, Tag::Watch(source));
-        }
-    }
-
     /// Puts an operation at the end of its socket's line.
     #[inline]
-    fn stand_in_line(&mut self, source: Source, pending: NonNull<Pending>) {
+    pub(super) fn stand_in_line(&mut self, source: Source, pending: NonNull<Pending>) {
         // SAFETY: required: valid and in place until it left, in no other line. By the contract of
         // `submit`, for it is handed back only when it has left.
         unsafe { self.slots.at(source.fd).line.push(pending) };
@@ -449,8 +403,11 @@ impl Streams {
         let slot = self.slots.at(source.fd);
         news::put(slot, buffers, id);
         let large = buffers.bytes(id).len() as u32 >= LARGE;
-        slot.streak = if large { slot.streak + 1 } else { 0 };
-        let bulk = slot.streak >= LARGE_PIECES && slot.mode == Mode::Ring;
+        let mut bulk = false;
+        if slot.mode == Mode::Ring {
+            slot.streak = if large { slot.streak + 1 } else { 0 };
+            bulk = slot.streak >= LARGE_PIECES;
+        }
         if bulk {
             (slot.mode, slot.streak, slot.wet) = (Mode::Poll, 0, true);
         }
@@ -508,78 +465,5 @@ impl Streams {
         } else if slot.receive == Part::Off {
             self.retry_line(source, ready);
         }
-    }
-
-    /// Serves `Detach`.
-    pub(super) fn detach(
-        &mut self,
-        queue: &mut Queue,
-        source: Source,
-        pending: NonNull<Pending>,
-        bytes: *mut Vec<u8>,
-    ) -> Taken {
-        let slot = self.claim(queue, source);
-        if !slot.line.is_empty() {
-            debug_assert!(false, "a stream is detached while somebody reads it");
-            return Taken::Done(-errno::EALREADY);
-        }
-        if !slot.is_held() {
-            return Taken::Done(self.finish_detach(source, bytes));
-        }
-        self.end_receive(queue, source);
-        self.end_watch(queue, source);
-        self.stand_in_line(source, pending);
-        Taken::InLine
-    }
-
-    /// Moves what was read ahead to the caller and forgets the socket.
-    fn finish_detach(&mut self, source: Source, bytes: *mut Vec<u8>) -> Answer {
-        // SAFETY: required: valid and ours to write. By the contract of `submit`.
-        let bytes = unsafe { &mut *bytes };
-        let slot = self.slots.at(source.fd);
-        let error = slot.error;
-        let count = news::append_to(slot, &self.buffers, bytes) as Answer;
-        // Whoever stands in the line is being served at this moment.
-        *slot = Slot { line: slot.line, ..Slot::new(0) };
-        if count == 0 { error } else { count }
-    }
-
-    /// Closes a descriptor, at once or when the kernel lets go of it.
-    pub(super) fn close(&mut self, queue: &mut Queue, source: Source, fd: OwnedFd) {
-        let Some(slot) = self.slots.find(source) else { return drop(fd) };
-        debug_assert!(slot.line.is_empty(), "a descriptor is closed while awaited");
-        slot.closing = fd.into_raw_fd();
-        news::discard(slot, &self.buffers);
-        self.end_receive(queue, source);
-        self.end_watch(queue, source);
-        self.close_if_free(source);
-    }
-
-    /// Closes the descriptor if the kernel holds nothing of it.
-    fn close_if_free(&mut self, source: Source) {
-        let slot = self.slots.at(source.fd);
-        if !slot.is_held() {
-            let fd = slot.closing;
-            *slot = Slot::new(0);
-            // SAFETY: required: an open descriptor that is ours. `close` put it here.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
-    }
-
-    /// Closes whatever was waiting to be closed; for the end of the driver.
-    pub(super) fn close_all(&mut self) {
-        for slot in self.slots.iter_mut() {
-            if slot.closing != OPEN {
-                let fd = std::mem::replace(&mut slot.closing, OPEN);
-                // SAFETY: required: an open descriptor that is ours. `close` put it here.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
-        }
-    }
-
-    /// Keeps the buffers mapped for ever.
-    #[cold]
-    pub(super) fn leak_buffers(&mut self) {
-        self.buffers.leak();
     }
 }

@@ -1,4 +1,5 @@
 //! Closing: the peer sees the end at once, and what is left over reaches nobody.
+#![expect(unsafe_code, reason = "gives a thread its own table of descriptors")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
 //! The ring driver, driven directly: operations on the stack, sockets on loopback, peers in std.
-#![expect(unsafe_code, reason = "operations are submitted by hand")]
 
 mod ring;
 mod reading;

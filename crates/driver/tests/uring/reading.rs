@@ -1,4 +1,5 @@
 //! `Fill` and the readers that share a socket with it.
+#![expect(unsafe_code, reason = "message headers point at buffers")]
 
 use std::io::{IoSliceMut, Write};
 use std::net::Shutdown;

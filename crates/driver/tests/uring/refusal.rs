@@ -1,4 +1,5 @@
 //! Where the ring is refused: by a filter that answers for the kernel, on a thread of its own.
+#![expect(unsafe_code, reason = "installs a filter that answers for the kernel")]
 
 use std::error::Error;
 use std::ffi::{c_int, c_ulong};

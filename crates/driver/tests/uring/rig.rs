@@ -1,4 +1,5 @@
 //! A driver with its loop, and sockets to try it on.
+#![expect(unsafe_code, reason = "operations are submitted by hand")]
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
 //! Turns, the waker, deadlines, and operations that are one request each.
+#![expect(unsafe_code, reason = "message headers point at buffers; descriptors arrive as numbers")]
 
 use std::io::{IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

@@ -5,6 +5,7 @@
 //! threads and processes with nothing to flip.
 #![expect(unsafe_code, reason = "operations point at the caller's buffers")]
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
@@ -287,6 +288,22 @@ pub(crate) fn inet(address: Address) -> io::Result<SocketAddr> {
     SocketAddr::try_from(address).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, "the socket has no internet address")
     })
+}
+
+/// Writes a socket as std does: what has no name is left out.
+pub(crate) fn debug<A: fmt::Debug, const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    names: [(&str, io::Result<A>); N],
+    fd: RawFd,
+) -> fmt::Result {
+    let mut fields = f.debug_struct(what);
+    for (field, name) in names {
+        if let Ok(name) = name {
+            fields.field(field, &name);
+        }
+    }
+    fields.field("fd", &fd).finish()
 }
 
 /// Under the non-blocking wish, being late means that there was nothing to be had at once.

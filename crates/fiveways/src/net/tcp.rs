@@ -11,7 +11,7 @@ use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Family, Kind};
 
 use crate::net::resolve::{ToSocketAddrs, each};
-use crate::net::socket::{Socket, descriptor_traits, inet};
+use crate::net::socket::{Socket, debug, descriptor_traits, inet};
 use crate::net::stream::{Ahead, Stream};
 
 /// The backlog of listeners: the system's maximum (D41); the kernel caps it at `somaxconn`.
@@ -64,9 +64,8 @@ pub struct TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut all = f.debug_struct("TcpStream");
-        all.field("addr", &self.local_addr().ok()).field("peer", &self.peer.get());
-        all.field("fd", &self.as_raw_fd()).finish()
+        let names = [("addr", self.local_addr()), ("peer", self.peer_addr())];
+        debug(f, "TcpStream", names, self.as_raw_fd())
     }
 }
 
@@ -463,8 +462,7 @@ pub struct TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.local_addr().ok();
-        f.debug_struct("TcpListener").field("addr", &addr).field("fd", &self.as_raw_fd()).finish()
+        debug(f, "TcpListener", [("addr", self.local_addr())], self.as_raw_fd())
     }
 }
 
@@ -492,6 +490,16 @@ impl TcpListener {
         }
         socket.bind(&Address::from(*address))?;
         socket.listen(backlog)?;
+        Ok(TcpListener { socket })
+    }
+
+    /// Keeps an address for listeners that share it, without listening: the kernel gives a share of
+    /// the connections to each socket that listens, whether it ever accepts or not.
+    pub(crate) fn reserve(address: &SocketAddr) -> io::Result<TcpListener> {
+        let socket = Socket::open(family(address), Kind::Stream)?;
+        socket.set_option(option::REUSE_ADDRESS, 1)?;
+        socket.set_option(option::REUSE_PORT, 1)?;
+        socket.bind(&Address::from(*address))?;
         Ok(TcpListener { socket })
     }
 

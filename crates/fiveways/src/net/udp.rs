@@ -10,7 +10,7 @@ use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind, PEEK};
 
 use crate::net::resolve::{ToSocketAddrs, each};
-use crate::net::socket::{Socket, descriptor_traits, inet};
+use crate::net::socket::{Socket, debug, descriptor_traits, inet};
 use crate::net::tcp::family;
 
 /// A UDP socket; as [`std::net::UdpSocket`].
@@ -23,8 +23,7 @@ pub struct UdpSocket {
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.local_addr().ok();
-        f.debug_struct("UdpSocket").field("addr", &addr).field("fd", &self.as_raw_fd()).finish()
+        debug(f, "UdpSocket", [("addr", self.local_addr())], self.as_raw_fd())
     }
 }
 

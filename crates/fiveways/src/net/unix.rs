@@ -1,10 +1,12 @@
 //! Unix sockets: streams, listeners and datagrams.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use fiveways_runtime::sleep_until;
 use fiveways_sys::errno;
 use fiveways_sys::net::{Address, Family, Kind, UnixAddress};
 
-use crate::net::socket::{Socket, descriptor_traits};
+use crate::net::socket::{Socket, debug, descriptor_traits};
 use crate::net::stream::Stream;
 use crate::net::tcp::BACKLOG;
 
@@ -36,8 +38,11 @@ fn of_std(address: &SocketAddr) -> io::Result<Address> {
 fn to_std(address: Address) -> io::Result<SocketAddr> {
     let not_unix = || io::Error::new(io::ErrorKind::InvalidInput, "the socket is no Unix socket");
     let address = UnixAddress::try_from(address).map_err(|_| not_unix())?;
+    if address.is_unnamed() {
+        return SocketAddr::from_pathname("");
+    }
     if let Some(path) = address.path() {
-        return SocketAddr::from_pathname(Path::new(&*path.to_string_lossy()));
+        return SocketAddr::from_pathname(OsStr::from_bytes(path.to_bytes()));
     }
     match address.abstract_name() {
         Some(name) => SocketAddr::from_abstract_name(name),
@@ -52,8 +57,8 @@ pub struct UnixStream {
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self.peer_addr().ok();
-        f.debug_struct("UnixStream").field("peer", &peer).field("fd", &self.as_raw_fd()).finish()
+        let names = [("local", self.local_addr()), ("peer", self.peer_addr())];
+        debug(f, "UnixStream", names, self.as_raw_fd())
     }
 }
 
@@ -185,8 +190,8 @@ pub struct UnixListener {
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.local_addr().ok();
-        f.debug_struct("UnixListener").field("addr", &addr).field("fd", &self.as_raw_fd()).finish()
+        let names = [("local", self.local_addr())];
+        debug(f, "UnixListener", names, self.as_raw_fd())
     }
 }
 
@@ -287,8 +292,8 @@ pub struct UnixDatagram {
 
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.local_addr().ok();
-        f.debug_struct("UnixDatagram").field("addr", &addr).field("fd", &self.as_raw_fd()).finish()
+        let names = [("local", self.local_addr()), ("peer", self.peer_addr())];
+        debug(f, "UnixDatagram", names, self.as_raw_fd())
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Resul
         signals: Some(OnSignals(signals.into_iter().collect::<io::Result<_>>()?)),
         handler,
         slots: Vec::new(),
+        reserved: false,
     };
     supervisor.run()
 }
@@ -61,6 +62,8 @@ struct Supervisor<H> {
     signals: Option<OnSignals>,
     handler: Arc<H>,
     slots: Vec<Slot>,
+    /// With a listener for each process: the first child has ours, and we only keep the address.
+    reserved: bool,
 }
 
 impl<H: Handler> Supervisor<H> {
@@ -101,9 +104,23 @@ impl<H: Handler> Supervisor<H> {
         let parent = process::id();
         // SAFETY: required: no other thread. Checked at the beginning; the supervisor starts none.
         match unsafe { process::fork() }? {
-            Forked::Parent(child) => Ok(child),
+            Forked::Parent(child) => {
+                self.reserve()?;
+                Ok(child)
+            }
             Forked::Child => self.be_child(parent),
         }
+    }
+
+    /// Leaves our listener to the first child: nobody accepts here, and the kernel would go on giving
+    /// it its share.
+    fn reserve(&mut self) -> io::Result<()> {
+        let Some(server) = self.server.as_mut().filter(|_| !self.reserved) else { return Ok(()) };
+        if server.settings.listen_mode == ListenMode::ReusePort {
+            server.listener = TcpListener::reserve(&server.local_addr()?)?;
+            self.reserved = true;
+        }
+        Ok(())
     }
 
     /// The whole life of a child; never returns.
@@ -130,7 +147,7 @@ impl<H: Handler> Supervisor<H> {
         // The bell was made before the fork, and is the parent's too.
         server.control = Control::new()?;
         server.settings.processes = 1;
-        if server.settings.listen_mode == ListenMode::ReusePort {
+        if self.reserved {
             let address = server.local_addr()?;
             let backlog = server.settings.backlog;
             server.listener = TcpListener::bind_with(&address, backlog, true, true)?;

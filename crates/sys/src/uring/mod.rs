@@ -1,8 +1,8 @@
 //! The kernel's completion ring, set up by trying and reached through a few typed calls.
 //!
-//! Role: the only place that names the `io-uring` crate. A [`Ring`] is used by the thread that opened
-//! it. [`Entry`] is a request, [`Completion`] an answer, [`BufferRing`] the memory out of which the
-//! kernel picks a buffer when bytes have arrived.
+//! Role: the only place that names the `io-uring` crate. A [`Ring`] is used by the thread that
+//! opened it. [`Entry`] is a request, [`Completion`] an answer, [`BufferRing`] the memory out of
+//! which the kernel picks a buffer when bytes have arrived.
 //!
 //! Set-up asks for every flag that helps and drops them one by one, youngest first, as long as the
 //! kernel answers `EINVAL`: what a kernel can do is found by asking it, never by its version.
@@ -146,8 +146,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`Refused`] inside, which names what is missing: no io_uring in this kernel, forbidden by the
-    /// administrator or a filter, or a kernel that lacks an operation.
+    /// [`Refused`] inside, which names what is missing: no io_uring in this kernel, forbidden by
+    /// the administrator or a filter, or a kernel that lacks an operation.
     pub fn open(size: RingSize) -> io::Result<Ring> {
         let (ring, tells) = set_up(size, |builder, entries| builder.build(entries))
             .map_err(refusal::explain_set_up)?;
