@@ -1,7 +1,7 @@
 //! The program `fiveways`: serve, connect, compare.
 //!
-//! Data goes to stdout, everything else to stderr. Exit status: 0 for success, 1 when a check failed,
-//! 2 for wrong usage or an environment that lacks something.
+//! Data goes to stdout, everything else to stderr. Exit status: 0 for success, 1 when a check
+//! failed, 2 for wrong usage or an environment that lacks something.
 
 mod compare;
 mod connect;

@@ -21,12 +21,13 @@ use crate::error::CliError;
 /// with status 0; a second signal ends it at once.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// What to do with the bytes of a client: echo, upper, greet (one `ok` and one for each line), sink
+    /// What to do with the bytes of a client: echo, upper, greet (one `ok` and one for each line),
+    /// sink
     #[arg(long, default_value_t = Service::Echo)]
     service: Service,
 
-    /// How waiting is done: blocking, threads, pool, nonblocking (burns a core), select, poll, epoll,
-    /// epoll-et, signal, uring, auto
+    /// How waiting is done: blocking, threads, pool, nonblocking (burns a core), select, poll,
+    /// epoll, epoll-et, signal, uring, auto
     #[arg(long, default_value_t = Model::Auto)]
     model: Model,
 

@@ -7,10 +7,10 @@ use crate::plate::Plate;
 /// Stacks smaller than this are made this large: a formatted panic message needs about as much.
 const USABLE_MIN: usize = 16 * 1024;
 
-/// Distances between the tops of stacks, in bytes. They spread the hot kilobyte of a suspended stack
-/// over the 64 sets of a first-level cache, and are multiples of a line. With more colours a waiting
-/// handler (1.5 KiB of frames) would touch a second page under the deepest of them: with ten an idle
-/// connection took 4.8 KiB of stack on average, with seven it takes one page.
+/// Distances between the tops of stacks, in bytes. They spread the hot kilobyte of a suspended
+/// stack over the 64 sets of a first-level cache, and are multiples of a line. With more colours a
+/// waiting handler (1.5 KiB of frames) would touch a second page under the deepest of them: with
+/// ten an idle connection took 4.8 KiB of stack on average, with seven it takes one page.
 const COLOUR_STEP: usize = 320;
 const COLOURS: usize = 7;
 

@@ -5,8 +5,9 @@
 //! 1. [`Driver::submit`] takes an operation ([`Pending`], [`Op`]). It is finished at once
 //!    ([`Submitted::Done`]) or the driver keeps a pointer to it and it *waits*.
 //! 2. [`Driver::turn`] waits for the world until a deadline and hands back operations that waited:
-//!    each is `Done` with an answer, or is to be submitted again (`Retry`) by whoever waited. Retrying
-//!    in the waiter's own context is what keeps buffers hot: the bytes arrive when they are used.
+//!    each is `Done` with an answer, or is to be submitted again (`Retry`) by whoever waited.
+//!    Retrying in the waiter's own context is what keeps buffers hot: the bytes arrive when they
+//!    are used.
 //! 3. [`Driver::cancel`] asks for a waiting operation back. It always comes back: at once through
 //!    `ready`, or from a later turn; with `-ECANCELED`, or with the answer that won the race.
 //! 4. [`Driver::close`] takes a descriptor that nobody waits on and closes it as soon as the kernel
@@ -94,8 +95,8 @@ pub trait Driver {
 
     /// Takes what the kernel has, waiting for the first of it until the deadline.
     ///
-    /// `None` waits without limit; an instant that has passed looks once and does not sleep. Returns
-    /// early when woken. Appends to `ready`.
+    /// `None` waits without limit; an instant that has passed looks once and does not sleep.
+    /// Returns early when woken. Appends to `ready`.
     ///
     /// # Errors
     ///

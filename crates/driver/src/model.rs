@@ -1,6 +1,7 @@
 //! The models by name: how a connection's waiting is done.
 //!
-//! One spelling everywhere: the flag value, the column, the report and [`Display`] are the same word.
+//! One spelling everywhere: the flag value, the column, the report and [`Display`] are the same
+//! word.
 //!
 //! [`Display`]: std::fmt::Display
 

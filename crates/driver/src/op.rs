@@ -12,8 +12,8 @@
 //!
 //! States of `outcome`: `Idle` (not submitted, or its completion was taken) → `Waiting` (the driver
 //! holds a pointer) → `Done` or `Retry` (the driver let go). Only the driver's thread moves them.
-//! A `Pending` that is `Waiting` must stay where it is (I6): the frame that holds it does not return
-//! and is not unwound before the driver let go.
+//! A `Pending` that is `Waiting` must stay where it is (I6): the frame that holds it does not
+//! return and is not unwound before the driver let go.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -47,8 +47,8 @@ pub enum Op {
     RecvMsg { source: Source, header: *mut Header, flags: u32 },
     /// sendmsg(2) with flags.
     SendMsg { source: Source, header: *const Header, flags: u32 },
-    /// Receives into a buffer that the driver chooses and lends; answers the loan's length, 0 at the
-    /// end of the stream (then there is no loan).
+    /// Receives into a buffer that the driver chooses and lends; answers the loan's length, 0 at
+    /// the end of the stream (then there is no loan).
     Fill { source: Source, loan: *mut Option<Loan> },
     /// accept4(2) on a non-blocking listener; answers a blocking, close-on-exec descriptor.
     Accept { source: Source },

@@ -14,9 +14,9 @@
 //!
 //! Each descriptor is registered once and stays registered, so that a request costs no `epoll_ctl`:
 //!
-//! - *edge*: both directions are registered at the first wait. A report makes a direction wet; only a
-//!   would-block (or a short read of TCP) makes it dry, and only a dry direction is waited for, so no
-//!   edge is lost. Unix sockets stop short at control messages and datagram sockets at every
+//! - *edge*: both directions are registered at the first wait. A report makes a direction wet; only
+//!   a would-block (or a short read of TCP) makes it dry, and only a dry direction is waited for,
+//!   so no edge is lost. Unix sockets stop short at control messages and datagram sockets at every
 //!   datagram: for them a short read proves nothing. After a hang-up it proves nothing either, for
 //!   the edge of the end may have come together with the bytes.
 //! - *level* (also select, poll and the spinning selector): a direction is watched from its first
@@ -44,7 +44,11 @@ use crate::sweep::Sweep;
 use crate::{Counters, Driver, Ready, Submitted};
 
 /// Reports taken from the selector in one turn.
-const EVENTS: usize = 1024;
+///
+/// Few, so that what they are about is still in the cache when its task runs, and when a
+/// level-triggered selector looks at it again: with 1,024 instead, level cost 13 % more processor
+/// time per request than edge at 1,000 connections, with 64 they cost the same.
+const EVENTS: usize = 64;
 
 /// Bytes received at once on the fast path.
 const HOT_BUFFER: usize = 64 * 1024;

@@ -1,9 +1,9 @@
 //! When to look at what waits although nobody reported it.
 //!
-//! A signal goes to one thread and carries one number, both of which belong to the open socket and not
-//! to the descriptor: a stream that was used on another worker meanwhile, or through a clone, reports
-//! there. So the signal model looks for itself now and then. A look that finds something makes the
-//! looks frequent, one that finds nothing makes them rarer:
+//! A signal goes to one thread and carries one number, both of which belong to the open socket and
+//! not to the descriptor: a stream that was used on another worker meanwhile, or through a clone,
+//! reports there. So the signal model looks for itself now and then. A look that finds something
+//! makes the looks frequent, one that finds nothing makes them rarer:
 //!
 //! ```text
 //!   every 5 ms ──found nothing──▶ 10 ms ──▶ … ──▶ 640 ms

@@ -1,8 +1,8 @@
 //! Ready-made handlers: echo, upper, greet, sink.
 //!
-//! They use the fast path (`BufRead`): the bytes of a request are looked at where they arrived. Being
-//! about bytes and not about messages, they do not care how a stream is cut into reads (D10), and
-//! multi-byte characters pass unharmed (D17).
+//! They use the fast path (`BufRead`): the bytes of a request are looked at where they arrived.
+//! Being about bytes and not about messages, they do not care how a stream is cut into reads (D10),
+//! and multi-byte characters pass unharmed (D17).
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,15 +1,15 @@
 //! Tasks: functions that run concurrently on coroutines.
 //!
-//! A task costs one page of memory and some 100 ns to start. It runs on one worker from beginning to
-//! end; a call that must wait (a read, a sleep, a join) lets the worker's other tasks run. Inside a
-//! runtime new tasks go to that runtime; on a plain thread they go to a global one, which starts
-//! on first use with a worker for each processor.
+//! A task costs one page of memory and some 100 ns to start. It runs on one worker from beginning
+//! to end; a call that must wait (a read, a sleep, a join) lets the worker's other tasks run.
+//! Inside a runtime new tasks go to that runtime; on a plain thread they go to a global one, which
+//! starts on first use with a worker for each processor.
 //!
 //! # Cancellation
 //!
 //! [`JoinHandle::cancel`] makes the task's present wait, and every later one, end: calls that give
-//! `io::Result` fail with `ECANCELED`, calls that cannot fail (a sleep, a join) unwind the task, and
-//! so does a task's hundredth refusal. Destructors run. A result that was already there is
+//! `io::Result` fail with `ECANCELED`, calls that cannot fail (a sleep, a join) unwind the task,
+//! and so does a task's hundredth refusal. Destructors run. A result that was already there is
 //! delivered.
 
 use std::io;

@@ -53,8 +53,8 @@ everywhere!(
     nonblocking_accept,
     peek,
     take_error,
-    into_and_from_a_descriptor;
-    but signal: tcp_clone_two_waiting_reads,
+    into_and_from_a_descriptor,
+    tcp_clone_two_waiting_reads,
     clone_reads_while_another_writes,
     close_read_wakes_up,
 );

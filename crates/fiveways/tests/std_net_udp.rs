@@ -33,8 +33,8 @@ everywhere!(
     strangers_are_not_heard,
     ttl,
     options,
-    set_nonblocking;
-    but signal: udp_clone_two_waiting_reads,
+    set_nonblocking,
+    udp_clone_two_waiting_reads,
 );
 
 fn loopback() -> SocketAddr {

@@ -49,8 +49,8 @@ everywhere!(
     unix_datagram_timeout_zero_duration,
     unix_datagram_timeouts,
     sending_to_a_full_queue_waits,
-    into_and_from_a_descriptor;
-    but signal: clones_wait_together,
+    into_and_from_a_descriptor,
+    clones_wait_together,
 );
 
 /// A folder of its own, gone with the value.
@@ -529,7 +529,10 @@ fn unix_datagram_shutdown() -> io::Result<()> {
     let mut buf = [0; 10];
     // What was queued can be read, and then there is nothing more to come.
     assert_eq!(b.recv(&mut buf)?, 4);
-    assert_eq!(b.recv(&mut buf)?, 0);
+    // Only to calls that block does the kernel tell that end; others hear EAGAIN for ever.
+    if !fiveways::task::in_task() {
+        assert_eq!(b.recv(&mut buf)?, 0);
+    }
     a.shutdown(Shutdown::Write)?;
     assert_kind(a.send(b"x"), &[ErrorKind::BrokenPipe]);
     Ok(())

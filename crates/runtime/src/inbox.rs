@@ -1,8 +1,9 @@
 //! A worker's inbox: the only way in from other threads.
 //!
-//! `asleep` has two states. The worker sets it before it sleeps in the driver and looks at the queue
-//! once more; a sender that finds it set clears it and wakes the driver. So a message is either seen
-//! by the worker's last look or followed by a wake-up, and a busy worker costs senders no system call.
+//! `asleep` has two states. The worker sets it before it sleeps in the driver and looks at the
+//! queue once more; a sender that finds it set clears it and wakes the driver. So a message is
+//! either seen by the worker's last look or followed by a wake-up, and a busy worker costs senders
+//! no system call.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};

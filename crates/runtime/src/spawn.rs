@@ -337,7 +337,8 @@ impl Spawn {
         spawned.expect("spawn_local must be called in a task")
     }
 
-    /// Spawns on a worker of the runtime: the caller's own if it is not much busier than the others.
+    /// Spawns on a worker of the runtime: the caller's own if it is not much busier than the
+    /// others.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Deadlines of waiting tasks: a 4-ary heap that knows where each task stands in it.
 //!
-//! A task has one wait at a time, hence at most one deadline here. Inserting a deadline that is later
-//! than most (the usual case: time limits of equal length) touches the last leaf only, and so does
-//! removing it again, so a million of them do not hurt; the heap is exact, which a wheel is not.
+//! A task has one wait at a time, hence at most one deadline here. Inserting a deadline that is
+//! later than most (the usual case: time limits of equal length) touches the last leaf only, and so
+//! does removing it again, so a million of them do not hurt; the heap is exact, which a wheel is
+//! not.
 
 use std::ptr::NonNull;
 use std::time::Instant;

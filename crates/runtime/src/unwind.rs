@@ -2,8 +2,8 @@
 //!
 //! Both surface first as an error at the suspension point (`ECANCELED`, `TimedOut`), and at every
 //! later one. Where a call has no error to give (a sleep, a lock), or when a cancelled task has
-//! ignored [`PATIENCE`] refusals, the task is unwound from where it stands: it does not park there, so
-//! it is never parked while unwinding. While it unwinds, calls that would park block the thread
+//! ignored [`PATIENCE`] refusals, the task is unwound from where it stands: it does not park there,
+//! so it is never parked while unwinding. While it unwinds, calls that would park block the thread
 //! instead: std counts panics per thread, and a parked unwinding task would make
 //! `thread::panicking()` true for its neighbours.
 
@@ -80,8 +80,8 @@ impl From<Elapsed> for io::Error {
 
 /// Runs `f`, in which every suspension ends at `deadline` at the latest.
 ///
-/// Calls that give `io::Result` give `TimedOut` from then on; calls that have no error to give unwind
-/// to here. Scopes nest; the earlier deadline counts.
+/// Calls that give `io::Result` give `TimedOut` from then on; calls that have no error to give
+/// unwind to here. Scopes nest; the earlier deadline counts.
 ///
 /// # Errors
 ///

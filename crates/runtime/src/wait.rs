@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fiveways_driver::{HotBuffers, Op, Outcome, Pending, Source, Submitted};
 use fiveways_sys::errno;
@@ -136,17 +136,40 @@ fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
         Op::Writable { .. } => wait(true).map(|()| 0),
         Op::Detach { .. } => Ok(0),
         Op::Connect { address, .. } => connect_thread(source.fd, address, deadline),
-        _ => loop {
-            // A call that must end in time waits outside, then asks without waiting.
-            let flags = if deadline.is_some() { DONT_WAIT } else { 0 };
-            let answer = attempt_thread(&op, flags);
-            let asked = flags != 0 || matches!(op, Op::Accept { .. });
-            if asked && net::is_would_block(answer) && !op.must_not_wait() {
-                wait(op.direction() == fiveways_driver::Direction::Write)?;
-                continue;
-            }
+        _ => ask_thread(&op, deadline, wait),
+    }
+}
+
+/// How long a plain thread pauses when the kernel calls a socket writable that is not.
+const FUTILE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Asks again and again, waiting in between as far as the kernel does not wait itself.
+fn ask_thread(
+    op: &Op,
+    deadline: Option<Instant>,
+    wait: impl Fn(bool) -> io::Result<()>,
+) -> io::Result<usize> {
+    // A call that must end in time waits outside, then asks without waiting.
+    let flags = if deadline.is_some() { DONT_WAIT } else { 0 };
+    let must_wait_here = flags != 0 || matches!(op, Op::Accept { .. });
+    let writes = op.direction() == fiveways_driver::Direction::Write;
+    let mut waited = false;
+    loop {
+        let answer = attempt_thread(op, flags);
+        if !must_wait_here || !net::is_would_block(answer) || op.must_not_wait() {
             return net::decode(answer);
-        },
+        }
+        if waited {
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                return Err(timed_out());
+            }
+            // A Unix datagram socket is called writable however full its receiver's queue is.
+            if writes {
+                thread::sleep(FUTILE_PAUSE);
+            }
+        }
+        wait(writes)?;
+        waited = true;
     }
 }
 

@@ -5,8 +5,8 @@
 //! if that has paid lately (see [`crate::worker::Spin`]), then sleeps in the driver until the next
 //! deadline.
 //!
-//! Everything here is touched by the worker's own thread only, from the scheduler or from the running
-//! task. Borrows of the cells are short and never held across a suspension.
+//! Everything here is touched by the worker's own thread only, from the scheduler or from the
+//! running task. Borrows of the cells are short and never held across a suspension.
 #![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
 
 use std::cell::{Cell, RefCell};
@@ -28,8 +28,8 @@ use crate::timers::Timers;
 
 /// The fewest resumptions between two looks at the driver, the clock and the mail.
 ///
-/// A round is everything that could run at its beginning: what a look would bring goes to the end of
-/// the queue anyway, and a level-triggered selector would report again all that has not run yet.
+/// A round is everything that could run at its beginning: what a look would bring goes to the end
+/// of the queue anyway, and a level-triggered selector would report again all that has not run yet.
 const ROUND: usize = 64;
 
 thread_local! {
@@ -393,8 +393,8 @@ impl Worker {
             // SAFETY: required: a live task. It is suspended with this deadline.
             let block = unsafe { task.as_ref() };
             let state = block.state.get();
-            // Already woken: then it is not late, unless it was woken only to try again. Should that
-            // bring nothing, it has no deadline any more and must not wait.
+            // Already woken: then it is not late, unless it was woken only to try again. Should
+            // that bring nothing, it has no deadline any more and must not wait.
             let tries_again = !block.pending.get().is_null();
             block.timed_out.set(state != State::Ready || tries_again);
             match state {
@@ -469,10 +469,10 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
 
 /// Whether to spin before sleeping: only while it pays.
 ///
-/// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits do
-/// not spin; and a wait that was longer than sleep and wake-up take says that the peers are slower
-/// than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy connection
-/// does not pay for falling asleep between its requests.
+/// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits
+/// do not spin; and a wait that was longer than sleep and wake-up take says that the peers are
+/// slower than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy
+/// connection does not pay for falling asleep between its requests.
 pub(crate) struct Spin {
     /// The longest spin; zero: never.
     limit: Duration,

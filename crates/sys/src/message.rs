@@ -1,7 +1,7 @@
 //! Message headers for `recvmsg` and `sendmsg`: vectored buffers, addresses, control data.
 //!
-//! A [`Message`] is self-referential once prepared: the header points at the address beside it. It is
-//! prepared after it has come to rest in its frame and not moved until the call (or the ring) is
+//! A [`Message`] is self-referential once prepared: the header points at the address beside it. It
+//! is prepared after it has come to rest in its frame and not moved until the call (or the ring) is
 //! done with it, which [`Message::prepare`] makes its caller promise.
 #![expect(unsafe_code, reason = "builds the kernel's msghdr and hands it over")]
 

@@ -126,6 +126,21 @@ pub fn accept(fd: RawFd) -> Answer {
     }
 }
 
+/// The name of a Unix socket, byte for byte as unix(7) lays it out; `None` for other families.
+///
+/// Nothing for an unnamed socket; a zero and then an abstract name; or a path, which may end with a
+/// zero.
+pub fn unix_name(address: &Address) -> Option<&[u8]> {
+    if address.address_family() != AddressFamily::UNIX {
+        return None;
+    }
+    let (data, len) = (address.as_ptr().cast::<u8>(), address.addr_len() as usize);
+    // SAFETY: required: valid for reads of `len` bytes, for as long as `address` is borrowed. An
+    // address is that long, and this is a part of it.
+    let bytes = unsafe { std::slice::from_raw_parts(data, len) };
+    bytes.get(size_of::<libc::sa_family_t>()..)
+}
+
 /// Starts (or, in blocking mode, makes) a connection.
 ///
 /// An interrupted blocking connect goes on in the kernel and must not be repeated: its answer is

@@ -2,8 +2,8 @@
 //!
 //! `fiveways-arena MODEL [name=value …]` prints its address and serves until SIGTERM. Names:
 //! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `mode` (`shared`,
-//! `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its standard input is answered with
-//! its counts (one process only); the end of its standard input ends it.
+//! `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its standard input is
+//! answered with its counts (one process only); the end of its standard input ends it.
 
 use std::io::{self, BufRead, Write};
 use std::str::FromStr;

@@ -1,9 +1,9 @@
 //! Cancelling is sound: at every suspension point, with data racing.
 //!
-//! For each k the script (see [`script`]) runs until its k-th call that waits, and is cancelled exactly
-//! there. Whatever it was waiting for comes before, after or at the same time. Then every byte,
-//! connection and datagram must be found exactly once, by the script or by who comes after it, and what
-//! comes late must not be written into the stack that the script has left.
+//! For each k the script (see [`script`]) runs until its k-th call that waits, and is cancelled
+//! exactly there. Whatever it was waiting for comes before, after or at the same time. Then every
+//! byte, connection and datagram must be found exactly once, by the script or by who comes after
+//! it, and what comes late must not be written into the stack that the script has left.
 
 mod script;
 

@@ -1,12 +1,14 @@
 //! A task that waits in every way there is, and the other ends of what it waits with.
 //!
 //! The script notes what it is going to wait for before each call; the director, a task of the same
-//! worker, runs only while the script is suspended, so what it reads there is exact. The other ends are
-//! std's, which do not suspend the director: between a look and an action nothing else runs.
+//! worker, runs only while the script is suspended, so what it reads there is exact. The other ends
+//! are std's, which do not suspend the director: between a look and an action nothing else runs.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, ErrorKind, IoSliceMut, Read, Write};
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream, UdpSocket as StdUdp};
+use std::net::{
+    SocketAddr, TcpListener as StdListener, TcpStream as StdStream, UdpSocket as StdUdp,
+};
 use std::rc::Rc;
 use std::time::Duration;
 

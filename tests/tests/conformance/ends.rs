@@ -65,8 +65,10 @@ pub(crate) fn a_read_ends_at_its_time_limit(model: Model) {
 
 /// A write to a peer that does not read ends in time.
 pub(crate) fn a_write_ends_at_its_time_limit(model: Model) {
-    let (arena, told) = waiting(model, |stream| loop {
-        stream.write(noise(0, 256 * 1024))?;
+    let (arena, told) = waiting(model, |stream| {
+        loop {
+            stream.write(noise(0, 256 * 1024))?;
+        }
     });
     let client = arena.connect();
     let (ended, _) = told.recv_timeout(LONG).expect("it ends");

@@ -40,7 +40,8 @@ pub(crate) fn a_reset_in_mid_stream_harms_nobody(model: Model) {
     }
 }
 
-/// Clients that say nothing delay nobody; under `blocking` they are served one by one, in order [D01, D22].
+/// Clients that say nothing delay nobody; under `blocking` they are served one by one, in order
+/// [D01, D22].
 pub(crate) fn silent_peers_delay_nobody(model: Model) {
     if model == Model::Blocking {
         return one_at_a_time_in_order(model);

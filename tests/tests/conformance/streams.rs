@@ -38,8 +38,8 @@ fn flood(stream: &std::net::TcpStream, up_to: usize) -> usize {
     at
 }
 
-/// 64 MiB from a client that reads nothing at first: it is held back, others are served meanwhile, the
-/// server hoards nothing, and in the end every byte is there [D04, D09].
+/// 64 MiB from a client that reads nothing at first: it is held back, others are served meanwhile,
+/// the server hoards nothing, and in the end every byte is there [D04, D09].
 fn hold_back_then_deliver(model: Model, handler: fn(TcpStream) -> io::Result<()>) {
     const TOTAL: usize = 64 * MIB;
     let arena = Arena::new(model, handler);
@@ -213,22 +213,26 @@ pub(crate) fn vectored_writes(model: Model) {
 
 /// A handler may look at a loan while it waits for something else.
 pub(crate) fn lent_bytes_stay_while_their_reader_waits(model: Model) {
-    let arena = Arena::with(model, |server| server.pool_size(16), |mut stream: TcpStream| {
-        let (mut reader, mut writer) = stream.halves();
-        loop {
-            let bytes = reader.fill_buf()?;
-            if bytes.is_empty() {
-                return Ok(());
+    let arena = Arena::with(
+        model,
+        |server| server.pool_size(16),
+        |mut stream: TcpStream| {
+            let (mut reader, mut writer) = stream.halves();
+            loop {
+                let bytes = reader.fill_buf()?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let copy = bytes.to_vec();
+                // The other connections of this worker are served meanwhile.
+                fiveways::time::sleep(Duration::from_millis(1));
+                assert!(copy == bytes, "lent bytes have changed");
+                writer.write_all(bytes)?;
+                let count = bytes.len();
+                reader.consume(count);
             }
-            let copy = bytes.to_vec();
-            // The other connections of this worker are served meanwhile.
-            fiveways::time::sleep(Duration::from_millis(1));
-            assert!(copy == bytes, "lent bytes have changed");
-            writer.write_all(bytes)?;
-            let count = bytes.len();
-            reader.consume(count);
-        }
-    });
+        },
+    );
     if arena.is_serial() {
         ask(&mut arena.connect(), b"alone, nobody can disturb");
         arena.stop();

@@ -1,4 +1,5 @@
-//! What tasks can do besides serving: clients, datagrams, Unix sockets, cancellation, several workers.
+//! What tasks can do besides serving: clients, datagrams, Unix sockets, cancellation, several
+//! workers.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -21,10 +22,7 @@ use fiveways_tests::patience::LONG;
 const ECANCELED: i32 = 125;
 
 /// Cancels a task that waits in `wait`, expects the refusal, and gives what it waited with.
-fn cancel_in<W: 'static>(
-    mut with: W,
-    wait: impl FnOnce(&mut W) -> io::Result<()> + 'static,
-) -> W {
+fn cancel_in<W: 'static>(mut with: W, wait: impl FnOnce(&mut W) -> io::Result<()> + 'static) -> W {
     let waiter = task::spawn_local(move || {
         let ended = wait(&mut with);
         (with, ended)
@@ -193,7 +191,8 @@ pub(crate) fn a_scope_with_a_time_limit_ends_every_wait(model: Model) {
     in_task(model, || {
         let brief = Duration::from_millis(30);
         let (mut near, mut far) = pair();
-        let late = |ended: io::Result<usize>| ended.expect_err("late").kind() == ErrorKind::TimedOut;
+        let late =
+            |ended: io::Result<usize>| ended.expect_err("late").kind() == ErrorKind::TimedOut;
         assert!(task::timeout(brief, || late(near.read(&mut [0; 8]))).expect("an error"));
         assert!(task::timeout(brief, || late(near.fill_buf().map(<[u8]>::len))).expect("an error"));
         assert!(task::timeout(brief, || time::sleep(LONG)).is_err());

@@ -13,8 +13,8 @@ use crate::connect::connection::Target;
 ///
 /// Without a message it is a line client: each line of stdin is trimmed and sent, and what the
 /// server sends is shown as it arrives. At the end of the input it says so to the server, shows the
-/// answers that are still to come, and exits with status 0; if the server ends first, with status 1;
-/// after Ctrl-C with status 130.
+/// answers that are still to come, and exits with status 0; if the server ends first, with status
+/// 1; after Ctrl-C with status 130.
 ///
 /// With --message, --mode, --count, --threads, --tasks or --hold it makes exchanges of messages and
 /// replies, tells on stderr what came of each connection, and exits with status 1 if any failed.

@@ -224,7 +224,8 @@ impl Socket {
         control(Control::Connect(self.as_fd(), address)).map(drop)
     }
 
-    /// Begins to listen. A listener is non-blocking in the kernel: accept has no per-call flag (I5).
+    /// Begins to listen. A listener is non-blocking in the kernel: accept has no per-call flag
+    /// (I5).
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
         control(Control::SetNonblocking(self.as_fd(), true))?;
         control(Control::Listen(self.as_fd(), backlog)).map(drop)

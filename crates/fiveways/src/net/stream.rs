@@ -8,7 +8,8 @@
 //!   home   the worker whose driver may hold further bytes for this stream (0: none)
 //! ```
 //!
-//! A stream that is read on another worker, or on a plain thread, first fetches what its home holds.
+//! A stream that is read on another worker, or on a plain thread, first fetches what its home
+//! holds.
 #![expect(unsafe_code, reason = "the driver places loans through a pointer")]
 
 use std::io::{self, IoSliceMut};

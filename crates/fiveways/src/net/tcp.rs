@@ -24,8 +24,8 @@ pub(crate) fn family(address: &SocketAddr) -> Family {
 /// A TCP connection; as [`std::net::TcpStream`], and [`BufRead`] besides.
 ///
 /// `BufRead` is the fast path: `fill_buf` gives the bytes where the kernel or the worker put them.
-/// It may read ahead; reads that follow, of any kind, take those bytes first. `Read` asks the socket
-/// for exactly what it is given room for.
+/// It may read ahead; reads that follow, of any kind, take those bytes first. `Read` asks the
+/// socket for exactly what it is given room for.
 ///
 /// # Differences from std
 ///
@@ -455,7 +455,8 @@ impl Write for TcpStream {
 
 /// A TCP listener; as [`std::net::TcpListener`].
 ///
-/// Its backlog is the system's maximum, and its address can be bound again at once (`SO_REUSEADDR`).
+/// Its backlog is the system's maximum, and its address can be bound again at once
+/// (`SO_REUSEADDR`).
 pub struct TcpListener {
     socket: Socket,
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::sleep_until;
 use fiveways_sys::errno;
-use fiveways_sys::net::{Address, Family, Kind, UnixAddress};
+use fiveways_sys::net::{Address, Family, Kind, UnixAddress, unix_name};
 
 use crate::net::socket::{Socket, debug, descriptor_traits};
 use crate::net::stream::Stream;
@@ -36,17 +36,14 @@ fn of_std(address: &SocketAddr) -> io::Result<Address> {
 }
 
 fn to_std(address: Address) -> io::Result<SocketAddr> {
-    let not_unix = || io::Error::new(io::ErrorKind::InvalidInput, "the socket is no Unix socket");
-    let address = UnixAddress::try_from(address).map_err(|_| not_unix())?;
-    if address.is_unnamed() {
-        return SocketAddr::from_pathname("");
-    }
-    if let Some(path) = address.path() {
-        return SocketAddr::from_pathname(OsStr::from_bytes(path.to_bytes()));
-    }
-    match address.abstract_name() {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(""),
+    match unix_name(&address) {
+        Some([]) => SocketAddr::from_pathname(""),
+        Some([0, name @ ..]) => SocketAddr::from_abstract_name(name),
+        Some(path) => {
+            let path = path.split(|byte| *byte == 0).next().unwrap_or(path);
+            SocketAddr::from_pathname(OsStr::from_bytes(path))
+        }
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket is no Unix socket")),
     }
 }
 

@@ -37,11 +37,7 @@ pub(crate) enum Verdict {
 
 impl Gate {
     pub(crate) fn new(settings: &Settings, control: Control) -> Gate {
-        Gate {
-            limit: settings.max_connections,
-            control,
-            waiting: Mutex::default(),
-        }
+        Gate { limit: settings.max_connections, control, waiting: Mutex::default() }
     }
 
     fn counts(&self) -> &Counts {

@@ -10,7 +10,8 @@
 //! One connection's trouble stays its own: a reset, an error or a panic of its handler ends that
 //! connection only (D03, D28). Running out of descriptors pauses accepting; connections wait in the
 //! backlog and none is lost (D19). A stop (SIGTERM, SIGINT, [`Control::stop`]) ends accepting, lets
-//! connections finish until the drain deadline, then ends them; a second one ends them at once (D29).
+//! connections finish until the drain deadline, then ends them; a second one ends them at once
+//! (D29).
 
 mod processes;
 mod tasks;
@@ -154,7 +155,8 @@ impl Server {
         self
     }
 
-    /// Limits the connections served at a time by each process, and says what happens to more (D43).
+    /// Limits the connections served at a time by each process, and says what happens to more
+    /// (D43).
     pub fn max_connections(mut self, limit: usize, overload: Overload) -> Server {
         self.settings.max_connections = limit.max(1);
         self.settings.overload = overload;
@@ -162,7 +164,8 @@ impl Server {
     }
 
     /// Ends connections on which nothing moves for this long (D42); `None`: never. One minute
-    /// unless set under `blocking` and `pool`, where a silent client holds a thread (D22), else never.
+    /// unless set under `blocking` and `pool`, where a silent client holds a thread (D22), else
+    /// never.
     pub fn idle_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.idle = Some(limit);
         self

@@ -3,8 +3,8 @@
 //! Forking is safe only while the program has one thread, so this refuses to begin later. The
 //! supervisor itself never starts a thread: it sleeps on the bell, which signals ring.
 //!
-//! A child that dies is replaced, at once at first; a slot whose children die young waits longer and
-//! longer, up to [`LONGEST_PAUSE`].
+//! A child that dies is replaced, at once at first; a slot whose children die young waits longer
+//! and longer, up to [`LONGEST_PAUSE`].
 
 use std::io;
 use std::sync::Arc;
@@ -112,8 +112,8 @@ impl<H: Handler> Supervisor<H> {
         }
     }
 
-    /// Leaves our listener to the first child: nobody accepts here, and the kernel would go on giving
-    /// it its share.
+    /// Leaves our listener to the first child: nobody accepts here, and the kernel would go on
+    /// giving it its share.
     fn reserve(&mut self) -> io::Result<()> {
         let Some(server) = self.server.as_mut().filter(|_| !self.reserved) else { return Ok(()) };
         if server.settings.listen_mode == ListenMode::ReusePort {

@@ -44,8 +44,8 @@ pub(crate) fn serve(
     let accepting: JoinHandle<io::Result<()>> =
         Spawn::new().name("accept").spawn_at(runtime.handle(), 0, move || {
             let result = acceptor.accept_all();
-            // Ended by itself: the listener is broken, and the server has nothing left to do. Ended by
-            // a stop: then this must not count as the second one, which forces.
+            // Ended by itself: the listener is broken, and the server has nothing left to do. Ended
+            // by a stop: then this must not count as the second one, which forces.
             bell.stop_if_running();
             result
         })?;

@@ -1,5 +1,5 @@
-//! What the ports of std's test suites share: every case runs on plain threads and in tasks of every
-//! model, with one worker and, where a second one is interesting, with two.
+//! What the ports of std's test suites share: every case runs on plain threads and in tasks of
+//! every model, with one worker and, where a second one is interesting, with two.
 //!
 //! The cases themselves were written from the behaviours that std's suites for these types check;
 //! they carry the same names. A case is a function that gives `io::Result<()>`; it starts others
@@ -69,23 +69,20 @@ pub(crate) fn run(place: Place, case: fn() -> io::Result<()>) {
 }
 
 /// Makes a test of each case in each place.
-///
-/// Cases after `but signal` are not run there: a signal-driven descriptor has one owner and one
-/// number. Of two values for one socket only the last to wait is told (fcntl(2), `F_SETOWN_EX`), and
-/// the kernel sends no signal about a shutdown on our own side.
 macro_rules! everywhere {
-    ($($case:ident),* ; but signal: $($other:ident),* $(,)?) => {
-        everywhere!(@ threads, Place::Threads, $($case)* $($other)*);
-        everywhere!(@ nonblocking, Place::tasks(Model::Nonblocking), $($case)* $($other)*);
-        everywhere!(@ select, Place::tasks(Model::Select), $($case)* $($other)*);
-        everywhere!(@ poll, Place::tasks(Model::Poll), $($case)* $($other)*);
-        everywhere!(@ epoll, Place::tasks(Model::Epoll), $($case)* $($other)*);
-        everywhere!(@ epoll_et, Place::tasks(Model::EpollEt), $($case)* $($other)*);
+    ($($case:ident),* $(,)?) => {
+        everywhere!(@ threads, Place::Threads, $($case)*);
+        everywhere!(@ nonblocking, Place::tasks(Model::Nonblocking), $($case)*);
+        everywhere!(@ select, Place::tasks(Model::Select), $($case)*);
+        everywhere!(@ poll, Place::tasks(Model::Poll), $($case)*);
+        everywhere!(@ epoll, Place::tasks(Model::Epoll), $($case)*);
+        everywhere!(@ epoll_et, Place::tasks(Model::EpollEt), $($case)*);
         everywhere!(@ signal, Place::tasks(Model::Signal), $($case)*);
-        everywhere!(@ uring, Place::tasks(Model::Uring), $($case)* $($other)*);
-        everywhere!(@ poll_two, Place::two_workers(Model::Poll), $($case)* $($other)*);
-        everywhere!(@ epoll_two, Place::two_workers(Model::EpollEt), $($case)* $($other)*);
-        everywhere!(@ uring_two, Place::two_workers(Model::Uring), $($case)* $($other)*);
+        everywhere!(@ uring, Place::tasks(Model::Uring), $($case)*);
+        everywhere!(@ poll_two, Place::two_workers(Model::Poll), $($case)*);
+        everywhere!(@ epoll_two, Place::two_workers(Model::EpollEt), $($case)*);
+        everywhere!(@ signal_two, Place::two_workers(Model::Signal), $($case)*);
+        everywhere!(@ uring_two, Place::two_workers(Model::Uring), $($case)*);
     };
     (@ $name:ident, $place:expr, $($case:ident)*) => {
         mod $name {

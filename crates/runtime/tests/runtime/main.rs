@@ -1,0 +1,17 @@
+//! What a runtime promises, claim by claim, on every model that this machine has.
+
+mod rig;
+
+mod cancelling;
+mod deadlines;
+mod ending;
+mod exhaustion;
+mod fairness;
+mod joining;
+mod parking;
+mod placing;
+mod streams;
+mod storms;
+mod timers;
+mod unblocking;
+mod unwinding;
