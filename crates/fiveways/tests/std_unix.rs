@@ -576,12 +576,11 @@ fn sending_to_a_full_queue_waits() -> io::Result<()> {
     assert!(began.elapsed() >= Duration::from_millis(50));
     sender.set_write_timeout(None)?;
     let sending = go(move || sender.send_to(&[1], &path));
-    for _ in 0..sent {
-        assert_eq!(receiver.recv(&mut [9])?, 1);
+    let mut buf = [9];
+    for number in 0..sent {
+        assert_eq!((number, receiver.recv(&mut buf)?, buf), (number, 1, [0]));
     }
-    let mut buf = [0];
-    receiver.recv(&mut buf)?;
-    assert_eq!(buf, [1]);
+    assert_eq!((receiver.recv(&mut buf)?, buf), (1, [1]), "after {sent}");
     assert_eq!(sending.join()?, 1);
     Ok(())
 }

@@ -1,16 +1,19 @@
 //! Bytes read ahead by a worker for a stream that has moved elsewhere.
 //!
 //! The stream remembers the number of the worker that may hold bytes for it. Elsewhere it asks that
-//! worker for them; a worker that ends leaves what it holds behind, so nothing is lost.
+//! worker for them. What a worker fetched, and what one that ends still holds, is left where the
+//! stream finds it, so nothing is lost even if who asked goes away before the answer.
 
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 
 use fiveways_driver::{Op, Source};
 
 use crate::homes;
+use crate::inbox::Inbox;
 use crate::spawn::{JoinHandle, Spawn};
-use crate::wait::perform;
+use crate::wait::{perform, refuse_if_cancelled, worker_index};
 
 /// Fetches the bytes that worker `home` has read ahead for a stream, and makes it let go of it.
 ///
@@ -18,20 +21,37 @@ use crate::wait::perform;
 ///
 /// Until the worker has answered; a plain thread blocks.
 ///
+/// # Cancellation
+///
+/// A cancelled task is refused. One that is unwound from here leaves the bytes for the next call.
+///
 /// # Errors
 ///
 /// What the reading ahead met, if it met an error before any bytes.
 pub fn detach(home: u32, source: Source) -> io::Result<Vec<u8>> {
+    refuse_if_cancelled()?;
+    if worker_index() == Some(home) {
+        return fetch(source);
+    }
     let worker = homes::find(home);
     if let Some(inbox) = worker {
-        let here = Location::caller();
-        let fetch = Spawn::new().name("detach").spawn_on(&inbox, here, move || fetch(source));
+        let fetch = move || fetch(source).map(|bytes| homes::leave(source, bytes));
         // Either may fail because the worker ends just now; then it has left the bytes.
-        if let Ok(Ok(fetched)) = fetch.map(JoinHandle::join) {
-            return fetched;
+        if let Ok(Ok(fetched)) = spawn("detach", &inbox, fetch).map(JoinHandle::join) {
+            fetched?;
         }
     }
     Ok(homes::take_orphan(source).unwrap_or_default())
+}
+
+/// Has something done on a worker, for certain, even if that is ending.
+#[track_caller]
+fn spawn<T: Send + 'static>(
+    name: &str,
+    inbox: &Arc<Inbox>,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Spawn::new().name(name).even_cancelled().spawn_on(inbox, Location::caller(), f)
 }
 
 #[expect(unsafe_code, reason = "the driver fills a vector through a pointer")]
@@ -47,10 +67,8 @@ fn fetch(source: Source) -> io::Result<Vec<u8>> {
 pub fn release(home: u32, source: Source) {
     let worker = homes::find(home);
     if let Some(inbox) = worker {
-        let here = Location::caller();
-        let task = Spawn::new().name("release");
         // A worker that ends lets go of everything.
-        drop(task.spawn_on(&inbox, here, move || fetch(source).map(drop)));
+        drop(spawn("release", &inbox, move || fetch(source).map(drop)));
     }
     drop(homes::take_orphan(source));
 }

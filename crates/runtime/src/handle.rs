@@ -67,13 +67,13 @@ impl Handle {
         Stats { tasks: self.team.iter().map(|inbox| inbox.load()).collect() }
     }
 
-    /// The worker for a new task.
     /// The number of the worker with the fewest tasks.
     pub fn least_busy(&self) -> usize {
         let load = |at: &usize| self.team[*at].load();
         (0..self.team.len()).min_by_key(load).unwrap_or(0)
     }
 
+    /// The worker for a new task.
     #[inline]
     pub(crate) fn place(&self) -> &Arc<Inbox> {
         place(&self.team)

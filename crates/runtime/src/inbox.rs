@@ -36,8 +36,11 @@ pub(crate) struct Inbox {
     waker: OnceLock<Waker>,
     /// Live tasks, for placement and statistics. Written by the worker alone.
     pub(crate) live: AtomicUsize,
-    /// Tasks on their way to the worker. Raised by senders, lowered by the worker.
-    pub(crate) coming: AtomicUsize,
+    /// Tasks on their way to the worker. Raised by senders, lowered by the worker (and by a sender
+    /// that is refused).
+    coming: AtomicUsize,
+    /// Does the worker leave? false → true, and back if a task was on its way; by the worker.
+    leaving: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,13 +59,49 @@ impl Inbox {
             waker: OnceLock::new(),
             live: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
         }
+    }
+
+    /// Announces a task, which must then be sent. False: the worker ends, nothing is to be sent.
+    pub(crate) fn announce(&self) -> bool {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `leave`: either it sees our task or we see it leave.
+        fence(Ordering::SeqCst);
+        let leaves = self.leaving.load(Ordering::Relaxed);
+        if leaves {
+            self.coming.fetch_sub(1, Ordering::Relaxed);
+        }
+        !leaves
+    }
+
+    /// Notes that an announced task has arrived.
+    pub(crate) fn arrived(&self) {
+        self.coming.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Refuses further tasks, for ever. False: one is here or on its way, nothing is refused yet.
+    pub(crate) fn leave(&self) -> bool {
+        self.leaving.store(true, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `announce`.
+        fence(Ordering::SeqCst);
+        let empty = self.load() == 0;
+        if !empty {
+            self.leaving.store(false, Ordering::Relaxed);
+        }
+        empty
+    }
+
+    /// Tasks that the worker has.
+    #[inline]
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Tasks that the worker has or will have.
     #[inline]
     pub(crate) fn load(&self) -> usize {
-        self.live.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
+        self.live() + self.coming.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_waker(&self, waker: Waker) {

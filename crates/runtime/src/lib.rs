@@ -26,6 +26,7 @@ mod park;
 mod unwind;
 mod handle;
 mod worker;
+mod spin;
 mod timers;
 mod homes;
 mod inbox;
@@ -37,5 +38,5 @@ pub use park::{Unparker, Wake, in_task, park, park_until, sleep_until, unparker,
 pub use runtime::{Builder, Runtime, current};
 pub use spawn::{JoinError, JoinHandle, Spawn};
 pub use unblock::unblock;
-pub use unwind::{Elapsed, with_deadline};
+pub use unwind::{Elapsed, is_cancelled, with_deadline};
 pub use wait::{close, control, perform, reads_ahead, worker_index};

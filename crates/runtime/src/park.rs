@@ -114,6 +114,29 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
     parked.unwrap_or_else(|| park_thread(deadline))
 }
 
+/// Parks until `is_so`, which is looked at before each park; false: the deadline came first.
+///
+/// Unparks that were meant for others than the condition are kept for the caller's next park: who
+/// waits for a task in between must not lose them.
+pub(crate) fn park_while_not(is_so: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+    let mut kept = None;
+    let so = loop {
+        if is_so() {
+            break true;
+        }
+        if park_until(deadline) == Wake::TimedOut {
+            break is_so();
+        }
+        if !is_so() {
+            kept.get_or_insert_with(unparker);
+        }
+    };
+    if let Some(me) = kept {
+        me.unpark();
+    }
+    so
+}
+
 /// Sleeps until the instant.
 ///
 /// # Suspends
@@ -169,6 +192,9 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
     if block.cancelled.get() {
         unwind_cancelled();
     }
+    if let Some(scope) = is_over(block) {
+        unwind_expired(scope);
+    }
     worker.make_ready(task);
     worker.suspend(task, State::Ready);
 }
@@ -199,6 +225,12 @@ fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<
         Some(scope) if deadline.is_none_or(|own| scope < own) => unwind_expired(scope),
         _ => Wake::TimedOut,
     }
+}
+
+/// The deadline of the innermost `timeout` scope, if it has come.
+#[inline]
+pub(crate) fn is_over(task: &Task) -> Option<Instant> {
+    task.scope.get().filter(|scope| *scope <= Instant::now())
 }
 
 /// The earlier of two deadlines.

@@ -14,14 +14,17 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use fiveways_coro::Stack;
+
 use crate::handle::{Handle, place};
 use crate::inbox::{Inbox, Message};
-use crate::park::{Unparker, Wake, as_task, park_until, unparker};
+use crate::park::{Unparker, as_task, park_while_not, unparker};
 use crate::task::TaskId;
 use crate::unwind::{is_cancel, is_cancelled};
 use crate::worker::{Settings, Worker, with_worker};
@@ -34,6 +37,8 @@ enum Why {
     /// Locked only to be `Sync`, as errors should be: it is taken out by value.
     Panicked(Mutex<Box<dyn Any + Send>>),
     NotStarted(io::Error),
+    /// Joined where it cannot run, and not ended.
+    Unending,
 }
 
 impl JoinError {
@@ -66,6 +71,9 @@ impl fmt::Display for JoinError {
         match &self.0 {
             Why::Cancelled => f.write_str("the task was cancelled"),
             Why::NotStarted(error) => write!(f, "the task could not be started: {error}"),
+            Why::Unending => {
+                f.write_str("the task cannot go on while its worker unwinds the one that joins it")
+            }
             Why::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 match message_of(payload.as_ref()) {
@@ -196,10 +204,11 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinError`] when the task panicked, was cancelled or could not be started.
+    /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
+    /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
+    /// and so cannot let it run.
     pub fn join(self) -> Result<T, JoinError> {
-        self.wait_until(None);
-        self.take()
+        if self.wait_until(None) { self.take() } else { Err(JoinError(Why::Unending)) }
     }
 
     /// Waits for the task to end until the deadline; gives the handle back if it has not.
@@ -245,27 +254,25 @@ impl<T> JoinHandle<T> {
         if self.is_finished() {
             return true;
         }
-        let me = as_task(|worker, task| {
-            // SAFETY: required: a live task. It is the running one.
-            let id = unsafe { task.as_ref() }.id;
-            Arc::ptr_eq(&worker.inbox, &self.packet.inbox).then_some(id)
-        });
-        match me.flatten() {
-            Some(me) => self.wait_next_door(me, deadline),
-            None => self.wait_elsewhere(deadline),
+        let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
+        if own != Some(true) {
+            return self.wait_elsewhere(deadline);
         }
+        // SAFETY: required: a live task. It is the running one.
+        let me = as_task(|_, task| unsafe { task.as_ref() }.id);
+        // Unwinding, we cannot let the task run: it will not end while we wait.
+        me.is_some_and(|me| self.wait_next_door(me, deadline))
     }
 
     /// Waits on the task's own worker: nothing can happen between a look and a park.
     fn wait_next_door(&self, me: TaskId, deadline: Option<Instant>) -> bool {
-        while !self.is_finished() {
+        let look = || {
             self.packet.neighbour.set(Some(me));
-            if park_until(deadline) == Wake::TimedOut {
-                self.packet.neighbour.set(None);
-                return self.is_finished();
-            }
-        }
-        true
+            self.is_finished()
+        };
+        let finished = park_while_not(look, deadline);
+        self.packet.neighbour.set(None);
+        finished
     }
 
     fn wait_elsewhere(&self, deadline: Option<Instant>) -> bool {
@@ -273,12 +280,7 @@ impl<T> JoinHandle<T> {
         *self.packet.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
         // ORDERING: SeqCst with `finish`'s, as there.
         self.packet.waiting.store(true, Ordering::SeqCst);
-        while !self.packet.finished.load(Ordering::SeqCst) {
-            if park_until(deadline) == Wake::TimedOut {
-                return self.is_finished();
-            }
-        }
-        true
+        park_while_not(|| self.packet.finished.load(Ordering::SeqCst), deadline)
     }
 
     fn take(self) -> Result<T, JoinError> {
@@ -294,6 +296,7 @@ impl<T> JoinHandle<T> {
 pub struct Spawn {
     name: Option<Box<str>>,
     stack_size: Option<usize>,
+    begins_cancelled: bool,
 }
 
 impl Spawn {
@@ -314,8 +317,15 @@ impl Spawn {
         self
     }
 
+    /// Lets it begin even though it was cancelled before, for what must be done.
+    pub(crate) fn even_cancelled(mut self) -> Spawn {
+        self.begins_cancelled = true;
+        self
+    }
+
     fn settings(self, spawned_at: &'static Location<'static>) -> Settings {
-        Settings { name: self.name, stack_size: self.stack_size, spawned_at }
+        let Spawn { name, stack_size, begins_cancelled } = self;
+        Settings { name, stack_size, begins_cancelled, spawned_at }
     }
 
     /// Spawns on the caller's own worker; the closure and its value need not be `Send`.
@@ -369,10 +379,11 @@ impl Spawn {
         let spawned = with_worker(|worker| {
             let (spawn, f) = parts.take()?;
             let inbox = place(&worker.team);
-            if Arc::ptr_eq(inbox, &worker.inbox) {
+            // A worker that ends takes nothing more; we have not ended yet.
+            if Arc::ptr_eq(inbox, &worker.inbox) || !inbox.announce() {
                 return Some(start_here(worker, &spawn.settings(spawned_at), f));
             }
-            Some(send(inbox, spawn.settings(spawned_at), f))
+            Some(Ok(send(inbox, spawn.settings(spawned_at), f)))
         });
         match (spawned.flatten(), parts) {
             (Some(result), _) => Ok(result),
@@ -415,47 +426,52 @@ impl Spawn {
         });
         match (here.flatten(), f) {
             (Some(started), _) => started,
-            (None, Some(f)) => send(inbox, settings, f),
+            (None, Some(f)) if inbox.announce() => Ok(send(inbox, settings, f)),
+            (None, Some(_)) => Err(io::Error::other("the runtime has ended")),
             (None, None) => unreachable!("the function is only taken to be started here"),
         }
     }
 }
 
+/// Captures larger than this are kept on the heap: a body lies on its stack twice when it begins.
+const CAPTURES_MAX: usize = 512;
+
 /// Starts a task on this very worker.
-fn start_here<T: 'static>(
+fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     worker: &Worker,
     settings: &Settings,
-    f: impl FnOnce() -> T + 'static,
+    f: F,
 ) -> io::Result<JoinHandle<T>> {
+    if size_of::<F>() > CAPTURES_MAX {
+        let f: Box<dyn FnOnce() -> T> = Box::new(f);
+        return start_here(worker, settings, f);
+    }
     let stack = worker.take_stack(settings)?;
     let packet = Arc::new(Packet::new(Arc::clone(&worker.inbox)));
-    let finisher = Finisher(Arc::clone(&packet));
-    let id = worker.start(stack, settings, move || run_task(finisher, f));
-    packet.id.store(id.to_bits(), Ordering::Relaxed);
-    if worker.is_ending() {
-        worker.cancel(id);
-    }
+    start_on(worker, stack, settings, Finisher(Arc::clone(&packet)), f);
     Ok(JoinHandle { packet })
 }
 
-/// Has a task started on another worker.
-fn send<T: Send + 'static>(
+/// Has a task started on another worker, to which it was announced.
+fn send<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     inbox: &Arc<Inbox>,
     settings: Settings,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
+    f: F,
+) -> JoinHandle<T> {
+    if size_of::<F>() > CAPTURES_MAX {
+        let f: Box<dyn FnOnce() -> T + Send> = Box::new(f);
+        return send(inbox, settings, f);
+    }
     let packet = Arc::new(Packet::new(Arc::clone(inbox)));
     let finisher = Finisher(Arc::clone(&packet));
-    inbox.coming.fetch_add(1, Ordering::Relaxed);
     let start = move || {
         // The worker runs it itself; elsewhere it is only ever dropped.
         with_worker(|worker| start_for(worker, &settings, finisher, f));
     };
-    if inbox.send(Message::Run(Box::new(start))).is_err() {
-        inbox.coming.fetch_sub(1, Ordering::Relaxed);
-        return Err(io::Error::other("the runtime has ended"));
-    }
-    Ok(JoinHandle { packet })
+    // It takes mail as long as an announced task has not arrived.
+    let refused = inbox.send(Message::Run(Box::new(start))).is_err();
+    debug_assert!(!refused, "an announced task was refused");
+    JoinHandle { packet }
 }
 
 /// Starts a task that another thread has sent.
@@ -465,13 +481,24 @@ fn start_for<T: 'static>(
     finisher: Finisher<T>,
     f: impl FnOnce() -> T + 'static,
 ) {
-    worker.inbox.coming.fetch_sub(1, Ordering::Relaxed);
-    let stack = match worker.take_stack(settings) {
-        Ok(stack) => stack,
-        Err(error) => return finisher.finish(Err(JoinError(Why::NotStarted(error)))),
-    };
+    match worker.take_stack(settings) {
+        Ok(stack) => start_on(worker, stack, settings, finisher, f),
+        Err(error) => finisher.finish(Err(JoinError(Why::NotStarted(error)))),
+    }
+    // Only now, or it would be seen nowhere.
+    worker.inbox.arrived();
+}
+
+fn start_on<T: 'static>(
+    worker: &Worker,
+    stack: Stack,
+    settings: &Settings,
+    finisher: Finisher<T>,
+    f: impl FnOnce() -> T + 'static,
+) {
     let packet = Arc::clone(&finisher.0);
-    let id = worker.start(stack, settings, move || run_task(finisher, f));
+    let anyway = settings.begins_cancelled;
+    let id = worker.start(stack, settings, move || run_task(finisher, f, anyway));
     packet.id.store(id.to_bits(), Ordering::Relaxed);
     // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its wish.
     fence(Ordering::SeqCst);
@@ -483,14 +510,18 @@ fn start_for<T: 'static>(
 /// The whole life of a task.
 // Inlined handlers would add their frames up into one that each idle task pays for.
 #[inline(never)]
-fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T) {
-    if is_cancelled() {
-        return;
-    }
-    let outcome = match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => Ok(value),
+fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T, anyway: bool) {
+    let begin = move || (anyway || !is_cancelled()).then(f);
+    let outcome = match catch_unwind(AssertUnwindSafe(begin)) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(JoinError(Why::Cancelled)),
         Err(payload) if is_cancel(payload.as_ref()) => Err(JoinError(Why::Cancelled)),
         Err(payload) => Err(JoinError(Why::Panicked(Mutex::new(payload)))),
     };
     finisher.finish(outcome);
+    // If nobody joins, the value is dropped here. Nothing may unwind further than this.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(finisher))) {
+        // Its drop may panic again.
+        mem::forget(payload);
+    }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::park::{in_task, park, unparker};
+use crate::park::{in_task, park_while_not, unparker};
 
 /// Runs `f` on a thread of its own, so that it may block without stopping the worker; on a plain
 /// thread runs it right here.
@@ -33,12 +33,11 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     };
     let thread = thread::Builder::new().name("fiveways-unblock".to_owned()).spawn(run);
     thread.expect("a thread can be started");
-    loop {
-        let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match value {
-            Some(Ok(value)) => return value,
-            Some(Err(payload)) => resume_unwind(payload),
-            None => park(),
-        }
+    let look = || result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    park_while_not(look, None);
+    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match value.expect("parked until it was there") {
+        Ok(value) => value,
+        Err(payload) => resume_unwind(payload),
     }
 }

@@ -32,8 +32,10 @@ pub(crate) fn is_cancel(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Cancelled>()
 }
 
-/// Has the running task been cancelled?
-pub(crate) fn is_cancelled() -> bool {
+/// Has the running task been cancelled? On a plain thread: no.
+///
+/// Never suspends.
+pub fn is_cancelled() -> bool {
     with_task(|task| task.cancelled.get()) == Some(true)
 }
 

@@ -18,7 +18,7 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
-use crate::park::{as_task, earlier};
+use crate::park::{as_task, earlier, is_over};
 use crate::task::{State, Task};
 use crate::unwind::refuse;
 use crate::worker::{Worker, with_worker};
@@ -54,15 +54,31 @@ fn perform_task(
 ) -> io::Result<usize> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    if block.cancelled.get() {
-        return Err(refuse(block));
+    if let Err(refusal) = admit(block, &op) {
+        return Err(refusal);
     }
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
     let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
     match submitted {
-        Submitted::Done(answer) => net::decode(answer),
+        Submitted::Done(answer) => {
+            worker.spend(task);
+            net::decode(answer)
+        }
         Submitted::Waiting => wait_for(worker, block, &pending, deadline),
+    }
+}
+
+/// Refuses a task that was cancelled, or whose time is over. What puts things in order is let pass.
+#[inline]
+fn admit(task: &Task, op: &Op) -> io::Result<()> {
+    if !task.cancelled.get() && task.scope.get().is_none() {
+        return Ok(());
+    }
+    match op {
+        Op::Detach { .. } => Ok(()),
+        _ if task.cancelled.get() => Err(refuse(task)),
+        _ => is_over(task).map_or(Ok(()), |_| Err(timed_out())),
     }
 }
 
@@ -114,6 +130,16 @@ fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
     net::decode(answer)
 }
 
+/// Refuses what the running task asks for if it was cancelled, unless it unwinds already.
+pub(crate) fn refuse_if_cancelled() -> io::Result<()> {
+    let refused = as_task(|_, task| {
+        // SAFETY: required: a live task. It is the running one.
+        let task = unsafe { task.as_ref() };
+        task.cancelled.get().then(|| refuse(task))
+    });
+    refused.flatten().map_or(Ok(()), Err)
+}
+
 fn timed_out() -> io::Error {
     io::Error::from(io::ErrorKind::TimedOut)
 }
@@ -134,7 +160,10 @@ fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
     match op {
         Op::Readable { .. } => wait(false).map(|()| 0),
         Op::Writable { .. } => wait(true).map(|()| 0),
-        Op::Detach { .. } => Ok(0),
+        // On a worker: its task is unwinding.
+        Op::Detach { .. } => {
+            with_worker(|worker| worker.perform_here(op)).map_or(Ok(0), net::decode)
+        }
         Op::Connect { address, .. } => connect_thread(source.fd, address, deadline),
         _ => ask_thread(&op, deadline, wait),
     }
@@ -246,13 +275,13 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 pub fn control(call: Control<'_>) -> io::Result<Reply> {
     let mut call = Some(call);
     let answered = with_worker(|worker| {
-        let call = call.take().expect("taken once");
-        worker.current().map(|_| worker.driver.borrow_mut().control(call))
+        worker.current()?;
+        Some(worker.driver.borrow_mut().control(call.take()?))
     });
     match (answered.flatten(), call) {
         (Some(reply), _) => reply,
         (None, Some(call)) => net::control(call),
-        (None, None) => unreachable!("a worker without a task makes no control calls"),
+        (None, None) => unreachable!("a call is only taken to be made"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A round: mail, due deadlines, then tasks from the run queue; when the queue is empty (or a
 //! round is over) a turn of the driver. A worker with nothing to run first spins for a moment
-//! if that has paid lately (see [`crate::worker::Spin`]), then sleeps in the driver until the next
+//! if that has paid lately (see [`Spin`]), then sleeps in the driver until the next
 //! deadline.
 //!
 //! Everything here is touched by the worker's own thread only, from the scheduler or from the
@@ -12,17 +12,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::Location;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_coro::{Fiber, Stack, StackPool};
 use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
+use fiveways_sys::net::Answer;
 
 use crate::homes;
 use crate::inbox::{Inbox, Message};
+use crate::spin::Spin;
 use crate::task::{NOWHERE, State, Task, TaskId};
 use crate::timers::Timers;
 
@@ -31,6 +35,10 @@ use crate::timers::Timers;
 /// A round is everything that could run at its beginning: what a look would bring goes to the end
 /// of the queue anyway, and a level-triggered selector would report again all that has not run yet.
 const ROUND: usize = 64;
+
+/// Operations a task may finish in a row without ever having to wait: then others have their turn,
+/// or a peer that sends faster than one task reads would keep the worker for itself.
+const BUDGET: u32 = 128;
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -51,6 +59,8 @@ pub(crate) struct Worker {
     tasks: RefCell<Table>,
     stacks: RefCell<StackPool>,
     current: Cell<Option<NonNull<Task>>>,
+    /// Operations the running task may still finish without waiting before others have their turn.
+    budget: Cell<u32>,
     ready: RefCell<Ready>,
     mail: RefCell<Vec<Message>>,
     spin: RefCell<Spin>,
@@ -109,6 +119,7 @@ impl Worker {
             tasks: RefCell::default(),
             stacks: RefCell::new(stacks),
             current: Cell::new(None),
+            budget: Cell::new(BUDGET),
             ready: RefCell::new(Vec::with_capacity(1024)),
             mail: RefCell::default(),
             spin: RefCell::new(Spin::new(spin)),
@@ -119,6 +130,7 @@ impl Worker {
 
     /// Runs until it is told to shut down and no task is left.
     pub(crate) fn run(&self) -> io::Result<()> {
+        let whole = AbortOnDrop;
         CURRENT.set(self);
         if self.reads_ahead {
             homes::moved_in(&self.inbox);
@@ -127,33 +139,49 @@ impl Worker {
         if self.reads_ahead {
             self.save_ahead();
         }
-        // What is still in the mail is dropped here, on the worker, where its drop may look for us.
+        // No task is among it: `leave` saw to that.
         drop(self.inbox.close());
         CURRENT.set(ptr::null());
+        mem::forget(whole);
         result
     }
 
     /// Leaves what was read ahead to the streams that are still in use elsewhere.
     fn save_ahead(&self) {
-        let mut driver = self.driver.borrow_mut();
+        let ahead = self.driver.borrow().ahead();
         let mut left = Vec::new();
-        for source in driver.ahead() {
+        for source in ahead {
             let mut bytes = Vec::new();
-            let op = Op::Detach { source, bytes: &mut bytes };
-            let pending = Pending::new(op, ptr::null_mut());
-            let mut ready = Vec::new();
-            // SAFETY: required: in place until handed back. The loop below waits for that.
-            let submitted = unsafe { driver.submit(NonNull::from(&pending)) };
-            while submitted == Submitted::Waiting && ready.is_empty() {
-                if driver.turn(None, &mut ready).is_err() {
-                    std::process::abort();
-                }
-            }
+            self.perform_here(Op::Detach { source, bytes: &mut bytes });
             if !bytes.is_empty() {
                 left.push((source, bytes));
             }
         }
         homes::moved_out(&self.inbox, left);
+    }
+
+    /// Performs an operation that ends by itself soon, with nobody suspended for it: for the
+    /// scheduler, and for tasks that unwind. What comes back for others meanwhile is theirs.
+    pub(crate) fn perform_here(&self, op: Op) -> Answer {
+        let pending = Pending::new(op, ptr::null_mut());
+        loop {
+            // SAFETY: required: in place until handed back. It is a local, and we stay until then.
+            let submitted = unsafe { self.driver.borrow_mut().submit(NonNull::from(&pending)) };
+            if let Submitted::Done(answer) = submitted {
+                return answer;
+            }
+            while pending.outcome.get() == Outcome::Waiting {
+                let turned = self.driver.borrow_mut().turn(None, &mut self.ready.borrow_mut());
+                if turned.is_err() {
+                    // The driver is broken, and has a pointer to our frame.
+                    std::process::abort();
+                }
+                self.deliver();
+            }
+            if let Outcome::Done(answer) = pending.outcome.get() {
+                return answer;
+            }
+        }
     }
 
     fn rounds(&self) -> io::Result<()> {
@@ -162,10 +190,18 @@ impl Worker {
             self.fire_timers();
             self.run_some();
             let idle = self.run.borrow().is_empty();
-            if idle && self.ending.get() && self.inbox.load() == 0 {
-                return Ok(());
+            if idle && self.ending.get() && self.inbox.live() == 0 {
+                if self.inbox.leave() {
+                    return Ok(());
+                }
+                // A task is on its way, or its sender is just being refused.
+                thread::yield_now();
+                self.look()?;
+            } else if idle {
+                self.wait()?;
+            } else {
+                self.look()?;
             }
-            if idle { self.wait()? } else { self.look()? }
         }
     }
 
@@ -192,6 +228,7 @@ impl Worker {
         // SAFETY: required: a live task. It was in the run queue and has not finished.
         unsafe { task.as_ref() }.state.set(State::Running);
         self.current.set(Some(task));
+        self.budget.set(BUDGET);
         // SAFETY: required: a suspended (or new) fiber of this thread, on no other stack. Only the
         // run queue held it.
         let state = unsafe { Fiber::resume_raw(task) };
@@ -208,6 +245,19 @@ impl Worker {
         unsafe { task.as_ref() }.state.set(state);
         // SAFETY: required: called on the fiber's own stack. `task` is the running task.
         unsafe { Fiber::suspend(task) };
+    }
+
+    /// Notes that the running task has finished an operation without waiting; lets others have their
+    /// turn when that has been so for long.
+    #[inline]
+    pub(crate) fn spend(&self, task: NonNull<Task>) {
+        match self.budget.get() {
+            0 => {
+                self.make_ready(task);
+                self.suspend(task, State::Ready);
+            }
+            left => self.budget.set(left - 1),
+        }
     }
 
     /// Puts a suspended task into the run queue.
@@ -423,11 +473,11 @@ impl Worker {
         if !self.inbox.is_filled() {
             return;
         }
-        let mut mail = std::mem::take(&mut *self.mail.borrow_mut());
+        let mut mail = mem::take(&mut *self.mail.borrow_mut());
         self.inbox.take(&mut mail);
         for message in mail.drain(..) {
             match message {
-                Message::Run(start) => start(),
+                Message::Run(start) => run_mail(start),
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
                 Message::Shutdown => self.shut_down(),
@@ -450,11 +500,33 @@ impl Worker {
     }
 }
 
+/// Starts a task that was sent. When there is no stack for it, it is dropped here, and what it has
+/// captured may panic in its drop: that has been told by the panic hook and concerns nobody else.
+fn run_mail(start: Box<dyn FnOnce() + Send>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(start)) {
+        // Its drop may panic again.
+        mem::forget(payload);
+    }
+}
+
+/// Ends the process when the scheduler itself panics: suspended tasks hold pointers to the worker,
+/// and the driver holds pointers to them.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        eprintln!("fiveways: a worker has failed and cannot go on");
+        std::process::abort();
+    }
+}
+
 /// How to start a task.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: Option<Box<str>>,
     pub(crate) stack_size: Option<usize>,
+    /// It begins although it was cancelled before: what it does must be done.
+    pub(crate) begins_cancelled: bool,
     pub(crate) spawned_at: &'static Location<'static>,
 }
 
@@ -465,60 +537,4 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
     // SAFETY: required: a live worker. `run` clears the pointer before the worker goes away.
     let worker = unsafe { worker.as_ref() }?;
     Some(f(worker))
-}
-
-/// Whether to spin before sleeping: only while it pays.
-///
-/// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits
-/// do not spin; and a wait that was longer than sleep and wake-up take says that the peers are
-/// slower than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy
-/// connection does not pay for falling asleep between its requests.
-pub(crate) struct Spin {
-    /// The longest spin; zero: never.
-    limit: Duration,
-    /// Waits to let pass without spinning.
-    skip: u32,
-    /// What a failure will set `skip` to.
-    penalty: u32,
-    /// The last sleep was short.
-    brief: bool,
-}
-
-/// A sleep shorter than this may have been mostly falling asleep and waking up.
-const BRIEF: Duration = Duration::from_micros(60);
-
-impl Spin {
-    fn new(limit: Duration) -> Spin {
-        Spin { limit, skip: 0, penalty: 1, brief: false }
-    }
-
-    fn is_worth_it(&mut self) -> bool {
-        if self.limit.is_zero() || !self.brief {
-            return false;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
-        true
-    }
-
-    fn paid(&mut self) {
-        self.penalty = 1;
-    }
-
-    fn failed(&mut self) {
-        self.skip = self.penalty;
-        self.penalty = (self.penalty * 2).min(1024);
-    }
-
-    fn before_sleep(&self) -> Option<Instant> {
-        (!self.limit.is_zero()).then(Instant::now)
-    }
-
-    fn after_sleep(&mut self, before: Option<Instant>) {
-        if let Some(before) = before {
-            self.brief = before.elapsed() < BRIEF;
-        }
-    }
 }

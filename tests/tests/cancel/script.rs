@@ -9,14 +9,15 @@ use std::io::{self, BufRead, ErrorKind, IoSliceMut, Read, Write};
 use std::net::{
     SocketAddr, TcpListener as StdListener, TcpStream as StdStream, UdpSocket as StdUdp,
 };
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiveways::net::{TcpListener, TcpStream, UdpSocket};
+use fiveways::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use fiveways::server::{ListenMode, Server};
 use fiveways::{task, time};
 use fiveways_tests::client::{expect_noise, noise};
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
 /// Bytes that come at once for a reader.
 const PIECE: usize = 100;
@@ -37,8 +38,8 @@ pub(crate) enum Wait {
 pub(crate) struct Scene {
     near: RefCell<TcpStream>,
     far: StdStream,
-    out: TcpStream,
-    out_far: StdStream,
+    out: UnixStream,
+    out_far: StdUnix,
     listener: TcpListener,
     addr: SocketAddr,
     udp: UdpSocket,
@@ -60,9 +61,9 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new() -> Rc<Scene> {
         let (near, far) = half_std_pair();
-        let (out, out_far) = half_std_pair();
-        set_socket_send_buffer_size(&out, 8 * 1024).expect("takes options");
-        set_socket_recv_buffer_size(&out_far, 8 * 1024).expect("takes options");
+        // Unix sockets have room again as soon as they are read from; TCP takes its time.
+        let (out, out_far) = StdUnix::pair().expect("a pair");
+        let out = UnixStream::from(OwnedFd::from(out));
         out_far.set_nonblocking(true).expect("takes options");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address");

@@ -153,7 +153,7 @@ impl Socket {
         let mut message = Message::new();
         // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
         unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
-        self.send_message(&mut message)
+        self.send_message(&mut message, 0)
     }
 
     /// Receives one datagram; its sender's address if it has one.
@@ -172,7 +172,12 @@ impl Socket {
     }
 
     /// Sends one datagram, to the connected peer or to an address.
-    pub(crate) fn send_to(&self, buf: &[u8], address: Option<&Address>) -> io::Result<usize> {
+    pub(crate) fn send_to(
+        &self,
+        buf: &[u8],
+        address: Option<&Address>,
+        flags: u32,
+    ) -> io::Result<usize> {
         let bufs = [IoSlice::new(buf)];
         let mut message = Message::new();
         if let Some(address) = address {
@@ -180,7 +185,7 @@ impl Socket {
         }
         // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
         unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
-        self.send_message(&mut message)
+        self.send_message(&mut message, flags)
     }
 
     fn recv_message(&self, message: &mut Message, flags: u32) -> io::Result<usize> {
@@ -190,8 +195,8 @@ impl Socket {
         unsafe { perform(op, self.read_deadline()) }
     }
 
-    fn send_message(&self, message: &mut Message) -> io::Result<usize> {
-        let (source, flags) = (self.source(), self.flags());
+    fn send_message(&self, message: &mut Message, flags: u32) -> io::Result<usize> {
+        let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::SendMsg { source, header: message.prepare(), flags };
         // SAFETY: required: a prepared header in place until this returns. `message` is borrowed.
         unsafe { perform(op, self.write_deadline()) }

@@ -84,7 +84,7 @@ impl UdpSocket {
         let Some(address) = address.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to use"));
         };
-        self.socket.send_to(buf, Some(&Address::from(address)))
+        self.socket.send_to(buf, Some(&Address::from(address)), 0)
     }
 
     /// Sets the peer of `send` and `recv`; datagrams of others are dropped from now on.
@@ -106,7 +106,7 @@ impl UdpSocket {
     ///
     /// The kernel's; `ConnectionRefused` when an earlier datagram met no socket.
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.send_to(buf, None)
+        self.socket.send_to(buf, None, 0)
     }
 
     /// Receives one datagram of the connected peer.

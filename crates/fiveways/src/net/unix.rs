@@ -11,9 +11,9 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::sleep_until;
+use fiveways_runtime::{in_task, sleep_until};
 use fiveways_sys::errno;
-use fiveways_sys::net::{Address, Family, Kind, UnixAddress, unix_name};
+use fiveways_sys::net::{Address, DONT_WAIT, Family, Kind, UnixAddress, unix_name};
 
 use crate::net::socket::{Socket, debug, descriptor_traits};
 use crate::net::stream::Stream;
@@ -21,6 +21,19 @@ use crate::net::tcp::BACKLOG;
 
 /// How long a connect waits before it tries a full backlog again.
 const FULL_BACKLOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a task waits before it sends to a full queue again.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Sleeps for a while, unless it is too late already.
+fn pause(length: Duration, by: Option<Instant>) -> io::Result<()> {
+    let now = Instant::now();
+    if by.is_some_and(|by| by <= now) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    sleep_until(now + length);
+    Ok(())
+}
 
 fn of_path(path: &Path) -> io::Result<Address> {
     Ok(Address::from(UnixAddress::new(path)?))
@@ -117,11 +130,7 @@ impl UnixStream {
             match socket.connect(address, by) {
                 // A full backlog has no readiness to wait for: ask again after a pause.
                 Err(error) if error.raw_os_error() == Some(errno::EAGAIN) => {
-                    let now = Instant::now();
-                    if by.is_some_and(|by| by <= now) {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
-                    sleep_until(now + FULL_BACKLOG_PAUSE);
+                    pause(FULL_BACKLOG_PAUSE, by)?;
                 }
                 result => return result.map(|()| UnixStream::new(socket)),
             }
@@ -419,7 +428,7 @@ impl UnixDatagram {
     ///
     /// The kernel's.
     pub fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.socket.send_to(buf, Some(&of_path(path.as_ref())?))
+        self.send_datagram(buf, Some(&of_path(path.as_ref())?))
     }
 
     /// Sends one datagram to an address.
@@ -432,7 +441,7 @@ impl UnixDatagram {
     ///
     /// The kernel's.
     pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
-        self.socket.send_to(buf, Some(&of_std(address)?))
+        self.send_datagram(buf, Some(&of_std(address)?))
     }
 
     /// Sends one datagram to the connected peer.
@@ -445,7 +454,30 @@ impl UnixDatagram {
     ///
     /// The kernel's.
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.send_to(buf, None)
+        self.send_datagram(buf, None)
+    }
+
+    /// Sends one datagram; in a task asks again after a pause while the receiver's queue is full.
+    ///
+    /// Nothing else serves there: an unconnected socket is called writable however full that queue
+    /// is, and the ring, which would wait, has used the bytes up by then and sends an empty
+    /// datagram when there is room (Linux 6.18).
+    fn send_datagram(&self, buf: &[u8], address: Option<&Address>) -> io::Result<usize> {
+        if !in_task() {
+            return self.socket.send_to(buf, address, 0);
+        }
+        let by = self.socket.write_deadline();
+        loop {
+            match self.socket.send_to(buf, address, DONT_WAIT) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !self.socket.is_nonblocking() =>
+                {
+                    pause(FULL_QUEUE_PAUSE, by)?;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Ends one or both directions.
