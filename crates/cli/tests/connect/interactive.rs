@@ -1,7 +1,10 @@
 //! The line client.
 
 use std::io::Read;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::program::{Talk, connect};
 use crate::server::{echo, read, send, serve, serve_udp_echo, serve_unix_echo};
@@ -41,7 +44,7 @@ fn answers_are_shown_when_they_arrive_and_not_when_a_line_is_sent() {
 #[test]
 fn d17_a_character_that_is_cut_by_a_read_is_shown_whole() {
     let (tell, told) = channel::<()>();
-    let told = std::sync::Arc::new(std::sync::Mutex::new(told));
+    let told = Arc::new(Mutex::new(told));
     let address = serve(move |mut stream| {
         let text = format!("{}中{}", "a".repeat(1023), "b".repeat(10));
         let (first, second) = text.as_bytes().split_at(1024);
@@ -113,6 +116,33 @@ fn a_file_larger_than_all_buffers_passes_an_echo_in_full() {
     let finished = connect(&[&serve(echo)], input.as_bytes());
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(finished.stdout == input.as_bytes(), "{} bytes came back", finished.stdout.len());
+}
+
+#[test]
+fn a_server_that_reads_nothing_is_still_heard_and_can_still_be_left() {
+    let (tell, told) = channel::<()>();
+    let told = Arc::new(Mutex::new(told));
+    let address = serve(move |mut stream| {
+        told.lock().expect("nobody panics with it").recv().expect("the test says so");
+        send(&mut stream, b"still here\n");
+        std::thread::park();
+    });
+    let mut talk = Talk::start(&[&address]);
+    let fed = talk.flood("a line of a long file\n");
+    // Until nothing more fits anywhere. Looking too early would make the test milder, not wrong.
+    let mut before = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = fed.load(Ordering::SeqCst);
+        if now > 0 && now == before {
+            break;
+        }
+        before = now;
+    }
+    tell.send(()).expect("the server waits");
+    talk.expect("still here\n");
+    talk.interrupt();
+    assert_eq!(talk.finish().code, Some(130));
 }
 
 #[test]

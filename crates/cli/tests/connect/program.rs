@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -72,6 +73,19 @@ impl Talk {
     pub(crate) fn say(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("the input was not ended");
         stdin.write_all(text.as_bytes()).expect("the program reads its input");
+    }
+
+    /// Types the same for as long as it is read; tells how often so far.
+    pub(crate) fn flood(&mut self, text: &'static str) -> Arc<AtomicUsize> {
+        let mut stdin = self.stdin.take().expect("the input was not ended");
+        let fed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fed);
+        thread::spawn(move || {
+            while stdin.write_all(text.as_bytes()).is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        fed
     }
 
     /// Waits until this is the next line on stderr.

@@ -5,16 +5,21 @@
 //! they carry the same names. A case is a function that gives `io::Result<()>`; it starts others
 //! with [`go`] and waits for them with [`Handle::join`] or a [`bell`], which do the right thing on
 //! threads and in tasks. On a runtime with two workers `go` starts tasks on the other worker.
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
 use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use fiveways::Model;
-use fiveways::net::UnixStream;
+use fiveways::net::{TcpListener, TcpStream, UnixStream};
 use fiveways::runtime::{Runtime, current};
 use fiveways::task;
 
@@ -164,4 +169,58 @@ pub(crate) fn each_ip(case: impl Fn(SocketAddr) -> io::Result<()>) -> io::Result
 pub(crate) fn assert_kind<T: std::fmt::Debug>(result: io::Result<T>, kinds: &[io::ErrorKind]) {
     let error = result.expect_err("it must fail");
     assert!(kinds.contains(&error.kind()), "{error:?}");
+}
+
+/// A folder of its own, gone with the value.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    /// Makes it.
+    pub(crate) fn new() -> io::Result<Folder> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fiveways-unix-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)?;
+        Ok(Folder(path))
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left is left to the system's cleaning.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A name that no other test has.
+pub(crate) fn abstract_address() -> io::Result<UnixAddr> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    UnixAddr::from_abstract_name(format!("fiveways/{}/{number}", std::process::id()))
+}
+
+/// A listener, and the address to find it at.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Both ends of a connection.
+pub(crate) fn connected(address: SocketAddr) -> io::Result<(TcpStream, TcpStream)> {
+    let (listener, address) = listen(address)?;
+    let client = TcpStream::connect(address)?;
+    let (server, _) = listener.accept()?;
+    Ok((client, server))
+}
+
+/// A free port.
+pub(crate) fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
 }

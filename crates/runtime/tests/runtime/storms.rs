@@ -1,1 +1,77 @@
-//! .
+//! Many tasks from many threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use fiveways_driver::Model;
+use fiveways_runtime::{Handle, Spawn, yield_now};
+
+use crate::rig::{in_time, on_every_model, runtime_of};
+
+/// Spawns from many threads at once; joins every other task and lets the rest go.
+fn storm(handle: &Handle, threads: usize, tasks: usize) {
+    let ran = Arc::new(AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let ran = &ran;
+            scope.spawn(move || {
+                let mut joined = Vec::with_capacity(tasks / 2 + 1);
+                for number in 0..tasks {
+                    let ran = Arc::clone(ran);
+                    let task = Spawn::new().spawn(handle, move || {
+                        if number % 16 == 0 {
+                            yield_now();
+                        }
+                        ran.fetch_add(1, Ordering::Relaxed);
+                        (thread, number)
+                    });
+                    let task = task.expect("a stack");
+                    if number % 2 == 0 {
+                        joined.push((number, task));
+                    }
+                }
+                for (number, task) in joined {
+                    assert_eq!(task.join().expect("no panic"), (thread, number));
+                }
+            });
+        }
+    });
+    crate::rig::until("all ran", || ran.load(Ordering::Relaxed) == threads * tasks);
+    crate::rig::until("all left", || handle.stats().tasks.iter().sum::<usize>() == 0);
+}
+
+#[test]
+fn a_storm_of_spawns_from_64_threads_loses_no_task() {
+    for model in [Model::Epoll, Model::Uring] {
+        in_time(move || {
+            let started = Instant::now();
+            let runtime = runtime_of(model, 2);
+            storm(runtime.handle(), 64, 10_000);
+            eprintln!("640,000 tasks on {model} in {:?}", started.elapsed());
+        });
+    }
+}
+
+#[test]
+fn a_small_storm_loses_no_task_on_any_model() {
+    in_time(|| on_every_model(2, |runtime| storm(runtime.handle(), 8, 500)));
+}
+
+#[test]
+fn a_tree_of_tasks_that_join_their_children_comes_to_its_end() {
+    fn count(depth: u32) -> u64 {
+        if depth == 0 {
+            return 1;
+        }
+        let spawn = || {
+            let spawned = Spawn::new().spawn_in_task(move || count(depth - 1));
+            spawned.unwrap_or_else(|_| panic!("in a task")).expect("a stack")
+        };
+        let (left, right) = (spawn(), spawn());
+        left.join().expect("no panic") + right.join().expect("no panic")
+    }
+    in_time(|| {
+        on_every_model(2, |runtime| assert_eq!(runtime.block_on(|| count(11)), 2_048));
+    });
+}
