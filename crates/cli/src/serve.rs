@@ -86,7 +86,7 @@ pub(crate) struct ServeArgs {
     drain: Span,
 
     /// Longest spin of a worker before it sleeps, in microseconds, while spinning pays; 0: never
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 20)]
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
     spin: u64,
 
     /// Bytes reserved for the stack of a connection; memory is used only as it is touched

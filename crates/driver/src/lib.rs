@@ -25,6 +25,7 @@
 mod open;
 mod uring;
 mod readiness;
+mod attempt;
 mod sweep;
 mod model;
 mod op;

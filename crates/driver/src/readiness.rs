@@ -24,11 +24,15 @@
 //!   happens to peers that talk out of turn. A hang-up that nobody waits for is deregistered
 //!   altogether: it cannot be masked.
 //!
+//! A socket that is closed elsewhere (by a plain thread, by another worker) while a duplicate of it
+//! is open stays in an epoll, is reported, and cannot be taken out: such *strays* are counted, and
+//! when they have become many, a new epoll takes the place of the old one.
+//!
 //! Everything that waits in a direction is woken by a report of it; the first to retry wins.
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
@@ -37,6 +41,7 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, DONT_WAIT};
 
+use crate::attempt::{self, borrow, is_tcp};
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Direction, Op, Outcome, Pending, Source};
@@ -63,6 +68,8 @@ pub struct Readiness<S> {
     events: Events,
     hot: HotBuffers,
     waiting: usize,
+    /// Reports about descriptors that were closed behind our back, since they were last got rid of.
+    strays: usize,
     /// For the signal model, whose reports may go elsewhere.
     sweep: Option<Sweep>,
     counters: Counters,
@@ -116,13 +123,6 @@ fn token(source: Source) -> Token {
     Token(u64::from(source.generation) << 32 | source.fd as u64)
 }
 
-/// Borrows the descriptor of an operation: its waiter owns it and stays.
-fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: required: open for the length of the use, not -1. The waiter (or the caller of
-    // `close`) owns it; see `Driver::submit`.
-    unsafe { BorrowedFd::borrow_raw(fd) }
-}
-
 impl<S: Selector> Readiness<S> {
     /// Makes a driver over a selector that watches nothing yet.
     pub fn new(model: Model, selector: S) -> Readiness<S> {
@@ -135,6 +135,7 @@ impl<S: Selector> Readiness<S> {
             events: Events::with_capacity(EVENTS),
             hot: HotBuffers::new(HOT_BUFFER),
             waiting: 0,
+            strays: 0,
             sweep: (model == Model::Signal).then(Sweep::new),
             counters: Counters::default(),
         }
@@ -181,13 +182,10 @@ impl<S: Selector> Readiness<S> {
                 unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) }
             }
             Op::Accept { source } => net::accept(source.fd),
-            Op::Connect { source, address } => return attempt_connect(source.fd, address),
-            Op::Readable { source } => return attempt_ready(source.fd, false),
-            Op::Writable { source } => return attempt_ready(source.fd, true),
-            Op::Detach { source, .. } => {
-                self.forget(source);
-                0
-            }
+            Op::Connect { source, address } => return attempt::connect(source.fd, address),
+            Op::Readable { source } => return attempt::ready(source.fd, false),
+            Op::Writable { source } => return attempt::ready(source.fd, true),
+            Op::Detach { .. } => unreachable!("served without an attempt"),
         };
         (!net::is_would_block(answer)).then_some(answer)
     }
@@ -232,7 +230,7 @@ impl<S: Selector> Readiness<S> {
         let fresh = slot.watched.is_empty();
         let wanted = if self.edge {
             slot.proves = is_tcp(source.fd);
-            Interest::READABLE | Interest::WRITABLE
+            Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
         } else {
             slot.watched | interest(direction)
         };
@@ -286,6 +284,7 @@ impl<S: Selector> Readiness<S> {
         let generation = (event.token().0 >> 32) as u32;
         let Some(slot) = self.slots.get_mut(fd as usize) else { return };
         if slot.generation != generation {
+            self.strays += 1;
             return;
         }
         let over = event.is_error() || event.is_hangup();
@@ -316,6 +315,7 @@ impl<S: Selector> Readiness<S> {
         let slot = &mut self.slots[source.fd as usize];
         let left = slot.watched.without(idle);
         if left == slot.watched && !over {
+            self.strays += usize::from(left.is_empty());
             return;
         }
         self.counters.registrations += 1;
@@ -325,8 +325,34 @@ impl<S: Selector> Readiness<S> {
         } else {
             self.selector.modify(fd, left, token(source))
         };
-        // A descriptor closed behind our back is gone from the selector as well.
-        slot.watched = if changed.is_ok() { left } else { Interest::NONE };
+        slot.watched = left;
+        if changed.is_err() {
+            // It was closed behind our back, but for a duplicate: it cannot be named any more.
+            slot.watched = Interest::NONE;
+            self.strays += 1;
+        }
+    }
+
+    /// Begins again with an empty selector, in which only what is waited for is watched.
+    #[cold]
+    fn renew(&mut self) {
+        self.strays = 0;
+        // Without a descriptor to spare, the next strays ask again.
+        if !self.selector.renew().is_ok_and(|renewed| renewed) {
+            return;
+        }
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            slot.watched = Interest::NONE;
+            let source = Source { fd: at as RawFd, generation: slot.generation };
+            for direction in [READ, WRITE] {
+                if !self.slots[at].lines[direction].is_null() {
+                    // It was registered before, so it can be now, unless memory is short; then a
+                    // later wait in the same direction asks again.
+                    let _ = self.arm(source, direction);
+                }
+            }
+        }
     }
 
     /// Looks at everything that waits, and takes back the reports of what was ready unreported.
@@ -338,7 +364,7 @@ impl<S: Selector> Readiness<S> {
             for direction in [READ, WRITE] {
                 let slot = &mut self.slots[at];
                 let waited_for = !slot.lines[direction].is_null();
-                if !waited_for || attempt_ready(fd, direction == WRITE).is_none() {
+                if !waited_for || attempt::ready(fd, direction == WRITE).is_none() {
                     continue;
                 }
                 found = true;
@@ -381,6 +407,10 @@ impl<S: Selector> Driver for Readiness<S> {
         let waiter = unsafe { pending.as_ref() };
         let source = waiter.op.source();
         let direction = index(waiter.op.direction());
+        if let Op::Detach { .. } = waiter.op {
+            self.forget(source);
+            return Submitted::Done(0);
+        }
         let slot = self.claim(source);
         slot.woken[direction] = false;
         if slot.wet[direction] || waiter.op.must_not_wait() {
@@ -437,6 +467,10 @@ impl<S: Selector> Driver for Readiness<S> {
                 self.dispatch(event, ready);
             }
         }
+        // By level they come in every turn. Many of them have cost as much as beginning again.
+        if self.strays > self.slots.len() && !self.edge {
+            self.renew();
+        }
         if self.waiting > 0 && self.sweep.as_ref().is_some_and(Sweep::is_due) {
             self.look_at_all(ready);
         }
@@ -470,38 +504,4 @@ fn register<S: Selector>(selector: &mut S, source: Source, wanted: Interest) -> 
         }
         result => result,
     }
-}
-
-/// Begins a connect or asks how it went: connect(2) may be repeated for that on Linux.
-///
-/// The socket is non-blocking for the length of the connect, for which there is no flag (I5).
-fn attempt_connect(fd: RawFd, address: *const net::Address) -> Option<Answer> {
-    if let Err(error) = net::set_nonblocking(borrow(fd), true) {
-        return Some(-error.raw_os_error().unwrap_or(errno::EBADF));
-    }
-    // SAFETY: required: valid for reads. By the contract of `submit`.
-    let answer = match net::connect(fd, unsafe { &*address }) {
-        errno::NEG_EINPROGRESS | errno::NEG_EALREADY => return None,
-        errno::NEG_EISCONN => 0,
-        answer => answer,
-    };
-    match net::set_nonblocking(borrow(fd), false) {
-        Ok(()) => Some(answer),
-        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::EBADF)),
-    }
-}
-
-/// Looks whether a descriptor is ready, without waiting.
-fn attempt_ready(fd: RawFd, writable: bool) -> Option<Answer> {
-    match net::wait_ready(borrow(fd).as_fd(), writable, Some(Instant::now())) {
-        Ok(true) => Some(0),
-        Ok(false) => None,
-        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::EBADF)),
-    }
-}
-
-fn is_tcp(fd: RawFd) -> bool {
-    let mut protocol = [0_u8; 4];
-    let known = net::option(fd, net::option_name::PROTOCOL, &mut protocol);
-    known.is_ok() && i32::from_ne_bytes(protocol) == net::TCP
 }

@@ -1,19 +1,22 @@
 //! Bytes read ahead by a worker for a stream that has moved elsewhere.
 //!
 //! The stream remembers the number of the worker that may hold bytes for it. Elsewhere it asks that
-//! worker for them. What a worker fetched, and what one that ends still holds, is left where the
-//! stream finds it, so nothing is lost even if who asked goes away before the answer.
+//! worker for them; a worker that ends leaves what it holds behind. Who asks is not unwound before
+//! the answer, and the asked worker answers even while it ends: so nothing is lost.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::sync::Arc;
 
 use fiveways_driver::{Op, Source};
 
 use crate::homes;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Message};
+use crate::park::yield_now;
 use crate::spawn::{JoinHandle, Spawn};
-use crate::wait::{perform, refuse_if_cancelled, worker_index};
+use crate::unwind::without_interruption;
+use crate::wait::{perform, worker_index};
 
 /// Fetches the bytes that worker `home` has read ahead for a stream, and makes it let go of it.
 ///
@@ -23,25 +26,25 @@ use crate::wait::{perform, refuse_if_cancelled, worker_index};
 ///
 /// # Cancellation
 ///
-/// A cancelled task is refused. One that is unwound from here leaves the bytes for the next call.
+/// None: the answer comes soon, and must not be lost.
 ///
 /// # Errors
 ///
-/// What the reading ahead met, if it met an error before any bytes.
+/// What the reading ahead met, if it met an error before any bytes; no stack for asking the worker.
 pub fn detach(home: u32, source: Source) -> io::Result<Vec<u8>> {
-    refuse_if_cancelled()?;
     if worker_index() == Some(home) {
         return fetch(source);
     }
-    let worker = homes::find(home);
-    if let Some(inbox) = worker {
-        let fetch = move || fetch(source).map(|bytes| homes::leave(source, bytes));
-        // Either may fail because the worker ends just now; then it has left the bytes.
-        if let Ok(Ok(fetched)) = spawn("detach", &inbox, fetch).map(JoinHandle::join) {
-            fetched?;
+    without_interruption(|| {
+        while let Some(inbox) = homes::find(home) {
+            if let Ok(fetching) = spawn("detach", &inbox, move || fetch(source)) {
+                return fetching.join().map_err(io::Error::other)?;
+            }
+            // It refuses because it ends, and is about to leave the bytes.
+            yield_now();
         }
-    }
-    Ok(homes::take_orphan(source).unwrap_or_default())
+        Ok(homes::take_orphan(source).unwrap_or_default())
+    })
 }
 
 /// Has something done on a worker, for certain, even if that is ending.
@@ -63,12 +66,15 @@ fn fetch(source: Source) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes worker `home` let go of a stream that is being closed elsewhere. Never suspends.
-pub fn release(home: u32, source: Source) {
+/// Closes a stream for which worker `home` may hold bytes, there: its number must not be given out
+/// again while that worker takes it for this stream's.
+///
+/// Never suspends.
+pub fn release(home: u32, source: Source, fd: OwnedFd) {
     let worker = homes::find(home);
     if let Some(inbox) = worker {
-        // A worker that ends lets go of everything.
-        drop(spawn("release", &inbox, move || fetch(source).map(drop)));
+        // A worker that has ended holds nothing any more; then it is closed here, by its drop.
+        let _ = inbox.send(Message::Close(source, fd));
     }
     drop(homes::take_orphan(source));
 }

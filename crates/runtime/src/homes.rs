@@ -1,4 +1,4 @@
-//! Which workers read ahead, and what they have left for streams that went elsewhere.
+//! Which workers read ahead, and what those that have ended left behind.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -31,19 +31,12 @@ pub(crate) fn moved_out(inbox: &Inbox, left: Vec<(Source, Vec<u8>)>) {
     homes.orphans.extend(left);
 }
 
-/// Leaves bytes for a stream that has asked for them.
-pub(crate) fn leave(source: Source, bytes: Vec<u8>) {
-    if !bytes.is_empty() {
-        homes().orphans.entry(source).or_default().extend(bytes);
-    }
-}
-
 /// The inbox of a worker that reads ahead, while it lives.
 pub(crate) fn find(home: u32) -> Option<Arc<Inbox>> {
     homes().workers.get(&home).cloned()
 }
 
-/// Takes what a worker left for a stream.
+/// Takes what an ended worker left for a stream.
 pub(crate) fn take_orphan(source: Source) -> Option<Vec<u8>> {
     homes().orphans.remove(&source)
 }

@@ -6,10 +6,11 @@
 //! no system call.
 
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fiveways_driver::Waker;
+use fiveways_driver::{Source, Waker};
 
 use crate::task::TaskId;
 
@@ -21,6 +22,8 @@ pub(crate) enum Message {
     Wake(TaskId),
     /// Cancels a task.
     Cancel(TaskId),
+    /// Closes a stream of which the worker's driver may hold something.
+    Close(Source, OwnedFd),
     /// Cancels every task and ends when none is left.
     Shutdown,
 }

@@ -189,7 +189,7 @@ pub(crate) fn as_task<R>(f: impl FnOnce(&Worker, NonNull<Task>) -> R) -> Option<
 fn yield_task(worker: &Worker, task: NonNull<Task>) {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    if block.cancelled.get() {
+    if block.is_to_unwind() {
         unwind_cancelled();
     }
     if let Some(scope) = is_over(block) {
@@ -205,7 +205,7 @@ fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<
     if how == State::Parked && block.token.replace(false) {
         return Wake::Unparked;
     }
-    if block.cancelled.get() {
+    if block.is_to_unwind() {
         unwind_cancelled();
     }
     let scope = block.scope.get();
@@ -215,7 +215,7 @@ fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<
     }
     worker.suspend(task, how);
     worker.clear_timer(block);
-    if block.cancelled.get() {
+    if block.is_to_unwind() {
         unwind_cancelled();
     }
     if !block.timed_out.get() {

@@ -38,9 +38,9 @@ impl Builder {
     pub const DEFAULT_STACK_SIZE: usize = 256 * 1024;
 
     /// How long a worker spins before sleeping, while that pays, unless said otherwise.
-    pub const DEFAULT_SPIN: Duration = Duration::from_micros(20);
+    pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
-    /// Makes the default: `auto`, one worker, 256 KiB stacks, adaptive spin of at most 20 µs.
+    /// Makes the default: `auto`, one worker, 256 KiB stacks, adaptive spin of at most 50 µs.
     pub fn new() -> Builder {
         Builder {
             model: Model::Auto,

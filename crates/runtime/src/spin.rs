@@ -20,7 +20,7 @@ pub(crate) struct Spin {
 }
 
 /// A sleep shorter than this may have been mostly falling asleep and waking up.
-const BRIEF: Duration = Duration::from_micros(60);
+const BRIEF: Duration = Duration::from_micros(250);
 
 impl Spin {
     pub(crate) fn new(limit: Duration) -> Spin {

@@ -61,6 +61,8 @@ pub(crate) struct Task {
     pub(crate) token: Cell<bool>,
     /// Somebody asked the task to end.
     pub(crate) cancelled: Cell<bool>,
+    /// It waits for what comes soon and must not be missed: nothing unwinds it from there.
+    pub(crate) steadfast: Cell<bool>,
     /// The deadline of the present wait has passed.
     pub(crate) timed_out: Cell<bool>,
     /// Refusals the cancelled task has been given without ending.
@@ -82,6 +84,7 @@ impl Task {
             state: Cell::new(State::Ready),
             token: Cell::new(false),
             cancelled: Cell::new(false),
+            steadfast: Cell::new(false),
             timed_out: Cell::new(false),
             refusals: Cell::new(0),
             timer: Cell::new(NOWHERE),
@@ -89,5 +92,11 @@ impl Task {
             scope: Cell::new(None),
             _spawned_at: spawned_at,
         }
+    }
+
+    /// Is it to be unwound from a wait that has no error to give?
+    #[inline]
+    pub(crate) fn is_to_unwind(&self) -> bool {
+        self.cancelled.get() && !self.steadfast.get()
     }
 }

@@ -110,6 +110,18 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
     }
 }
 
+/// Runs `f`, from whose waits nothing unwinds the task: neither a cancellation nor a `timeout`
+/// scope. For waits that end soon and whose result must not be missed. On a plain thread runs `f`.
+pub(crate) fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
+    let outer = scope().flatten();
+    let before = with_task(|task| task.steadfast.replace(true));
+    set_scope(None);
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    set_scope(outer);
+    with_task(|task| task.steadfast.set(before == Some(true)));
+    outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
 /// The scope's deadline of the running task; `None` on a plain thread.
 fn scope() -> Option<Option<Instant>> {
     with_task(|task| task.scope.get())

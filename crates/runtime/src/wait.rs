@@ -54,9 +54,7 @@ fn perform_task(
 ) -> io::Result<usize> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    if let Err(refusal) = admit(block, &op) {
-        return Err(refusal);
-    }
+    admit(block, &op)?;
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
     let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
@@ -128,16 +126,6 @@ fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
         return Err(timed_out());
     }
     net::decode(answer)
-}
-
-/// Refuses what the running task asks for if it was cancelled, unless it unwinds already.
-pub(crate) fn refuse_if_cancelled() -> io::Result<()> {
-    let refused = as_task(|_, task| {
-        // SAFETY: required: a live task. It is the running one.
-        let task = unsafe { task.as_ref() };
-        task.cancelled.get().then(|| refuse(task))
-    });
-    refused.flatten().map_or(Ok(()), Err)
 }
 
 fn timed_out() -> io::Error {

@@ -247,8 +247,8 @@ impl Worker {
         unsafe { Fiber::suspend(task) };
     }
 
-    /// Notes that the running task has finished an operation without waiting; lets others have their
-    /// turn when that has been so for long.
+    /// Notes that the running task has finished an operation without waiting; lets others have
+    /// their turn when that has been so for long.
     #[inline]
     pub(crate) fn spend(&self, task: NonNull<Task>) {
         match self.budget.get() {
@@ -480,6 +480,7 @@ impl Worker {
                 Message::Run(start) => run_mail(start),
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
+                Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
                 Message::Shutdown => self.shut_down(),
             }
         }

@@ -57,6 +57,17 @@ pub trait Selector: Send {
     #[doc(alias = "EPOLL_CTL_DEL")]
     fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
+    /// Forgets every registration, also those that cannot be named any more: of descriptors that
+    /// were closed without being deregistered while a duplicate was open (D38). `false`: this
+    /// selector knows numbers only, nothing of the kind can be left, and nothing was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: too many descriptors are open. Then nothing was forgotten.
+    fn renew(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Clears the buffer, waits until something is ready, and fills it.
     ///
     /// Without deadline it waits as long as it takes; a deadline that has passed means looking once
@@ -157,6 +168,10 @@ impl<S: Selector + ?Sized> Selector for Box<S> {
     #[inline]
     fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         (**self).deregister(fd)
+    }
+
+    fn renew(&mut self) -> io::Result<bool> {
+        (**self).renew()
     }
 
     #[inline]

@@ -70,10 +70,8 @@ impl Epoll {
     }
 
     fn open(edge: bool) -> io::Result<Epoll> {
-        let (kernel, waker) = (Kernel::new()?, Waker::new()?);
-        let flags = EventFlags::IN | EventFlags::ET;
-        kernel.add(waker.as_fd(), flags, Token::RESERVED.0)?;
-        Ok(Epoll { kernel, waker, edge, len: 0 })
+        let waker = Waker::new()?;
+        Ok(Epoll { kernel: open_for(&waker)?, waker, edge, len: 0 })
     }
 
     /// Begins to watch a listener that several selectors share, so that a connection wakes one or
@@ -119,6 +117,13 @@ impl Epoll {
     }
 }
 
+/// Opens an instance that watches the waker.
+fn open_for(waker: &Waker) -> io::Result<Kernel> {
+    let kernel = Kernel::new()?;
+    kernel.add(waker.as_fd(), EventFlags::IN | EventFlags::ET, Token::RESERVED.0)?;
+    Ok(kernel)
+}
+
 /// What cannot be watched is not watched: the kernel says `EPERM` for both.
 fn not_found(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
@@ -149,6 +154,16 @@ impl Selector for Epoll {
         self.kernel.delete(fd).map_err(not_found)?;
         self.len -= 1;
         Ok(())
+    }
+
+    fn renew(&mut self) -> io::Result<bool> {
+        let kernel = open_for(&self.waker)?;
+        // The old instance, and all it watched, goes with its last descriptor.
+        (self.kernel, self.len) = (kernel, 0);
+        // What the waker had counted so far is news to the new one, and a wake may have been
+        // pending.
+        self.waker.wake();
+        Ok(true)
     }
 
     #[inline]

@@ -59,16 +59,20 @@ impl Interest {
         Interest(self.0 | other.0)
     }
 
-    /// As `poll(2)` takes it, with the end of the peer's stream always asked for.
+    /// As `poll(2)` takes it. The end of the peer's stream is asked for by whoever reads: it can be
+    /// masked, and who only writes must not be kept busy by it.
     #[inline]
     pub(crate) fn poll_flags(self) -> i16 {
-        i16::from(self.0) | poll::READ_HANGUP
+        let reads = self.contains(Interest::READABLE);
+        i16::from(self.0) | if reads { poll::READ_HANGUP } else { 0 }
     }
 
     /// As `epoll_ctl(2)` takes it, likewise.
     #[inline]
     pub(crate) fn epoll_flags(self) -> EventFlags {
-        EventFlags::from_bits_retain(u32::from(self.0)) | EventFlags::RDHUP
+        let reads = self.contains(Interest::READABLE);
+        let end = if reads { EventFlags::RDHUP } else { EventFlags::empty() };
+        EventFlags::from_bits_retain(u32::from(self.0)) | end
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn a_read_ends_at_its_time_limit(model: Model) {
 pub(crate) fn a_write_ends_at_its_time_limit(model: Model) {
     let (arena, told) = waiting(model, |stream| {
         loop {
-            stream.write(noise(0, 256 * 1024))?;
+            stream.write_all(noise(0, 256 * 1024))?;
         }
     });
     let client = arena.connect();

@@ -73,7 +73,7 @@ pub(crate) fn a_cancelled_write_tells_the_truth(model: Model) {
                 let at = count.get();
                 let piece = noise(at, 200_000);
                 let (front, back) = piece.split_at(70_000);
-                let vectored = at % 2 == 0;
+                let vectored = at.is_multiple_of(2);
                 count.set(
                     at + if vectored {
                         near.write_vectored(&[IoSlice::new(front), IoSlice::new(back)])?

@@ -1,9 +1,9 @@
 //! The defects of the programs that this project grew out of, each with a test that carries its id.
 //!
-//! D23, D24 and D57 are about the client program and have their tests with it, in `crates/cli`, as has
-//! D53's default address. Some defects cannot be written here at all (D11's lost data needs a loop
-//! that forgets to call the handler; D16's buffers belong to their owner): then the test looks at what
-//! a user would have seen.
+//! D23, D24 and D57 are about the client program and have their tests with it, in `crates/cli`, as
+//! has D53's default address. Some defects cannot be written here at all (D11's lost data needs a
+//! loop that forgets to call the handler; D16's buffers belong to their owner): then the test looks
+//! at what a user would have seen.
 
 mod streams;
 mod servers;

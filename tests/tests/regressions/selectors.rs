@@ -7,13 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use fiveways::selector::{FdTooLarge, Flow, Interest, Kind, Reactor, Registry, Select, Selector, Token};
+use fiveways::selector::{
+    FdTooLarge, Flow, Interest, Kind, Reactor, Registry, Select, Selector, Token,
+};
 use fiveways_tests::client::{self, ask, noise};
 
 /// D21: select and descriptors beyond its limit: a typed error before anything is harmed.
 #[test]
 fn d21_select_refuses_high_descriptors_with_a_typed_error() {
-    let held: Vec<_> = (0..1_100).map(|_| std::fs::File::open("/dev/null").expect("opens")).collect();
+    let held: Vec<_> =
+        (0..1_100).map(|_| std::fs::File::open("/dev/null").expect("opens")).collect();
     let (high, _other) = UnixStream::pair().expect("a pair");
     let mut select = Select::new();
     if let Err(error) = &select {

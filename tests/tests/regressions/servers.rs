@@ -120,7 +120,8 @@ pub(crate) fn d19_the_limit_of_descriptors_is_survived(model: Model) {
 pub(crate) fn d21_descriptors_beyond_1023_are_survived(model: Model) {
     let arena = Arena::new(model, echo);
     ask(&mut arena.connect(), b"before");
-    let held: Vec<_> = (0..1_100).map(|_| std::fs::File::open("/dev/null").expect("opens")).collect();
+    let held: Vec<_> =
+        (0..1_100).map(|_| std::fs::File::open("/dev/null").expect("opens")).collect();
     let mut high = arena.connect();
     high.write_all(b"high").expect("taken");
     let answered = high.read_exact(&mut [0; 4]).is_ok();
@@ -350,8 +351,8 @@ pub(crate) fn d53_localhost_is_not_the_network(model: Model) {
     assert!(server.local_addr().expect("an address").ip().is_loopback());
 }
 
-/// D55: of many that wait for one listener, each connection wakes several and goes to one; an accept
-/// that finds nothing is normal.
+/// D55: of many that wait for one listener, each connection wakes several and goes to one; an
+/// accept that finds nothing is normal.
 pub(crate) fn d55_a_connection_goes_to_exactly_one_of_many_acceptors(model: Model) {
     let listener = StdListener::bind("127.0.0.1:0").expect("a port");
     let addr = listener.local_addr().expect("an address");

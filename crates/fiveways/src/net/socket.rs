@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Op, Source};
-use fiveways_runtime::{close, control, perform};
+use fiveways_runtime::{close, control, perform, release};
 use fiveways_sys::message::Message;
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
@@ -29,6 +29,8 @@ pub(crate) struct Socket {
     /// Nanoseconds; 0: no limit.
     read_limit: AtomicU64,
     write_limit: AtomicU64,
+    /// The worker to close it, if that must be another than the one it is dropped on; 0: none.
+    closer: u32,
 }
 
 impl Socket {
@@ -56,7 +58,13 @@ impl Socket {
             nonblocking: AtomicBool::new(false),
             read_limit: AtomicU64::new(0),
             write_limit: AtomicU64::new(0),
+            closer: 0,
         }
+    }
+
+    /// Has it closed by another worker when it is dropped.
+    pub(crate) fn close_at(&mut self, worker: u32) {
+        self.closer = worker;
     }
 
     /// Gives the descriptor up without closing it.
@@ -349,7 +357,10 @@ impl Drop for Socket {
         let source = self.source();
         // SAFETY: required: not used again. This is the drop.
         let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
-        close(source, fd);
+        match self.closer {
+            0 => close(source, fd),
+            worker => release(worker, source, fd),
+        }
     }
 }
 

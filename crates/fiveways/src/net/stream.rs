@@ -201,8 +201,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let home = self.ahead.home.load(Ordering::Relaxed);
         if home != 0 && worker_index() != Some(home) {
-            // The home must let go of the descriptor, or the peer would never see the end.
-            fiveways_runtime::release(home, self.socket.source());
+            // The home must let go of the descriptor, or the peer would never see the end; and its
+            // number must not come again before that.
+            self.socket.close_at(home);
         }
     }
 }

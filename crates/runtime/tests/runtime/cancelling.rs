@@ -40,7 +40,9 @@ fn a_task_cancelled_while_parked_or_asleep_is_unwound_and_its_destructors_run() 
     on_every_model(1, |runtime| {
         let waits: [fn(); 4] = [
             park,
-            || drop(park_until(Some(far_away()))),
+            || {
+                let _ = park_until(Some(far_away()));
+            },
             || sleep_until(far_away()),
             || loop {
                 yield_now();

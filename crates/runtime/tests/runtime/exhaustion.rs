@@ -79,7 +79,7 @@ fn told_by_the_join(runtime: &Runtime, held: usize) {
 fn a_stack_too_large_to_be_had_is_an_error() {
     in_time(|| {
         runtime(1).block_on(|| {
-            for size in [1 << 46, usize::MAX / 4, usize::MAX] {
+            for size in [usize::MAX / 4, usize::MAX] {
                 let error =
                     Spawn::new().stack_size(size).spawn_local(|| ()).expect_err("too large");
                 assert_ne!(error.kind(), ErrorKind::Interrupted);

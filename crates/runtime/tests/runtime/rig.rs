@@ -119,6 +119,13 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Gives it away for closing.
+    pub(crate) fn into_parts(mut self) -> (Source, OwnedFd) {
+        (self.source, self.fd.take().expect("open until dropped"))
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Some(fd) = self.fd.take() {

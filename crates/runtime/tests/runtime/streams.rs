@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ fn near_refusal() -> std::io::Result<usize> {
 }
 
 #[test]
-fn bytes_asked_for_by_a_task_that_was_unwound_meanwhile_are_there_for_the_next() {
+fn bytes_asked_for_when_the_time_is_over_are_not_lost() {
     in_time(|| {
         let runtime = runtime_of(Model::Uring, 2);
         for _ in 0..50 {
@@ -124,42 +125,42 @@ fn bytes_asked_for_by_a_task_that_was_unwound_meanwhile_are_there_for_the_next()
 }
 
 #[test]
-fn a_cancelled_task_is_refused_its_stream_and_nothing_is_lost() {
+fn a_cancelled_task_still_gets_the_bytes_of_its_stream() {
     in_time(|| {
         let runtime = runtime_of(Model::Uring, 2);
         let (near, _far, home) = receive_ahead(&runtime);
+        let (tell, told) = mpsc::channel();
         let task = Spawn::new().spawn_at(runtime.handle(), 1, move || {
-            // Unwound from here when it is cancelled; then refused.
-            let _ = std::panic::catch_unwind(park);
-            let refused = detach(home, near.source()).expect_err("it is cancelled");
-            (near, refused.raw_os_error())
+            tell.send(()).expect("it is awaited");
+            // Unwound from here when it is cancelled; refused from then on.
+            assert!(std::panic::catch_unwind(park).is_err());
+            let kept = detach(home, near.source()).expect("no error");
+            assert_eq!(near.recv(&mut [0]).map_err(|e| e.raw_os_error()), Err(Some(CANCELED)));
+            (near, kept)
         });
         let task = task.expect("a stack");
+        told.recv().expect("it begins");
         task.cancel();
-        match task.join() {
-            Ok((near, refused)) => {
-                assert_eq!(refused, Some(CANCELED));
-                let kept = detach(home, near.source()).expect("no error");
-                assert_eq!(read_rest(&near, kept, 4), b"2345");
-            }
-            Err(error) => assert!(error.is_cancelled(), "before it began: {error}"),
-        }
+        let (near, kept) = task.join().expect("it went on to its end");
+        assert_eq!(read_rest(&near, kept, 4), b"2345");
     });
 }
 
 #[test]
-fn a_stream_released_late_does_not_harm_the_next_of_its_number() {
+fn a_stream_closed_elsewhere_does_not_harm_the_next_of_its_number() {
     in_time(|| {
         let runtime = runtime_of(Model::Uring, 1);
         for _ in 0..50 {
             let (near, far, home) = receive_ahead(&runtime);
-            let source = near.source();
-            drop(near);
             drop(far);
+            let (source, fd) = near.into_parts();
+            release(home, source, fd);
             // Its number is taken by others now, of whom one waits on the same worker.
             let mut open = Vec::new();
-            for _ in 0..4 {
-                let (near, far) = connection();
+            for number in 0..6 {
+                let (a, b) = UnixStream::pair().expect("a pair");
+                let (near, far) = if number % 2 == 1 { (a, b) } else { (b, a) };
+                let near = Socket::new(near);
                 let (tell, told) = mpsc::channel();
                 let task = Spawn::new().spawn(runtime.handle(), move || {
                     tell.send(()).expect("it is awaited");
@@ -169,8 +170,6 @@ fn a_stream_released_late_does_not_harm_the_next_of_its_number() {
                 told.recv().expect("it begins");
                 open.push((task.expect("a stack"), far));
             }
-            runtime.block_on(fiveways_runtime::yield_now);
-            release(home, source);
             runtime.block_on(fiveways_runtime::yield_now);
             for (task, mut far) in open {
                 far.write_all(b"still served").expect("room");

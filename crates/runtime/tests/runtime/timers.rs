@@ -29,15 +29,18 @@ fn a_sleep_is_never_too_short_and_seldom_much_too_long() {
 fn sleepers_wake_in_the_order_of_their_deadlines() {
     on_every_model(1, |runtime| {
         let order = Arc::new(Mutex::new(Vec::new()));
-        let start = Instant::now() + Duration::from_millis(20);
+        let start = Instant::now() + Duration::from_millis(30);
         let mut random = fastrand::Rng::with_seed(11);
         let tasks: Vec<_> = (0..300)
             .map(|_| {
                 let at = start + Duration::from_micros(random.u64(0..20_000));
                 let order = Arc::clone(&order);
                 let task = Spawn::new().spawn(runtime.handle(), move || {
+                    let in_time = Instant::now() < start;
                     sleep_until(at);
-                    order.lock().expect("no panic").push(at);
+                    if in_time {
+                        order.lock().expect("no panic").push(at);
+                    }
                 });
                 task.expect("a stack")
             })
@@ -45,16 +48,18 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
         for task in tasks {
             task.join().expect("no panic");
         }
+        // On a busy machine few of them may have begun in time.
         let order = order.lock().expect("no panic");
-        // Those that are due together may have been woken in one round, still in order.
-        assert!(order.is_sorted(), "{:?}", &order[..8]);
+        assert!(order.is_sorted(), "{order:?}");
     });
 }
 
-/// A million tasks of which each waits for a deadline, an hour away, and is then unparked.
+/// Tasks of which each waits for a deadline, an hour away, and is then unparked: a million of them
+/// where the code is optimised.
+const COUNT: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+
 #[test]
 fn a_million_pending_timers_do_not_hurt() {
-    const COUNT: usize = 1_000_000;
     in_time(|| {
         let runtime = builder(Model::Epoll, 1).stack_size(16 * 1024).build().expect("epoll");
         let started = Instant::now();
