@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fiveways_runtime::{Unparker, unparker};
+use fiveways_runtime::{Unparker, is_cancelled, unparker};
 use fiveways_sys::errno;
 
 use crate::server::counts::Counts;
@@ -91,7 +91,13 @@ impl Gate {
                 Verdict::Pause(self.exhausted(pauses))
             }
             _ if error.kind() == io::ErrorKind::WouldBlock => Verdict::Wait,
-            Some(errno::EBADF | errno::EINVAL | errno::ECANCELED) => Verdict::Broken(error),
+            Some(
+                errno::EBADF
+                | errno::EINVAL
+                | errno::ECANCELED
+                | errno::ENOTSOCK
+                | errno::EOPNOTSUPP,
+            ) => Verdict::Broken(error),
             // Everything else is the trouble of the one connection: accept(2) hands on what the
             // network did to it.
             _ => {
@@ -120,7 +126,8 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let gate = &*self.gate;
-        if std::thread::panicking() {
+        // A handler that is cut short is unwound as well.
+        if std::thread::panicking() && !is_cancelled() {
             gate.counts().panicked.add();
         }
         let before = gate.counts().inside.fetch_sub(1, Ordering::SeqCst);

@@ -22,6 +22,9 @@ use crate::server::{Handler, Report, Server};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// What children get beyond the drain deadline before they are killed.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// A child that lived this long died of something new.
 const GROWN_UP: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,14 @@ struct Slot {
     born: Instant,
     pause: Duration,
     next: Instant,
+}
+
+impl Slot {
+    /// Lets a pause pass before the next child, and a longer one the next time.
+    fn wait_longer(&mut self, now: Instant) {
+        self.next = now + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Forks the children and waits for their end.
@@ -72,12 +83,20 @@ impl<H: Handler> Supervisor<H> {
         let count = self.server.as_ref().map_or(0, |server| server.settings.processes);
         let slot = || Slot { child: None, born: now, pause: FIRST_PAUSE, next: now };
         self.slots.extend((0..count).map(|_| slot()));
+        let kept = self.keep_serving();
+        // Whatever ended it: no child is left behind.
+        let ended = self.end();
+        kept.and(ended)
+    }
+
+    /// Keeps the children at their number until a stop.
+    fn keep_serving(&mut self) -> io::Result<()> {
         while !self.is_stopping() {
             self.fill()?;
             self.sleep(self.slots.iter().filter(|s| s.child.is_none()).map(|s| s.next).min())?;
             self.reap()?;
         }
-        self.end()
+        Ok(())
     }
 
     /// Has a stop been asked for, by a signal or through the server's control?
@@ -89,11 +108,23 @@ impl<H: Handler> Supervisor<H> {
     /// Forks children for the empty slots whose pause is over.
     fn fill(&mut self) -> io::Result<()> {
         for at in 0..self.slots.len() {
-            let slot = &self.slots[at];
-            if slot.child.is_none() && slot.next <= Instant::now() {
-                let child = self.fork()?;
-                self.slots[at].child = Some(child);
-                self.slots[at].born = Instant::now();
+            let now = Instant::now();
+            if self.slots[at].child.is_some() || self.slots[at].next > now {
+                continue;
+            }
+            match self.fork() {
+                Ok(child) => {
+                    self.slots[at].child = Some(child);
+                    self.slots[at].born = now;
+                    self.reserve()?;
+                }
+                Err(error) if self.slots.iter().all(|slot| slot.child.is_none()) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    eprintln!("fiveways: a process could not be started: {error}");
+                    self.slots[at].wait_longer(now);
+                }
             }
         }
         Ok(())
@@ -104,10 +135,7 @@ impl<H: Handler> Supervisor<H> {
         let parent = process::id();
         // SAFETY: required: no other thread. Checked at the beginning; the supervisor starts none.
         match unsafe { process::fork() }? {
-            Forked::Parent(child) => {
-                self.reserve()?;
-                Ok(child)
-            }
+            Forked::Parent(child) => Ok(child),
             Forked::Child => self.be_child(parent),
         }
     }
@@ -125,7 +153,6 @@ impl<H: Handler> Supervisor<H> {
 
     /// The whole life of a child; never returns.
     fn be_child(&mut self, parent: Pid) -> ! {
-        self.signals = None;
         let result = self.serve_child(parent);
         let code = match result {
             Ok(_) => 0,
@@ -146,6 +173,14 @@ impl<H: Handler> Supervisor<H> {
         let mut server = self.server.take().expect("a child begins once");
         // The bell was made before the fork, and is the parent's too.
         server.control = Control::new()?;
+        // Ours are there before the supervisor's go: a signal between them would reach nobody.
+        let _signals = server.control.on_signals()?;
+        self.signals = None;
+        if self.control.is_stopping() {
+            // It came before ours were there; we have a copy of what the supervisor's counted.
+            server.control.stop_if_running();
+        }
+        server.settings.signals = false;
         server.settings.processes = 1;
         if self.reserved {
             let address = server.local_addr()?;
@@ -162,20 +197,19 @@ impl<H: Handler> Supervisor<H> {
         Ok(())
     }
 
-    /// Takes note of children that have died.
+    /// Takes note of children that have died. Asks for ours one by one: there may be others, whom
+    /// somebody else waits for.
     fn reap(&mut self) -> io::Result<()> {
-        while let Some((pid, exit)) = dead_child()? {
-            let stopping = self.is_stopping();
-            let Some(slot) = self.slots.iter_mut().find(|slot| slot.child == Some(pid)) else {
-                continue;
-            };
+        let stopping = self.is_stopping();
+        for slot in &mut self.slots {
+            let Some(pid) = slot.child else { continue };
+            let Some(exit) = end_of(pid)? else { continue };
             slot.child = None;
             let now = Instant::now();
             if now - slot.born > GROWN_UP {
                 slot.pause = FIRST_PAUSE;
             }
-            slot.next = now + slot.pause;
-            slot.pause = (slot.pause * 2).min(LONGEST_PAUSE);
+            slot.wait_longer(now);
             if !stopping {
                 let pid = pid.as_raw_pid();
                 eprintln!("fiveways: process {pid} has ended ({exit}) and will be replaced");
@@ -189,7 +223,7 @@ impl<H: Handler> Supervisor<H> {
         let drain = self.server.as_ref().map_or(Duration::ZERO, |server| server.settings.drain);
         self.signal_all(Signal::TERM);
         // The children keep the drain deadline; we only make sure that they do.
-        let deadline = Instant::now() + drain + Duration::from_secs(3);
+        let deadline = Instant::now().checked_add(drain.saturating_add(GRACE));
         let mut forced = false;
         while self.slots.iter().any(|slot| slot.child.is_some()) {
             self.sleep(Some(Instant::now() + Duration::from_millis(200)))?;
@@ -198,7 +232,7 @@ impl<H: Handler> Supervisor<H> {
                 forced = true;
                 self.signal_all(Signal::TERM);
             }
-            if Instant::now() > deadline {
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 self.signal_all(Signal::KILL);
             }
         }
@@ -213,10 +247,13 @@ impl<H: Handler> Supervisor<H> {
     }
 }
 
-/// A child that has ended, if any has.
-fn dead_child() -> io::Result<Option<(Pid, process::Exit)>> {
-    match process::wait(None, Patience::Look) {
-        Err(error) if error.raw_os_error() == Some(fiveways_sys::errno::ECHILD) => Ok(None),
-        result => result,
+/// How a child has ended, if it has.
+fn end_of(child: Pid) -> io::Result<Option<String>> {
+    match process::wait(Some(child), Patience::Look) {
+        // Somebody else has collected it, or children are not kept for being collected here.
+        Err(error) if error.raw_os_error() == Some(fiveways_sys::errno::ECHILD) => {
+            Ok(Some("nobody knows how".to_owned()))
+        }
+        result => Ok(result?.map(|(_, exit)| exit.to_string())),
     }
 }

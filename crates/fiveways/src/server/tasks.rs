@@ -33,6 +33,8 @@ pub(crate) fn serve(
         .stack_size(settings.stack_size)
         .spin(settings.spin)
         .build()?;
+    // Whose accept is not to wait would keep the acceptor busy.
+    listener.set_nonblocking(false)?;
     let acceptor = Acceptor {
         listener,
         runtime: runtime.handle().clone(),
@@ -40,14 +42,11 @@ pub(crate) fn serve(
         gate: Arc::clone(gate),
         handler,
     };
-    let bell = control.clone();
+    let stop = StopOnDrop(control.clone());
     let accepting: JoinHandle<io::Result<()>> =
         Spawn::new().name("accept").spawn_at(runtime.handle(), 0, move || {
-            let result = acceptor.accept_all();
-            // Ended by itself: the listener is broken, and the server has nothing left to do. Ended
-            // by a stop: then this must not count as the second one, which forces.
-            bell.stop_if_running();
-            result
+            let _stop = stop;
+            acceptor.accept_all()
         })?;
     control.wait_for_stop()?;
     accepting.cancel();
@@ -58,7 +57,18 @@ pub(crate) fn serve(
     drop(runtime);
     match accepted {
         Ok(Err(error)) if !is_cancelled(&error) => Err(error),
+        Err(error) if !error.is_cancelled() => error.resume(),
         _ => Ok(cut_short),
+    }
+}
+
+/// Stops the server when accepting ends, in whatever way. Ended by itself, the server has nothing
+/// left to do; ended by a stop, this must not count as the second one, which forces.
+struct StopOnDrop(Control);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop_if_running();
     }
 }
 
