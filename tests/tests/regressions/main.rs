@@ -58,6 +58,7 @@ fiveways_tests::on_cooperative_models! {
     servers:
         d56_unix_sockets_are_served;
     waiting:
+        d38_a_closed_clone_is_not_watched_any_more,
         d45_no_write_raises_sigpipe,
         d46_a_storm_of_signals_changes_no_wait,
         d48_an_exchange_makes_no_superfluous_wake_ups,

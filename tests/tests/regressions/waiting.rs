@@ -119,6 +119,29 @@ pub(crate) fn d46_a_storm_of_signals_changes_no_wait(model: Model) {
     assert!(seen.load(Ordering::Relaxed), "that was no storm");
 }
 
+/// D38: closing a descriptor while a clone of it lives leaves the kernel watching: its reports go to a
+/// number that is closed, or somebody else's by now, and by level they never end.
+pub(crate) fn d38_a_closed_clone_is_not_watched_any_more(model: Model) {
+    in_task(model, move || {
+        let (near, far) = pair();
+        let clone = near.try_clone().expect("a descriptor");
+        clone.set_read_timeout(Some(Duration::from_millis(5))).expect("takes it");
+        let waited = (&clone).read(&mut [0; 8]).expect_err("nobody wrote");
+        assert_eq!(waited.kind(), ErrorKind::TimedOut);
+        drop(clone);
+        send_noise(&far, 0, 500).expect("taken");
+        let before = counters().expect("in a task");
+        time::sleep(Duration::from_millis(100));
+        let turns = counters().expect("in a task").turns - before.turns;
+        assert!(model == Model::Nonblocking || turns < 60, "{turns} turns for nothing");
+        // The number is used again, and gets nothing of what came for the one before.
+        let (next, _peer) = pair();
+        next.set_read_timeout(Some(Duration::from_millis(5))).expect("takes it");
+        assert!((&next).read(&mut [0; 8]).is_err(), "bytes that nobody sent");
+        expect_noise(&near, 0, 500);
+    });
+}
+
 /// D48: after each message one more wake-up found the queue empty. And no change of registration
 /// for each request.
 pub(crate) fn d48_an_exchange_makes_no_superfluous_wake_ups(model: Model) {

@@ -42,7 +42,7 @@ fn storm(handle: &Handle, threads: usize, tasks: usize) {
 }
 
 #[test]
-fn a_storm_of_spawns_from_64_threads_loses_no_task() {
+fn heavy_a_storm_of_spawns_from_64_threads_loses_no_task() {
     for model in [Model::Epoll, Model::Uring] {
         in_time(move || {
             let started = Instant::now();

@@ -61,7 +61,7 @@ const COUNT: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 #[test]
 fn a_million_pending_timers_do_not_hurt() {
     in_time(|| {
-        let runtime = builder(Model::Epoll, 1).stack_size(16 * 1024).build().expect("epoll");
+        let runtime = builder(Model::Epoll, 1).stack_size(64 * 1024).build().expect("epoll");
         let started = Instant::now();
         let (setting, waking, nap) = runtime.block_on(|| {
             let parked = std::rc::Rc::new(std::cell::RefCell::new(Vec::with_capacity(COUNT)));

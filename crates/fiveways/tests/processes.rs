@@ -1,0 +1,46 @@
+//! Servers of several processes. Without the test harness, for they must begin before any thread.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fiveways::Model;
+use fiveways::server::Server;
+
+fn main() {
+    a_stop_right_after_the_start_ends_all_processes_soon();
+    a_drain_without_end_is_no_mistake();
+    println!("2 claims hold");
+}
+
+fn server() -> Server {
+    Server::bind("127.0.0.1:0").expect("a port").model(Model::Epoll).processes(4)
+}
+
+/// Asks this process to stop, a little while after it has its first child besides the asking one.
+fn stop_soon(delay: &str) -> std::process::Child {
+    let count = "read -r a b c < /proc/$0/task/$0/children; test -n \"$b\"";
+    let script = format!("until {count}; do :; done; sleep {delay}; kill -TERM $0");
+    let own = std::process::id().to_string();
+    Command::new("sh").args(["-c", &script, &own]).spawn().expect("sh")
+}
+
+fn a_stop_right_after_the_start_ends_all_processes_soon() {
+    for round in 0..10 {
+        let started = Instant::now();
+        // Comes while the first children are being made, or a little later.
+        let mut killer = stop_soon(&format!("0.00{round}"));
+        // Processes are stopped by signals whatever is said about them.
+        let signals = round % 2 == 0;
+        server().handle_signals(signals).serve(|_| Ok(())).expect("no error");
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(9), "a child was killed in the end: {took:?}");
+        // Not collected by the server: it is somebody else's child.
+        assert!(killer.wait().expect("still ours").success());
+    }
+}
+
+fn a_drain_without_end_is_no_mistake() {
+    let mut killer = stop_soon("0.05");
+    server().drain(Duration::MAX).serve(|_| Ok(())).expect("no error");
+    assert!(killer.wait().expect("still ours").success());
+}
