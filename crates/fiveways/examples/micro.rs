@@ -10,6 +10,7 @@ fn main() -> std::io::Result<()> {
     runtime.block_on(|| {
         spawn_join(10_000);
         tell("spawn_join", spawn_join(500_000));
+        tell("spawn_join_1000", spawn_join_many(1_000, 500));
         for tasks in [1, 1_000, 10_000] {
             tell(&format!("yield_{tasks}"), yields(tasks));
         }
@@ -28,6 +29,17 @@ fn spawn_join(count: u32) -> f64 {
         assert_eq!(answer.ok(), Some(number));
     }
     started.elapsed().as_nanos() as f64 / f64::from(count)
+}
+
+/// Spawns a batch, then joins it.
+fn spawn_join_many(batch: u32, times: u32) -> f64 {
+    let started = Instant::now();
+    for _ in 0..times {
+        let tasks: Vec<_> = (0..batch).map(|number| task::spawn(move || number)).collect();
+        let sum: u32 = tasks.into_iter().filter_map(|task| task.join().ok()).sum();
+        assert_eq!(sum, batch * (batch - 1) / 2);
+    }
+    started.elapsed().as_nanos() as f64 / f64::from(batch * times)
 }
 
 fn yields(tasks: u32) -> f64 {

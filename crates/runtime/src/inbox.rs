@@ -14,10 +14,13 @@ use fiveways_driver::{Source, Waker};
 
 use crate::task::TaskId;
 
+/// Starts a task, on the worker and between tasks.
+pub(crate) type Start = Box<dyn FnOnce() + Send>;
+
 /// Work for a worker, from another thread.
 pub(crate) enum Message {
-    /// Runs on the worker, between tasks: starts a task.
-    Run(Box<dyn FnOnce() + Send>),
+    /// A task to be started.
+    Run(Start),
     /// Unparks a task.
     Wake(TaskId),
     /// Cancels a task.

@@ -25,7 +25,7 @@ use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
 use fiveways_sys::net::Answer;
 
 use crate::homes;
-use crate::inbox::{Inbox, Message};
+use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
 use crate::task::{NOWHERE, State, Task, TaskId};
 use crate::timers::Timers;
@@ -63,6 +63,9 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     ready: RefCell<Ready>,
     mail: RefCell<Vec<Message>>,
+    /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm of
+    /// short ones would have a stack for each.
+    arrivals: RefCell<VecDeque<Start>>,
     spin: RefCell<Spin>,
     ending: Cell<bool>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
@@ -122,6 +125,7 @@ impl Worker {
             budget: Cell::new(BUDGET),
             ready: RefCell::new(Vec::with_capacity(1024)),
             mail: RefCell::default(),
+            arrivals: RefCell::default(),
             spin: RefCell::new(Spin::new(spin)),
             ending: Cell::new(false),
             past: Instant::now(),
@@ -187,9 +191,10 @@ impl Worker {
     fn rounds(&self) -> io::Result<()> {
         loop {
             self.read_mail();
+            self.start_some();
             self.fire_timers();
             self.run_some();
-            let idle = self.run.borrow().is_empty();
+            let idle = self.run.borrow().is_empty() && self.arrivals.borrow().is_empty();
             if idle && self.ending.get() && self.inbox.live() == 0 {
                 if self.inbox.leave() {
                     return Ok(());
@@ -202,6 +207,14 @@ impl Worker {
             } else {
                 self.look()?;
             }
+        }
+    }
+
+    /// Starts up to a round's worth of tasks that were sent.
+    fn start_some(&self) {
+        for _ in 0..ROUND {
+            let Some(start) = self.arrivals.borrow_mut().pop_front() else { return };
+            run_start(start);
         }
     }
 
@@ -477,7 +490,8 @@ impl Worker {
         self.inbox.take(&mut mail);
         for message in mail.drain(..) {
             match message {
-                Message::Run(start) => run_mail(start),
+                // Other messages may overtake it: they know only tasks that have begun.
+                Message::Run(start) => self.arrivals.borrow_mut().push_back(start),
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
                 Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
@@ -503,7 +517,7 @@ impl Worker {
 
 /// Starts a task that was sent. When there is no stack for it, it is dropped here, and what it has
 /// captured may panic in its drop: that has been told by the panic hook and concerns nobody else.
-fn run_mail(start: Box<dyn FnOnce() + Send>) {
+fn run_start(start: Start) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(start)) {
         // Its drop may panic again.
         mem::forget(payload);

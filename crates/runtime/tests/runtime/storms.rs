@@ -54,6 +54,33 @@ fn heavy_a_storm_of_spawns_from_64_threads_loses_no_task() {
 }
 
 #[test]
+fn tasks_that_are_sent_in_a_storm_begin_a_few_at_a_time() {
+    in_time(|| {
+        let runtime = runtime_of(Model::Epoll, 1);
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let busy = Spawn::new().spawn(runtime.handle(), move || gone.recv().is_ok());
+        let (begun, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let spawn = |_| {
+            let (begun, most) = (Arc::clone(&begun), Arc::clone(&most));
+            let task = Spawn::new().spawn(runtime.handle(), move || {
+                most.fetch_max(begun.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+                yield_now();
+                begun.fetch_sub(1, Ordering::Relaxed);
+            });
+            task.expect("the worker lives")
+        };
+        let tasks: Vec<_> = (0..50_000).map(spawn).collect();
+        go.send(()).expect("it waits");
+        assert!(busy.expect("a stack").join().expect("no panic"));
+        for task in tasks {
+            task.join().expect("no panic");
+        }
+        // Each that has begun has a stack.
+        assert!(most.load(Ordering::Relaxed) < 1_000, "{most:?} at once");
+    });
+}
+
+#[test]
 fn a_small_storm_loses_no_task_on_any_model() {
     in_time(|| on_every_model(2, |runtime| storm(runtime.handle(), 8, 500)));
 }
