@@ -31,8 +31,6 @@ pub struct Counts {
     pub refused: u64,
     /// Times descriptors ran out.
     pub exhausted: u64,
-    /// Open descriptors of the process.
-    pub descriptors: usize,
 }
 
 impl Remote {
@@ -83,7 +81,6 @@ impl Remote {
             accepted: number("accepted"),
             refused: number("refused"),
             exhausted: number("exhausted"),
-            descriptors: number("descriptors") as usize,
         }
     }
 

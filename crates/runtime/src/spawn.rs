@@ -14,7 +14,6 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
-use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +26,7 @@ use crate::inbox::{Inbox, Message};
 use crate::park::{Unparker, as_task, park_while_not, unparker};
 use crate::task::TaskId;
 use crate::unwind::{is_cancel, is_cancelled};
-use crate::worker::{Settings, Worker, with_worker};
+use crate::worker::{Settings, Worker, contain, with_worker};
 
 /// Why a task gave no value.
 pub struct JoinError(Why);
@@ -520,8 +519,5 @@ fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T, anyway: bool) {
     };
     finisher.finish(outcome);
     // If nobody joins, the value is dropped here. Nothing may unwind further than this.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(finisher))) {
-        // Its drop may panic again.
-        mem::forget(payload);
-    }
+    contain(move || drop(finisher));
 }

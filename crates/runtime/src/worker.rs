@@ -63,8 +63,8 @@ pub(crate) struct Worker {
     budget: Cell<u32>,
     ready: RefCell<Ready>,
     mail: RefCell<Vec<Message>>,
-    /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm of
-    /// short ones would have a stack for each.
+    /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm
+    /// of short ones would have a stack for each.
     arrivals: RefCell<VecDeque<Start>>,
     spin: RefCell<Spin>,
     ending: Cell<bool>,
@@ -214,7 +214,8 @@ impl Worker {
     fn start_some(&self) {
         for _ in 0..ROUND {
             let Some(start) = self.arrivals.borrow_mut().pop_front() else { return };
-            run_start(start);
+            // Without a stack for it, it is dropped here.
+            contain(start);
         }
     }
 
@@ -515,12 +516,13 @@ impl Worker {
     }
 }
 
-/// Starts a task that was sent. When there is no stack for it, it is dropped here, and what it has
-/// captured may panic in its drop: that has been told by the panic hook and concerns nobody else.
-fn run_start(start: Start) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(start)) {
-        // Its drop may panic again.
-        mem::forget(payload);
+/// Runs code of users that has nobody above it to panic to: drops of what was never run or never
+/// joined. The panic hook has told of it.
+pub(crate) fn contain(f: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // There would be no end to it.
+        mem::forget(again);
     }
 }
 

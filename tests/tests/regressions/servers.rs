@@ -59,8 +59,9 @@ pub(crate) fn d15_accepting_does_not_starve_those_inside(model: Model) {
     let mut inside = arena.connect();
     ask(&mut inside, b"inside");
     let over = AtomicBool::new(false);
+    let mut answers = 0;
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let storm = scope.spawn(|| {
             // No more than wait in the backlog: `blocking` serves them when this one has left.
             for _ in 0..150 {
                 if over.load(Ordering::Relaxed) {
@@ -70,16 +71,14 @@ pub(crate) fn d15_accepting_does_not_starve_those_inside(model: Model) {
                 drop(burst);
             }
         });
-        let end = Instant::now() + Duration::from_millis(300);
-        let mut slowest = Duration::ZERO;
-        while Instant::now() < end {
-            let asked = Instant::now();
+        while answers < 300 && !storm.is_finished() {
             ask(&mut inside, b"still?");
-            slowest = slowest.max(asked.elapsed());
+            answers += 1;
         }
         over.store(true, Ordering::Relaxed);
-        assert!(slowest < Duration::from_millis(500), "one answer took {slowest:?}");
     });
+    // Who starves is answered when the storm is over.
+    assert!(answers >= 20, "{answers} answers during the storm");
     drop(inside);
     arena.stop();
 }

@@ -119,8 +119,8 @@ pub(crate) fn d46_a_storm_of_signals_changes_no_wait(model: Model) {
     assert!(seen.load(Ordering::Relaxed), "that was no storm");
 }
 
-/// D38: closing a descriptor while a clone of it lives leaves the kernel watching: its reports go to a
-/// number that is closed, or somebody else's by now, and by level they never end.
+/// D38: closing a descriptor while a clone of it lives leaves the kernel watching: its reports go
+/// to a number that is closed, or somebody else's by now, and by level they never end.
 pub(crate) fn d38_a_closed_clone_is_not_watched_any_more(model: Model) {
     in_task(model, move || {
         let (near, far) = pair();

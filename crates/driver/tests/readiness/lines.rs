@@ -122,6 +122,11 @@ fn open() -> std::os::fd::OwnedFd {
     }
 }
 
+/// Any port.
+fn loopback() -> Address {
+    Address::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
 fn connect(rig: &mut Rig, address: std::net::SocketAddr) -> (i32, std::os::fd::OwnedFd) {
     let fd = open();
     let source = rig.source(&fd);
@@ -143,7 +148,15 @@ fn a_connect_connects_is_refused_or_can_be_cancelled_and_leaves_the_socket_block
         let mut buf = [0; 5];
         std::io::Read::read_exact(&mut &near, &mut buf).expect("it waits");
         writing.join().expect("no panic").expect("room");
-        drop(listener);
+        // Bound by somebody who does not listen; a free port might be anybody's a moment later.
+        let held = open();
+        let held = std::os::fd::AsFd::as_fd(&held);
+        net::control(Control::Bind(held, &loopback())).expect("a port");
+        let address = net::control(Control::LocalName(held)).map(|reply| match reply {
+            Reply::Name(Some(address)) => std::net::SocketAddr::try_from(address),
+            other => panic!("no name: {other:?}"),
+        });
+        let address = address.expect("a name").expect("an address");
         let refused = connect(rig, address).0;
         assert_eq!(refused, -111, "connection refused");
     });
@@ -154,9 +167,8 @@ fn a_connect_that_nobody_answers_can_be_cancelled() {
     on_each(|rig| {
         // A full backlog leaves further connects unanswered.
         let listener = open();
-        let any = Address::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let fd = std::os::fd::AsFd::as_fd(&listener);
-        net::control(Control::Bind(fd, &any)).expect("a port");
+        net::control(Control::Bind(fd, &loopback())).expect("a port");
         net::control(Control::Listen(fd, 0)).expect("a listener");
         let Ok(Reply::Name(Some(address))) = net::control(Control::LocalName(fd)) else {
             panic!("no name")
