@@ -35,6 +35,10 @@ pub(crate) fn serve(
         .build()?;
     // Whose accept is not to wait would keep the acceptor busy.
     listener.set_nonblocking(false)?;
+    if let Some(reason) = runtime.handle().fell_back() {
+        // `auto` says what it gave up: the models differ in what they cost.
+        eprintln!("fiveways: serving on {}: {reason}", runtime.handle().model());
+    }
     let acceptor = Acceptor {
         listener,
         runtime: runtime.handle().clone(),
