@@ -1,4 +1,6 @@
 //! Servers of several processes. Without the test harness, for they must begin before any thread.
+//!
+//! It answers test runners as the harness does: `--list` names the tests, other words select them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,10 +8,30 @@ use std::time::{Duration, Instant};
 use fiveways::Model;
 use fiveways::server::Server;
 
+/// A test by name.
+type Claim = (&'static str, fn());
+
+const CLAIMS: [Claim; 2] = [
+    ("a_stop_right_after_the_start_ends_all_processes_soon", a_stop_right_after_the_start),
+    ("a_drain_without_end_is_no_mistake", a_drain_without_end),
+];
+
 fn main() {
-    a_stop_right_after_the_start_ends_all_processes_soon();
-    a_drain_without_end_is_no_mistake();
-    println!("2 claims hold");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| words.iter().any(|given| given == word);
+    if has("--list") {
+        // There are no ignored tests to name.
+        let listed = CLAIMS.iter().filter(|_| !has("--ignored"));
+        listed.for_each(|(name, _)| println!("{name}: test"));
+        return;
+    }
+    let selected = |name: &str| CLAIMS.iter().all(|(known, _)| !has(known)) || has(name);
+    for (name, claim) in CLAIMS {
+        if selected(name) {
+            claim();
+            println!("test {name} ... ok");
+        }
+    }
 }
 
 fn server() -> Server {
@@ -24,7 +46,7 @@ fn stop_soon(delay: &str) -> std::process::Child {
     Command::new("sh").args(["-c", &script, &own]).spawn().expect("sh")
 }
 
-fn a_stop_right_after_the_start_ends_all_processes_soon() {
+fn a_stop_right_after_the_start() {
     for round in 0..10 {
         let started = Instant::now();
         // Comes while the first children are being made, or a little later.
@@ -39,7 +61,7 @@ fn a_stop_right_after_the_start_ends_all_processes_soon() {
     }
 }
 
-fn a_drain_without_end_is_no_mistake() {
+fn a_drain_without_end() {
     let mut killer = stop_soon("0.05");
     server().drain(Duration::MAX).serve(|_| Ok(())).expect("no error");
     assert!(killer.wait().expect("still ours").success());
