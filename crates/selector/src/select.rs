@@ -148,6 +148,9 @@ impl Select {
     }
 }
 
+/// Searches in a row for a closed descriptor that may find none.
+const FRUITLESS: u32 = 100;
+
 fn check(fd: RawFd) -> io::Result<()> {
     if fd < LIMIT {
         return Ok(());
@@ -199,6 +202,7 @@ impl Selector for Select {
 
     fn wait(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
         events.clear();
+        let mut fruitless = 0;
         loop {
             let timeout = remaining(deadline);
             let mut ready = self.asked;
@@ -209,7 +213,10 @@ impl Selector for Select {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(errno::EBADF) => {
-                    if !self.forget_closed()? {
+                    // None is found when another thread has opened the number again meanwhile;
+                    // again and again it is one of our own that somebody has closed.
+                    fruitless = if self.forget_closed()? { 0 } else { fruitless + 1 };
+                    if fruitless > FRUITLESS {
                         return Err(error);
                     }
                 }
