@@ -9,8 +9,8 @@
 //!
 //! [`JoinHandle::cancel`] makes the task's present wait, and every later one, end: calls that give
 //! `io::Result` fail with `ECANCELED`, calls that cannot fail (a sleep, a join) unwind the task,
-//! and so does a task's hundredth refusal. Destructors run. A result that was already there is
-//! delivered.
+//! and so does whatever it asks for after a hundred refusals. Destructors run. A result that was
+//! already there is delivered.
 
 use std::io;
 use std::time::{Duration, Instant};

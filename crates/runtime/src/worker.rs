@@ -229,7 +229,7 @@ impl Worker {
         }
     }
 
-    /// Starts loading the next task's block: with thousands of tasks it is cold (FINDINGS 3).
+    /// Starts loading the next task's block: with thousands of tasks it is cold.
     #[inline]
     fn prefetch_next(&self) {
         if let Some(next) = self.run.borrow().front() {
