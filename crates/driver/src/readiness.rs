@@ -51,8 +51,8 @@ use crate::{Counters, Driver, Ready, Submitted};
 /// Reports taken from the selector in one turn.
 ///
 /// Few, so that what they are about is still in the cache when its task runs, and when a
-/// level-triggered selector looks at it again: with 1,024 instead, level cost 13 % more processor
-/// time per request than edge at 1,000 connections, with 64 they cost the same.
+/// level-triggered selector looks at it again: with 1,024 instead, level cost about 13 % more
+/// processor time per request than edge at 1,000 connections, with 64 they cost the same.
 const EVENTS: usize = 64;
 
 /// Bytes received at once on the fast path.
