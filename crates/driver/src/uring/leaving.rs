@@ -9,7 +9,6 @@
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-use fiveways_sys::errno;
 use fiveways_sys::net::Answer;
 use fiveways_sys::uring::Entry;
 
@@ -73,17 +72,16 @@ impl Streams {
         pending: NonNull<Pending>,
         bytes: *mut Vec<u8>,
     ) -> Taken {
-        let slot = self.claim(queue, source);
-        if !slot.line.is_empty() {
-            debug_assert!(false, "a stream is detached while somebody reads it");
-            return Taken::Done(-errno::EALREADY);
-        }
+        // Another socket has this number by now: nothing of this one is left here.
+        let Some(slot) = self.slots.find(source) else { return Taken::Done(0) };
         if !slot.is_held() {
+            debug_assert!(slot.line.is_empty(), "somebody waits for nothing");
             return Taken::Done(self.finish_detach(source, bytes));
         }
         self.end_receive(queue, source);
         self.end_watch(queue, source);
-        self.stand_in_line(source, pending);
+        // Before those who read: what still comes is for whoever detaches, and they try again then.
+        self.stand_in_front(source, pending);
         Taken::InLine
     }
 
@@ -94,7 +92,7 @@ impl Streams {
         let slot = self.slots.at(source.fd);
         let error = slot.error;
         let count = news::append_to(slot, &self.buffers, bytes) as Answer;
-        // Whoever stands in the line is being served at this moment.
+        // Its first is being served at this moment; the others are told to try again.
         *slot = Slot { line: slot.line, ..Slot::new(0) };
         if count == 0 { error } else { count }
     }

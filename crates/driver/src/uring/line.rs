@@ -52,6 +52,17 @@ impl Line {
         unsafe { *at = pending.as_ptr() };
     }
 
+    /// Puts an operation at the front.
+    ///
+    /// # Safety
+    ///
+    /// As [`Line::push`].
+    pub(super) unsafe fn push_front(&mut self, pending: NonNull<Pending>) {
+        // SAFETY: required: valid. By our contract.
+        unsafe { pending.as_ref() }.next.set(self.0);
+        self.0 = pending.as_ptr();
+    }
+
     /// Takes the first out.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<NonNull<Pending>> {

@@ -302,6 +302,13 @@ impl Streams {
         self.in_line += 1;
     }
 
+    /// Puts an operation at the front of its socket's line.
+    pub(super) fn stand_in_front(&mut self, source: Source, pending: NonNull<Pending>) {
+        // SAFETY: required: valid and in place until it left, in no other line. As above.
+        unsafe { self.slots.at(source.fd).line.push_front(pending) };
+        self.in_line += 1;
+    }
+
     /// Takes the first out of a line and hands it back.
     #[inline]
     fn hand_back_first(&mut self, source: Source, outcome: Outcome, ready: &mut Ready) {
@@ -326,6 +333,14 @@ impl Streams {
         while let Some(op) = self.slots.at(source.fd).line.first() {
             let Some(answer) = self.serve(source, &op) else { break };
             self.hand_back_first(source, Outcome::Done(answer), ready);
+        }
+    }
+
+    /// Serves those who detach, once the kernel has let go; who reads besides tries again.
+    fn let_go(&mut self, source: Source, ready: &mut Ready) {
+        if !self.slots.at(source.fd).is_held() {
+            self.serve_line(source, ready);
+            self.retry_line(source, ready);
         }
     }
 
@@ -442,7 +457,7 @@ impl Streams {
         let slot = self.slots.at(source.fd);
         let Some(op) = slot.line.first() else { return };
         match op {
-            Op::Detach { .. } => self.serve_line(source, ready),
+            Op::Detach { .. } => self.let_go(source, ready),
             Op::Fill { .. } if slot.mode == Mode::Ring => self.arm_receive(queue, source),
             _ => self.retry_line(source, ready),
         }
@@ -461,7 +476,7 @@ impl Streams {
         }
         let Some(op) = slot.line.first() else { return };
         if matches!(op, Op::Detach { .. }) {
-            self.serve_line(source, ready);
+            self.let_go(source, ready);
         } else if slot.receive == Part::Off {
             self.retry_line(source, ready);
         }
