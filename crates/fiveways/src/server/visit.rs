@@ -1,7 +1,8 @@
 //! One connection on its way to a handler.
 //!
 //! Shared between the acceptor and whoever is to serve it: when no thread or stack can be had, the
-//! acceptor still holds the connection and tries again, so nothing accepted is lost.
+//! acceptor still holds the connection and tries again. (Another worker that is out of stacks finds
+//! out too late for that: its connection is closed.)
 
 use std::sync::{Arc, Mutex, PoisonError};
 
