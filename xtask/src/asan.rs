@@ -15,9 +15,14 @@ use crate::step::Steps;
 
 /// Folders of the packages whose tests run.
 const PACKAGES: [&str; 4] = ["crates/coro", "crates/driver", "crates/runtime", "crates/fiveways"];
+/// Of the tests of the whole, those that cancel at every suspension point.
+const WHOLE: &str = "tests";
+const CANCEL: &str = "cancel";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The feature by which a crate tells the sanitizer of its stack switches.
 const FEATURE: &str = "sanitizer";
+
+const OPTIONS: &str = "detect_leaks=0:detect_stack_use_after_return=0:hard_rss_limit_mb=9000";
 
 /// Runs the sanitizer alone.
 pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
@@ -31,13 +36,20 @@ pub(crate) fn step(steps: &mut Steps, root: &Path, runner: Runner, rest: &[Strin
     if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         return steps.skip("asan", "only set up for x86-64 with glibc");
     }
-    steps.command("asan", &mut command(root, runner, rest));
+    steps.command("asan", &mut command(root, runner, &PACKAGES, &["--lib", "--tests"], rest));
+    steps.command("asan: cancel", &mut command(root, runner, &[WHOLE], &["--test", CANCEL], rest));
 }
 
-fn command(root: &Path, runner: Runner, rest: &[String]) -> Command {
+fn command(
+    root: &Path,
+    runner: Runner,
+    packages: &[&str],
+    targets: &[&str],
+    rest: &[String],
+) -> Command {
     let mut selection: Vec<String> = Vec::new();
     let mut features: Vec<String> = Vec::new();
-    for dir in PACKAGES {
+    for dir in packages {
         let manifest = fs::read_to_string(root.join(dir).join("Cargo.toml"));
         let Some(package) = manifest.ok().and_then(|text| Package::read(&text)) else { continue };
         if package.has_feature {
@@ -48,7 +60,7 @@ fn command(root: &Path, runner: Runner, rest: &[String]) -> Command {
     if !features.is_empty() {
         selection.extend(["--features".to_owned(), features.join(",")]);
     }
-    selection.extend(["--lib", "--tests", "--target", TARGET].map(str::to_owned));
+    selection.extend(targets.iter().chain(&["--target", TARGET]).map(|word| (*word).to_owned()));
     // Heavy tests count connections by the thousand; the sanitizer makes them hours, not safer.
     let mut command = runner.command(root, &selection, Extent::NoHeavy, rest);
     command
@@ -57,7 +69,8 @@ fn command(root: &Path, runner: Runner, rest: &[String]) -> Command {
         .env("RUSTFLAGS", "-Zsanitizer=address")
         // Pooled stacks are no roots to the leak checker, so all that tasks own would be "lost";
         // and fake stacks do not follow a switch of stacks.
-        .env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
+        // The limit turns a test that would eat all memory into one that fails.
+        .env("ASAN_OPTIONS", OPTIONS);
     command
 }
 
@@ -93,7 +106,7 @@ mod tests {
 
     #[test]
     fn every_crate_of_the_list_is_found() {
-        let command = command(&repository::root(), Runner::Cargo, &[]);
+        let command = command(&repository::root(), Runner::Cargo, &PACKAGES, &["--lib"], &[]);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         assert_eq!(args.iter().filter(|arg| *arg == "-p").count(), PACKAGES.len());
     }
