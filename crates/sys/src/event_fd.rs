@@ -31,6 +31,19 @@ impl EventFd {
     }
 }
 
+impl From<OwnedFd> for EventFd {
+    /// Takes over a descriptor, which must be of a counter.
+    fn from(fd: OwnedFd) -> EventFd {
+        EventFd(fd)
+    }
+}
+
+impl From<EventFd> for OwnedFd {
+    fn from(counter: EventFd) -> OwnedFd {
+        counter.0
+    }
+}
+
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

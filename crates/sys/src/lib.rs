@@ -7,14 +7,19 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("Fiveways runs on Linux only: what cannot be tested elsewhere is not claimed");
 
+pub mod clock;
 pub mod epoll;
 pub mod errno;
 pub mod event_fd;
+pub mod peer;
+pub mod pipe;
 pub mod fault;
+pub mod interrupt;
 pub mod poll;
 pub mod process;
 pub mod select;
 pub mod signal;
+pub mod terminal;
 pub mod timeout;
 pub mod uring;
 pub mod memory;

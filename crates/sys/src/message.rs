@@ -6,12 +6,88 @@
 #![expect(unsafe_code, reason = "builds the kernel's msghdr and hands it over")]
 
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::net::{Address, Answer, NO_SIGNAL};
 
 /// The kernel's message header.
 pub type Header = libc::msghdr;
+
+/// `MSG_CMSG_CLOEXEC`: descriptors that arrive are close-on-exec from the beginning.
+pub const CLOSE_ON_EXEC: u32 = libc::MSG_CMSG_CLOEXEC as u32;
+/// `MSG_CTRUNC`, reported: control data was cut; descriptors that did not fit were closed.
+pub const CONTROL_TRUNCATED: u32 = libc::MSG_CTRUNC as u32;
+
+/// The control data that carries descriptors (`SCM_RIGHTS`), see unix(7).
+///
+/// ```text
+///   ┌──────────────────────────┬─────┬─────┐
+///   │ cmsghdr: length, level,  │ fd  │ fd  │   room for two: one that is expected, and one that
+///   │ SOL_SOCKET, SCM_RIGHTS   │     │     │   shows that there were more
+///   └──────────────────────────┴─────┴─────┘
+/// ```
+///
+/// What does not fit is closed by the kernel, which then reports [`CONTROL_TRUNCATED`].
+#[repr(C)]
+pub struct Rights {
+    header: libc::cmsghdr,
+    fds: [RawFd; ROOM],
+}
+
+/// Descriptors for which there is room in [`Rights`].
+const ROOM: usize = 2;
+
+/// The length of a header and `count` descriptors.
+const fn rights_len(count: usize) -> usize {
+    size_of::<libc::cmsghdr>() + count * size_of::<RawFd>()
+}
+
+impl Rights {
+    /// Makes room for descriptors to arrive.
+    pub fn room() -> Rights {
+        Rights::with(rights_len(ROOM), [-1; ROOM])
+    }
+
+    /// Makes the control data that sends one descriptor: the receiver gets a duplicate.
+    pub fn one(fd: BorrowedFd<'_>) -> Rights {
+        Rights::with(rights_len(1), [fd.as_raw_fd(), -1])
+    }
+
+    fn with(len: usize, fds: [RawFd; ROOM]) -> Rights {
+        // SAFETY: required: all-zero is a valid `cmsghdr`. It holds integers only.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = len;
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        Rights { header, fds }
+    }
+
+    /// Where it lies, and its length, for [`Message::control`]: as far as it is used.
+    pub fn as_control(&mut self) -> (*mut u8, usize) {
+        let len = self.header.cmsg_len;
+        (std::ptr::from_mut(self).cast(), len)
+    }
+
+    /// Takes the descriptors that arrived.
+    ///
+    /// # Safety
+    ///
+    /// A successful [`recvmsg`] must have filled this, which came from [`Rights::room`];
+    /// `control_len` must be [`Message::control_len`] after it; and they are taken once.
+    pub unsafe fn take(&mut self, control_len: usize) -> Vec<OwnedFd> {
+        let is_rights =
+            self.header.cmsg_level == libc::SOL_SOCKET && self.header.cmsg_type == libc::SCM_RIGHTS;
+        if control_len < size_of::<libc::cmsghdr>() || !is_rights {
+            return Vec::new();
+        }
+        let len = self.header.cmsg_len.min(control_len);
+        let count = len.saturating_sub(size_of::<libc::cmsghdr>()) / size_of::<RawFd>();
+        let arrived = self.fds.iter_mut().take(count);
+        // SAFETY: required: open descriptors without another owner. The kernel has just made them
+        // for us, and by our contract nobody has taken them yet.
+        arrived.map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }).collect()
+    }
+}
 
 /// A message header with room for one address.
 pub struct Message {
@@ -141,4 +217,86 @@ fn answer(count: libc::c_long) -> Option<Answer> {
     }
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     if errno == libc::EINTR { None } else { Some(-errno) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{IoSlice, IoSliceMut, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn send(to: &UnixStream, rights: &mut Rights) -> Answer {
+        let bytes = [IoSlice::new(b"x")];
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bytes` outlives `message`.
+        unsafe { message.buffers(bytes.as_ptr().cast(), 1) };
+        let (control, len) = rights.as_control();
+        // SAFETY: required: valid for `len` bytes for as long. `rights` outlives `message`.
+        unsafe { message.control(control, len) };
+        // SAFETY: required: a prepared header, all still in place. It is.
+        unsafe { sendmsg(to.as_raw_fd(), message.prepare(), 0) }
+    }
+
+    fn receive(from: &UnixStream) -> (Answer, u32, Vec<OwnedFd>) {
+        let mut byte = [0];
+        let mut bytes = [IoSliceMut::new(&mut byte)];
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bytes` outlives `message`.
+        unsafe { message.buffers(bytes.as_mut_ptr().cast_const().cast(), 1) };
+        let mut rights = Rights::room();
+        let (control, len) = rights.as_control();
+        // SAFETY: required: valid for `len` bytes for as long. `rights` outlives `message`.
+        unsafe { message.control(control, len) };
+        // SAFETY: required: a prepared header, all still in place. It is.
+        let answer = unsafe { recvmsg(from.as_raw_fd(), message.prepare(), CLOSE_ON_EXEC) };
+        let fds = match answer {
+            // SAFETY: required: filled by a successful call, taken once. It was.
+            1.. => unsafe { rights.take(message.control_len()) },
+            _ => Vec::new(),
+        };
+        (answer, message.flags(), fds)
+    }
+
+    #[test]
+    fn a_descriptor_arrives_as_a_duplicate_that_is_closed_on_exec() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let (mut sent, kept) = UnixStream::pair().expect("a pair");
+        assert_eq!(send(&near, &mut Rights::one(kept.as_fd())), 1);
+        drop(kept);
+        let (answer, flags, fds) = receive(&far);
+        assert_eq!((answer, flags & CONTROL_TRUNCATED, fds.len()), (1, 0, 1));
+        let flags = rustix::io::fcntl_getfd(&fds[0]).expect("it is open");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        sent.write_all(b"connected").expect("the duplicate keeps it open");
+    }
+
+    #[test]
+    fn what_carries_no_descriptor_gives_none() {
+        let (mut near, far) = UnixStream::pair().expect("a pair");
+        near.write_all(b"x").expect("room");
+        let (answer, _, fds) = receive(&far);
+        assert_eq!((answer, fds.len()), (1, 0));
+    }
+
+    #[test]
+    fn two_fit_and_the_third_is_closed_by_the_kernel() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let number = near.as_raw_fd();
+        for (count, truncated) in [(2, false), (3, true)] {
+            #[repr(C)]
+            struct More(Rights, RawFd);
+            let mut more = More(Rights::with(rights_len(count), [number; ROOM]), number);
+            let bytes = [IoSlice::new(b"x")];
+            let mut message = Message::new();
+            // SAFETY: required: valid until the header is no longer used. It outlives `message`.
+            unsafe { message.buffers(bytes.as_ptr().cast(), 1) };
+            // SAFETY: required: valid for as many bytes. `More` is as long as three need.
+            unsafe { message.control((&raw mut more).cast(), rights_len(count)) };
+            // SAFETY: required: a prepared header, all still in place. It is.
+            assert_eq!(unsafe { sendmsg(number, message.prepare(), 0) }, 1);
+            let (_, flags, fds) = receive(&far);
+            assert_eq!((fds.len(), flags & CONTROL_TRUNCATED != 0), (2, truncated));
+        }
+    }
 }

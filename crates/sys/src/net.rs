@@ -40,6 +40,10 @@ pub const NO_SIGNAL: u32 = SendFlags::NOSIGNAL.bits();
 
 /// `IPPROTO_TCP`, as `SO_PROTOCOL` tells it.
 pub const TCP: i32 = libc::IPPROTO_TCP;
+/// `AF_UNIX`, as `SO_DOMAIN` tells it.
+pub const UNIX: i32 = libc::AF_UNIX;
+/// `SOCK_STREAM`, as `SO_TYPE` tells it.
+pub const STREAM: i32 = libc::SOCK_STREAM;
 
 /// Would the call have had to wait?
 #[inline]
@@ -255,6 +259,8 @@ pub mod option_name {
         PROTOCOL = SOL_SOCKET, SO_PROTOCOL;
         /// `SO_DOMAIN`
         DOMAIN = SOL_SOCKET, SO_DOMAIN;
+        /// `SO_TYPE`
+        TYPE = SOL_SOCKET, SO_TYPE;
         /// `TCP_NODELAY`
         NO_DELAY = IPPROTO_TCP, TCP_NODELAY;
         /// `TCP_KEEPIDLE`, seconds

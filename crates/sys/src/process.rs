@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "fork, and a clock id that rustix cannot name")]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -125,6 +125,19 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 #[doc(alias = "pidfd_open")]
 pub fn pidfd(pid: Pid) -> io::Result<OwnedFd> {
     Ok(process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends a signal to the process of a [`pidfd`], which cannot be mistaken for a later one.
+///
+/// # Errors
+///
+/// `ESRCH` when it has been collected, `EPERM` when it is not ours, `EINVAL` for what is no signal.
+#[doc(alias = "pidfd_send_signal")]
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let (call, fd, no_info) = (libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0_usize);
+    // SAFETY: required: a null or valid `siginfo_t`. It is null.
+    let answer = unsafe { libc::syscall(call, fd, signal, no_info, 0) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends a signal to a process.
@@ -277,11 +290,13 @@ mod tests {
         kill(pid, Signal::TERM).expect("it is ours");
         let deadline = Some(Instant::now() + Duration::from_secs(20));
         use std::os::fd::AsFd;
+        send_signal(pidfd.as_fd(), 0).expect("not collected yet");
         assert!(crate::net::wait_ready(pidfd.as_fd(), false, deadline).expect("poll"));
         let ended = wait(Some(pid), Patience::Sleep).expect("it is our child");
         assert_eq!(ended, Some((pid, Exit::Signal(15))));
         assert_eq!(Exit::Signal(15).to_string(), "signal 15");
         assert!(kill(pid, Signal::TERM).is_err(), "collected: the id is free");
+        assert!(send_signal(pidfd.as_fd(), 15).is_err(), "collected");
     }
 
     #[test]

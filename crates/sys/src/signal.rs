@@ -9,6 +9,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+pub use libc::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1,
+    SIGUSR2, SIGWINCH,
+};
+
 /// A signal number.
 pub type Signal = i32;
 
@@ -49,6 +54,37 @@ pub fn block(signals: SignalSet) -> io::Result<()> {
     // SAFETY: required: `set` valid for 8 bytes of reads. It is a `u64`.
     let answer = unsafe { libc::syscall(call, how, set, no_old, size_of::<u64>()) };
     check(answer)
+}
+
+/// What a process does when a signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// What the system does by itself (`SIG_DFL`), most often ending the process.
+    Default,
+    /// Nothing (`SIG_IGN`).
+    Ignore,
+    /// A function runs.
+    Handler,
+}
+
+/// Asks what this process does when a signal comes.
+///
+/// # Errors
+///
+/// `EINVAL` when there is no such signal.
+#[doc(alias = "sigaction")]
+pub fn disposition(signal: Signal) -> io::Result<Disposition> {
+    // The kernel's `struct sigaction` begins with the handler, here and on every architecture but
+    // MIPS; 64 bytes have room for all of it.
+    let mut action = [0_usize; 8];
+    let (call, no_new) = (libc::SYS_rt_sigaction, std::ptr::null::<u64>());
+    // SAFETY: required: valid for writes of a kernel `sigaction`. The local is longer than that.
+    check(unsafe { libc::syscall(call, signal, no_new, action.as_mut_ptr(), size_of::<u64>()) })?;
+    Ok(match action[0] {
+        libc::SIG_DFL => Disposition::Default,
+        libc::SIG_IGN => Disposition::Ignore,
+        _ => Disposition::Handler,
+    })
 }
 
 /// Where the signals of a descriptor go, and which signal that is.
@@ -212,6 +248,14 @@ mod tests {
         a.write_all(b"y").expect("write");
         reader.read(|note| notes.push(note)).expect("read");
         assert_eq!(notes, []);
+    }
+
+    #[test]
+    fn the_disposition_of_a_signal_can_be_asked_for() {
+        assert_eq!(disposition(SIGUSR2).expect("a signal"), Disposition::Default);
+        // std ignores it before `main`.
+        assert_eq!(disposition(SIGPIPE).expect("a signal"), Disposition::Ignore);
+        assert!(disposition(0).is_err());
     }
 
     #[test]
