@@ -274,6 +274,33 @@ impl<H> Fiber<H> {
         unsafe { (*way_back).suspend(()) };
     }
 
+    /// Runs `f` on the stack of whoever resumed the running fiber, with that stack's room, and
+    /// comes back here. A backtrace taken in `f` goes through the frames of the fiber.
+    ///
+    /// Never suspends.
+    ///
+    /// # Safety
+    ///
+    /// `header` is the thin pointer of the very fiber that calls this, on whose stack it runs. `f`
+    /// does not unwind, and neither suspends nor resumes anything.
+    pub unsafe fn on_resumers_stack(header: NonNull<H>, f: impl FnOnce() + Send) {
+        let head = Head::of(header);
+        // SAFETY: required: live, and not borrowed exclusively. The fiber runs; resumers borrow
+        // another field.
+        let way_back = unsafe { (*head).suspender.get() };
+        // SAFETY: required: live. The body has started and has not returned.
+        unsafe { (*way_back).on_parent_stack(f) };
+    }
+
+    /// Has the fiber's body begun? (It may have ended, too.)
+    ///
+    /// Never suspends.
+    pub fn has_begun(&self) -> bool {
+        // SAFETY: required: live, and not borrowed exclusively. It lives as long as the fiber;
+        // resumers borrow another field.
+        !unsafe { (*self.head.as_ptr()).suspender.get() }.is_null()
+    }
+
     /// Asks the processor to load what the next [`resume_raw`](Fiber::resume_raw) of a fiber will
     /// touch first. Harmless for any address.
     ///
@@ -298,6 +325,18 @@ impl<H> Fiber<H> {
     /// Never suspends.
     pub fn name(&self) -> String {
         name_on(self.stack().plate())
+    }
+
+    /// Copies the name, cut where there is no more room, and gives its length. Safe in a signal
+    /// handler.
+    ///
+    /// Never suspends.
+    pub fn copy_name(&self, into: &mut [u8]) -> usize {
+        let mut bytes = [0; NAME_MAX];
+        let name = self.stack().plate().read(&mut bytes);
+        let len = name.len().min(into.len());
+        into[..len].copy_from_slice(&name[..len]);
+        len
     }
 
     /// Returns the stack that the fiber lives on, to ask for its size or its use.

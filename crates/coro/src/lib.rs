@@ -27,6 +27,7 @@
 //! So a task that waits with less than about 1 KiB of frames owns one touched page, whatever its
 //! colour.
 
+mod coroutine;
 mod fiber;
 mod pool;
 mod stack;
@@ -36,6 +37,7 @@ mod atlas;
 mod shape;
 mod plate;
 
+pub use coroutine::{Coroutine, Phase, Suspender};
 pub use fiber::{Fiber, State};
 pub use overflow::{install_overflow_handler, prepare_thread};
 pub use pool::{Guard, StackPool};

@@ -58,6 +58,8 @@ pub struct StackPool {
     pooled: Vec<Stack>,
     /// The stacks at the bottom of `pooled` that hold no memory.
     cold: usize,
+    /// The fewest there have been in `pooled` since the last [`StackPool::trim_unused`].
+    fewest: usize,
     slabs: Vec<Arc<Slab>>,
     /// Slots cut from the last slab.
     cut: usize,
@@ -86,6 +88,7 @@ impl StackPool {
             guard,
             pooled: Vec::new(),
             cold: 0,
+            fewest: 0,
             slabs: Vec::new(),
             cut: 0,
             cut_total: 0,
@@ -105,6 +108,7 @@ impl StackPool {
         match self.pooled.pop() {
             Some(stack) => {
                 self.cold = self.cold.min(self.pooled.len());
+                self.fewest = self.fewest.min(self.pooled.len());
                 Ok(stack)
             }
             None => self.take_new(),
@@ -134,6 +138,24 @@ impl StackPool {
             let _ = stack.discard();
         }
         self.cold = self.cold.max(end);
+    }
+
+    /// Gives back the memory of the stacks that nobody has taken since this was called last: those
+    /// at the bottom, but for `keep`. Called now and then, it keeps what is used and frees what was
+    /// a peak.
+    ///
+    /// Never suspends.
+    pub fn trim_unused(&mut self, keep: usize) {
+        self.trim(keep.max(self.pooled.len() - self.fewest.min(self.pooled.len())));
+        self.fewest = self.pooled.len();
+    }
+
+    /// Returns how many pooled stacks hold memory.
+    ///
+    /// Never suspends.
+    #[inline]
+    pub fn warm(&self) -> usize {
+        self.pooled.len() - self.cold
     }
 
     /// Returns how many stacks are in use: taken, and neither given back nor dropped.

@@ -5,6 +5,7 @@ use std::alloc::Layout;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -122,6 +123,11 @@ impl Stack {
     /// What corosensei sees of the stack: everything below `base`.
     pub(crate) fn below(&self, base: NonNull<u8>) -> Below {
         Below { base: base.addr(), limit: self.slab.low(self.index()).addr() }
+    }
+
+    /// The addresses that the stack pointer of its frames may have.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        self.slab.low(self.index()).addr().get()..self.plate.addr().get()
     }
 
     pub(crate) fn shape(&self) -> Shape {

@@ -1,5 +1,6 @@
 //! What coroutines and their stacks promise.
 
+mod coroutines;
 mod limits;
 mod overflow;
 mod room;

@@ -12,6 +12,12 @@ use fiveways_coro::{Fiber, Stack};
 /// A body's way to suspend itself.
 pub(crate) struct Me<H>(Rc<Cell<NonNull<H>>>);
 
+impl<H> Clone for Me<H> {
+    fn clone(&self) -> Me<H> {
+        Me(Rc::clone(&self.0))
+    }
+}
+
 impl<H> Me<H> {
     pub(crate) fn suspend(&self) {
         // SAFETY: required: called on that fiber's stack. Only its body has this value.

@@ -124,6 +124,22 @@ fn trimming_empties_all_but_the_stacks_to_keep_and_they_work_again() {
 }
 
 #[test]
+fn stacks_that_only_a_peak_needed_are_found() {
+    let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
+    let crowd: Vec<_> = (0..10).map(|_| pool.take().expect("a stack")).collect();
+    crowd.into_iter().for_each(|stack| pool.give(stack));
+    // From the peak on nothing was unused yet; then three at a time are used.
+    pool.trim_unused(0);
+    assert_eq!(pool.warm(), 10);
+    let three: Vec<_> = (0..3).map(|_| pool.take().expect("a stack")).collect();
+    three.into_iter().for_each(|stack| pool.give(stack));
+    pool.trim_unused(0);
+    assert_eq!((pool.warm(), pool.pooled()), (3, 10));
+    pool.trim_unused(2);
+    assert_eq!(pool.warm(), 2);
+}
+
+#[test]
 fn stacks_given_after_a_trim_are_emptied_by_the_next() {
     let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
     let stacks: Vec<_> = (0..3).map(|_| pool.take().expect("a stack")).collect();

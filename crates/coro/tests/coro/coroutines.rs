@@ -1,0 +1,189 @@
+//! Coroutines for safe code: who may suspend what, and how they end.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::thread;
+
+use fiveways_coro::{Coroutine, DEFAULT_STACK_SIZE, Phase, Stack, StackPool, State, Suspender};
+
+use crate::rig::{fiber, in_a_child, stderr};
+
+fn stack() -> Stack {
+    Stack::alone(DEFAULT_STACK_SIZE).expect("there is memory")
+}
+
+/// Counts its drops.
+struct Counted(Rc<Cell<u32>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_coroutine_is_fresh_then_runs_and_suspends_then_has_finished() {
+    let phases = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&phases);
+    let place: Rc<RefCell<Option<Suspender>>> = Rc::default();
+    let mut coroutine = Coroutine::new(stack(), move |me| {
+        assert!(me.is_here() && !me.is_unwinding());
+        me.suspend();
+        seen.borrow_mut().push("again");
+    });
+    *place.borrow_mut() = Some(coroutine.suspender());
+    assert_eq!(coroutine.phase(), Phase::Fresh);
+    assert_eq!(coroutine.resume(), State::Suspended);
+    assert_eq!(coroutine.phase(), Phase::Suspended);
+    assert_eq!(coroutine.resume(), State::Finished);
+    assert_eq!(coroutine.phase(), Phase::Finished);
+    assert_eq!(*phases.borrow(), ["again"]);
+    let again = catch_unwind(AssertUnwindSafe(|| coroutine.resume()));
+    assert!(again.is_err(), "it has finished");
+    let outside = place.borrow().clone().expect("it is there");
+    assert!(!outside.is_here());
+}
+
+#[test]
+fn the_end_of_a_coroutine_drops_what_is_on_its_stack_once() {
+    for (resumptions, drops_early) in [(0, 0), (1, 0), (2, 1)] {
+        let drops = Rc::new(Cell::new(0));
+        let counted = Counted(Rc::clone(&drops));
+        let mut coroutine = Coroutine::new(stack(), move |me| {
+            let _counted = counted;
+            me.suspend();
+        });
+        for _ in 0..resumptions {
+            coroutine.resume();
+        }
+        assert_eq!(drops.get(), drops_early);
+        drop(coroutine);
+        assert_eq!(drops.get(), 1);
+    }
+}
+
+#[test]
+fn a_large_body_fits() {
+    let large = [7_u8; 100_000];
+    let mut coroutine = Coroutine::new(stack(), move |me| {
+        me.suspend();
+        assert_eq!(large[99_999], 7);
+    });
+    assert_eq!(coroutine.resume(), State::Suspended);
+    assert_eq!(coroutine.resume(), State::Finished);
+}
+
+#[test]
+fn a_panic_goes_to_the_resumer_also_from_a_destructor_at_the_end() {
+    let mut panics = Coroutine::new(stack(), |_| panic!("as it must"));
+    let payload = catch_unwind(AssertUnwindSafe(|| panics.resume())).expect_err("it panics");
+    assert_eq!(payload.downcast_ref(), Some(&"as it must"));
+    assert_eq!(panics.phase(), Phase::Finished);
+
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                panic!("as it must");
+            }
+        }
+    }
+    let mut at_the_end = Coroutine::new(stack(), |me| {
+        let caught = catch_unwind(AssertUnwindSafe(|| me.suspend()));
+        drop(Panics);
+        drop(caught);
+    });
+    at_the_end.resume();
+    let payload = catch_unwind(AssertUnwindSafe(|| at_the_end.unwind())).expect_err("it panics");
+    assert_eq!(payload.downcast_ref(), Some(&"as it must"));
+    assert_eq!(at_the_end.phase(), Phase::Finished);
+    assert!(!thread::panicking());
+}
+
+/// What would be two stacks resumed in each other's names is a panic.
+#[test]
+fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
+    let place: Rc<RefCell<Option<Suspender>>> = Rc::default();
+    let outer_of = Rc::clone(&place);
+    let mut outer = Coroutine::new(stack(), move |me| {
+        let mut inner = Coroutine::new(stack(), move |_| {
+            let outer = outer_of.borrow().clone().expect("it is there");
+            assert!(!outer.is_here());
+            outer.suspend();
+        });
+        let tried = catch_unwind(AssertUnwindSafe(|| inner.resume())).expect_err("a panic");
+        let message = "a coroutine can be suspended on its own stack only";
+        assert_eq!(tried.downcast_ref(), Some(&message));
+        me.suspend();
+    });
+    *place.borrow_mut() = Some(outer.suspender());
+    assert_eq!(outer.resume(), State::Suspended);
+    assert_eq!(outer.resume(), State::Finished);
+    // Nor by who is on no such stack, nor later by the next tenant of its stack.
+    let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
+    let mut first = Coroutine::new(pool.take().expect("memory"), |_| ());
+    let stale = first.suspender();
+    assert!(catch_unwind(AssertUnwindSafe(|| stale.suspend())).is_err());
+    first.resume();
+    drop(first);
+    let mut second = Coroutine::new(pool.take().expect("memory"), move |_| stale.suspend());
+    assert!(catch_unwind(AssertUnwindSafe(|| second.resume())).is_err());
+}
+
+/// What a task does when it waits inside a generator: the fiber below is suspended from the
+/// stack of the coroutine above, and both go on where they were.
+#[test]
+fn a_fiber_may_be_suspended_from_the_stack_of_a_coroutine_on_it() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let mut tasks: Vec<_> = (0..3)
+        .map(|number| {
+            let log = Rc::clone(&log);
+            fiber(stack(), (), move |task| {
+                let local = number * 10;
+                let me = task.clone();
+                let theirs = Rc::clone(&log);
+                let mut inner = Coroutine::new(stack(), move |inner| {
+                    for step in 0..3 {
+                        me.suspend();
+                        theirs.borrow_mut().push((number, step));
+                        inner.suspend();
+                    }
+                });
+                while inner.resume() == State::Suspended {
+                    assert_eq!(local, number * 10);
+                    task.suspend();
+                }
+            })
+        })
+        .collect();
+    while tasks.iter_mut().map(|task| task.resume()).filter(|it| *it == State::Finished).count()
+        == 0
+    {}
+    let expected: Vec<_> = (0..3).flat_map(|step| (0..3).map(move |task| (task, step))).collect();
+    assert_eq!(*log.borrow(), expected);
+}
+
+#[test]
+fn suspending_in_a_destructor_that_unwinds_ends_the_process_with_a_reason() {
+    let test = "coroutines::suspending_in_a_destructor_that_unwinds_ends_the_process_with_a_reason";
+    let Some(output) = in_a_child(test, || {
+        struct Suspends(Suspender);
+        impl Drop for Suspends {
+            fn drop(&mut self) {
+                self.0.suspend();
+            }
+        }
+        let mut coroutine = Coroutine::new(stack(), |me| {
+            let _suspends = Suspends(me.clone());
+            panic!("as it must");
+        });
+        coroutine.resume();
+    }) else {
+        return;
+    };
+    let text = stderr(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
+    assert!(text.contains("a coroutine cannot be suspended while it unwinds"), "{text}");
+}
