@@ -7,11 +7,13 @@
 
 use std::mem;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fiveways_driver::{Source, Waker};
+use fiveways_sys::interrupt::Thread;
 
+use crate::snapshot::LostTask;
 use crate::task::TaskId;
 
 /// Starts a task, on the worker and between tasks.
@@ -25,6 +27,8 @@ pub(crate) enum Message {
     Wake(TaskId),
     /// Cancels a task.
     Cancel(TaskId),
+    /// Has the worker look at itself between two tasks.
+    Look(Start),
     /// Closes a stream of which the worker's driver may hold something.
     Close(Source, OwnedFd),
     /// Cancels every task and ends when none is left.
@@ -40,6 +44,12 @@ pub(crate) struct Inbox {
     /// Is the worker about to sleep, or asleep?
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
+    /// The worker's thread while it runs; for signals, which are sent under the lock.
+    pub(crate) thread: Mutex<Option<Thread>>,
+    /// What the worker is doing, see [`Pulse`]. Written by the worker alone.
+    pulse: AtomicU64,
+    /// Tasks that were cancelled because the worker ended; `None`: nobody wants to know.
+    pub(crate) lost: Mutex<Option<Vec<LostTask>>>,
     /// Live tasks, for placement and statistics. Written by the worker alone.
     pub(crate) live: AtomicUsize,
     /// Tasks on their way to the worker. Raised by senders, lowered by the worker (and by a sender
@@ -47,6 +57,35 @@ pub(crate) struct Inbox {
     coming: AtomicUsize,
     /// Does the worker leave? false → true, and back if a task was on its way; by the worker.
     leaving: AtomicBool,
+}
+
+/// What a worker was doing when it was looked at: its rounds so far, and whether it sleeps.
+///
+/// ```text
+///   bits 63…2   rounds, counting up
+///   bits 1, 0   00 running   01 asleep until something comes   11 asleep, and nothing is to come:
+///               no deadline, no operation in the driver
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pulse(u64);
+
+impl Pulse {
+    const ROUND: u64 = 4;
+    const ASLEEP: u64 = 1;
+    const NOTHING_TO_COME: u64 = 2;
+
+    pub(crate) fn rounds(self) -> u64 {
+        self.0 / Pulse::ROUND
+    }
+
+    pub(crate) fn is_asleep(self) -> bool {
+        self.0 & Pulse::ASLEEP != 0
+    }
+
+    /// Does it sleep with nothing that could end its sleep but other threads?
+    pub(crate) fn is_quiet(self) -> bool {
+        self.0 & Pulse::NOTHING_TO_COME != 0
+    }
 }
 
 #[derive(Default)]
@@ -63,6 +102,9 @@ impl Inbox {
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waker: OnceLock::new(),
+            thread: Mutex::new(None),
+            lost: Mutex::new(None),
+            pulse: AtomicU64::new(0),
             live: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
@@ -151,6 +193,31 @@ impl Inbox {
         let mut queue = self.lock();
         self.filled.store(false, Ordering::Relaxed);
         mem::swap(&mut queue.messages, into);
+    }
+
+    /// What the worker is doing.
+    pub(crate) fn pulse(&self) -> Pulse {
+        // ORDERING: Acquire: who sees a quiet worker sees the wake-ups that it has sent.
+        Pulse(self.pulse.load(Ordering::Acquire))
+    }
+
+    /// Does the worker run?
+    pub(crate) fn has_thread(&self) -> bool {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Notes that the worker begins a round.
+    #[inline]
+    pub(crate) fn beat(&self) {
+        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
+        self.pulse.store(rounds + Pulse::ROUND, Ordering::Release);
+    }
+
+    /// Notes that the worker goes to sleep; it awakes with the next [`Inbox::beat`].
+    pub(crate) fn rest(&self, nothing_to_come: bool) {
+        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
+        let nothing = if nothing_to_come { Pulse::NOTHING_TO_COME } else { 0 };
+        self.pulse.store(rounds | Pulse::ASLEEP | nothing, Ordering::Release);
     }
 
     /// Announces that the worker is going to sleep. False: it must not, there is mail.

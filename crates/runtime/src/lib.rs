@@ -12,17 +12,30 @@
 //!
 //! A started task never changes thread (I3), so everything about a task is touched by one thread
 //! only; other threads send messages to its worker's inbox. Exactly one function suspends a task
-//! (`Worker::suspend`, I2). A task that waits for an operation is not resumed before the driver has
-//! handed the operation back (I6).
+//! (`Worker::suspend`, I2). A task that waits for an operation does not go on before the driver
+//! has handed the operation back (I6).
 //!
 //! This crate is the engine room; users import `fiveways`.
 
 mod runtime;
+mod watchdog;
 mod ahead;
 mod spawn;
+mod quiet;
 mod unblock;
 mod wait;
+mod local;
+mod completions;
+mod canceller;
+mod waiter;
 mod park;
+mod deadlock;
+mod inspect;
+mod survey;
+mod blocked;
+mod stuck;
+mod teams;
+mod report;
 mod unwind;
 mod handle;
 mod worker;
@@ -30,13 +43,39 @@ mod spin;
 mod timers;
 mod homes;
 mod inbox;
+mod glance;
 mod task;
+mod locals;
+mod reason;
+mod identity;
+mod trace;
+mod snapshot;
 
 pub use ahead::{detach, release};
+pub use canceller::{Canceller, canceller};
+pub use completions::Completions;
+pub use deadlock::{Deadlock, Detection, deadlocks_found, detect_deadlocks};
 pub use handle::{Handle, Stats, counters};
-pub use park::{Unparker, Wake, in_task, park, park_until, sleep_until, unparker, yield_now};
-pub use runtime::{Builder, Runtime, current};
+pub use identity::Identity;
+pub use inspect::{DumpOptions, Onlooker};
+pub use local::{LocalOwner, local, set_local};
+pub use locals::{Local, LocalKey, LocalValue};
+pub use park::{
+    Unparker, Wake, in_task, me, park, park_for, park_for_while_not, park_until, park_while_not,
+    sleep_until, spend, unparker, yield_now,
+};
+pub use reason::{Holder, Reason};
+pub use runtime::{Builder, Runtime, Shutdown, current};
+pub use snapshot::{
+    Counts, Dump, Frame, LostTask, Place, RuntimeDump, Stuck, TaskDump, TaskState, ThreadDump,
+    Wait, WorkerDump,
+};
 pub use spawn::{JoinError, JoinHandle, Spawn};
 pub use unblock::unblock;
-pub use unwind::{Elapsed, is_cancelled, with_deadline};
+pub use unwind::{
+    Elapsed, is_cancel, is_cancelled, scope_deadline, set_scope_deadline, unwind_cancelled,
+    with_deadline, without_interruption,
+};
 pub use wait::{close, control, perform, reads_ahead, worker_index};
+pub use waiter::{CHOSEN, Lease, Line, Selection, Waiter};
+pub use watchdog::{Incident, Watchdog, incidents, watch_workers};

@@ -4,20 +4,28 @@
 //! up. Anything that waits for another task or thread is built on this.
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
-use std::ptr::NonNull;
-use std::sync::Arc;
-use std::thread::{self, Thread};
+use std::mem;
+use std::panic::resume_unwind;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::blocked::Listed;
+use crate::deadlock::{self, Detection, Edge, Finding};
+use crate::identity::{Identity, this_thread};
 use crate::inbox::{Inbox, Message};
+use crate::reason::{Holder, Reason};
 use crate::task::{State, Task, TaskId};
+use crate::timers::earlier;
 use crate::unwind::{unwind_cancelled, unwind_expired};
 use crate::worker::{Worker, with_worker};
 
 /// Why a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Unparked, now or before. On plain threads also without a reason, as std's does.
+    /// Unparked, now or before.
     Unparked,
     /// The deadline has come.
     TimedOut,
@@ -30,14 +38,14 @@ pub struct Unparker(Who);
 #[derive(Clone)]
 enum Who {
     Task { inbox: Arc<Inbox>, id: TaskId },
-    Thread(Thread),
+    Thread(Arc<Token>),
 }
 
 impl std::fmt::Debug for Unparker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Who::Task { inbox, id } => write!(f, "Unparker(task {}.{})", inbox.index, id.index),
-            Who::Thread(thread) => write!(f, "Unparker({:?})", thread.id()),
+            Who::Thread(token) => write!(f, "Unparker(thread {:p})", Arc::as_ptr(token)),
         }
     }
 }
@@ -47,12 +55,29 @@ impl Unparker {
         Unparker(Who::Task { inbox: Arc::clone(inbox), id })
     }
 
+    /// Makes it unpark the caller, and nobody else.
+    #[inline]
+    pub(crate) fn renew(&mut self) {
+        let renewed = as_task(|worker, task| match &mut self.0 {
+            Who::Task { inbox, id } if Arc::ptr_eq(inbox, &worker.inbox) => {
+                // SAFETY: required: a live task. It is the running one.
+                *id = unsafe { task.as_ref() }.id;
+                true
+            }
+            _ => false,
+        });
+        if renewed != Some(true) {
+            *self = unparker();
+        }
+    }
+
     /// Makes the task's or thread's present or next park return.
     ///
     /// Never suspends.
+    #[inline]
     pub fn unpark(&self) {
         match &self.0 {
-            Who::Thread(thread) => thread.unpark(),
+            Who::Thread(token) => token.give(),
             Who::Task { inbox, id } => {
                 let here = with_worker(|worker| {
                     let own = Arc::ptr_eq(&worker.inbox, inbox);
@@ -76,6 +101,18 @@ pub fn in_task() -> bool {
     with_worker(|worker| worker.current().is_some()) == Some(true) && !thread::panicking()
 }
 
+/// The caller's number: of the running task (also while it unwinds), else of this thread.
+///
+/// Never suspends.
+#[inline]
+pub fn me() -> Identity {
+    let task = with_worker(|worker| {
+        // SAFETY: required: a live task. It is the running one.
+        worker.current().map(|task| unsafe { task.as_ref() }.identity)
+    });
+    task.flatten().unwrap_or_else(this_thread)
+}
+
 /// Gives the means to unpark the caller.
 pub fn unparker() -> Unparker {
     let task = with_worker(|worker| {
@@ -84,7 +121,7 @@ pub fn unparker() -> Unparker {
         let id = unsafe { task.as_ref() }.id;
         Some(Unparker::of_task(&worker.inbox, id))
     });
-    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(thread::current())))
+    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(Token::of_thread())))
 }
 
 /// Parks the caller until it is unparked.
@@ -111,20 +148,137 @@ pub fn park() {
 /// A cancelled task is unwound from here.
 pub fn park_until(deadline: Option<Instant>) -> Wake {
     let parked = as_task(|worker, task| park_task(worker, task, State::Parked, deadline));
-    parked.unwrap_or_else(|| park_thread(deadline))
+    parked.unwrap_or_else(|| park_thread(None, deadline))
+}
+
+/// As [`park_until`], and dumps tell for what.
+///
+/// # Suspends
+///
+/// Until unparked or late; a plain thread blocks.
+///
+/// # Cancellation
+///
+/// A cancelled task is unwound from here.
+///
+/// # Panics
+///
+/// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
+pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
+    let is_lasting = deadline.is_none() && !matches!(reason.holder, Holder::Anyone);
+    let watches = is_lasting && deadlock::detection() != Detection::Off && !will_end();
+    let _edge = watches.then(|| wait_in_graph(reason));
+    let parked = as_task(|worker, task| {
+        // SAFETY: required: a live task. It is the running one.
+        let block = unsafe { task.as_ref() };
+        let _told = Told::new(block, reason);
+        park_task(worker, task, State::Parked, deadline)
+    });
+    parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
+}
+
+/// Will the running task's waits end by themselves, by a cancel or a `timeout` scope?
+fn will_end() -> bool {
+    let ends = |_: &Worker, task: NonNull<Task>| {
+        // SAFETY: required: a live task. It is the running one.
+        let block = unsafe { task.as_ref() };
+        block.is_to_unwind() || block.scope.get().is_some()
+    };
+    as_task(ends) == Some(true)
+}
+
+/// How long the panic of a deadlock waits for the report, for which other workers are asked.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Stands in the graph of those who wait; deals with the circle, if that closes one.
+#[cold]
+fn wait_in_graph<'a>(reason: &'a Reason<'a>) -> Edge<'a> {
+    let (edge, circle) = deadlock::begin(me(), reason);
+    let Some(circle) = circle else { return edge };
+    let finding = Finding::new(circle.clone());
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (tells, waiter) = (Arc::clone(&is_told), unparker());
+    let tell = move || {
+        finding.tell();
+        tells.store(true, Ordering::Release);
+        waiter.unpark();
+    };
+    // Not by ourselves: our own worker is asked, too.
+    let told = thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell);
+    if deadlock::detection() == Detection::Panic {
+        if told.is_ok() {
+            let limit = Instant::now() + REPORT_LIMIT;
+            park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+        }
+        resume_unwind(Box::new(circle));
+    }
+    edge
+}
+
+/// Keeps what a task waits for in its control block while this lives.
+struct Told<'a>(&'a Task);
+
+impl<'a> Told<'a> {
+    fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
+        task.reason.set(ptr::from_ref(reason).cast());
+        Told(task)
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.reason.set(ptr::null());
+    }
 }
 
 /// Parks until `is_so`, which is looked at before each park; false: the deadline came first.
 ///
 /// Unparks that were meant for others than the condition are kept for the caller's next park: who
 /// waits for a task in between must not lose them.
-pub(crate) fn park_while_not(is_so: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+pub fn park_while_not(is_so: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+    park_by_turns(is_so, || park_until(deadline))
+}
+
+/// As [`park_while_not`], and dumps tell for what.
+pub fn park_for_while_not(
+    reason: &Reason<'_>,
+    is_so: impl Fn() -> bool,
+    deadline: Option<Instant>,
+) -> bool {
+    park_by_turns(is_so, || park_for(reason, deadline))
+}
+
+/// Blocks the calling thread until `is_so`, and calls `look` in between until that says false.
+pub(crate) fn park_watched(
+    reason: &Reason<'_>,
+    is_so: impl Fn() -> bool,
+    interval: Duration,
+    mut look: impl FnMut() -> bool,
+) {
+    let _edge = (!matches!(reason.holder, Holder::Anyone)).then(|| wait_in_graph(reason));
+    let token = Token::of_thread();
+    let _listed = Listed::new(me(), Some(reason), None);
+    let (mut looks, mut keeps) = (true, false);
+    while !is_so() {
+        let limit = looks.then(|| Instant::now() + interval);
+        if token.take(limit, || None) {
+            keeps |= !is_so();
+        } else {
+            looks = look();
+        }
+    }
+    if keeps {
+        token.give();
+    }
+}
+
+fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -> bool {
     let mut kept = None;
     let so = loop {
         if is_so() {
             break true;
         }
-        if park_until(deadline) == Wake::TimedOut {
+        if park() == Wake::TimedOut {
             break is_so();
         }
         if !is_so() {
@@ -173,6 +327,26 @@ pub fn yield_now() {
     if as_task(yield_task).is_none() {
         thread::yield_now();
     }
+}
+
+/// Notes that the caller is about to do something for which it may never have to wait; lets every
+/// other task go first when that has been so for long.
+///
+/// # Suspends
+///
+/// Now and then, as [`yield_now`]; a plain thread goes on at once.
+///
+/// # Cancellation
+///
+/// A cancelled task is unwound from here now and then.
+#[inline]
+pub fn spend() {
+    as_task(|worker, task| {
+        if !worker.has_spent() {
+            return;
+        }
+        yield_task(worker, task);
+    });
 }
 
 /// Runs `f` with the running task, unless there is none or it is unwinding.
@@ -233,23 +407,57 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
     task.scope.get().filter(|scope| *scope <= Instant::now())
 }
 
-/// The earlier of two deadlines.
-#[inline]
-pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
+fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Wake {
+    let token = Token::of_thread();
+    if token.take(deadline, || Some(Listed::new(me(), reason, deadline))) {
+        Wake::Unparked
+    } else {
+        Wake::TimedOut
     }
 }
 
-fn park_thread(deadline: Option<Instant>) -> Wake {
-    let Some(at) = deadline else {
-        thread::park();
-        return Wake::Unparked;
-    };
-    let left = at.saturating_duration_since(Instant::now());
-    if left > Duration::ZERO {
-        thread::park_timeout(left);
+/// A plain thread's token. Not std's: its `park_timeout` does not say whether it took the token,
+/// so that a deadline could swallow an unpark.
+#[derive(Default)]
+struct Token {
+    given: Mutex<bool>,
+    news: Condvar,
+}
+
+impl Token {
+    fn of_thread() -> Arc<Token> {
+        thread_local! {
+            static HERE: Arc<Token> = Arc::default();
+        }
+        // While a thread's locals are destroyed it may still wait, with a token of its own.
+        HERE.try_with(Arc::clone).unwrap_or_default()
     }
-    if Instant::now() < at { Wake::Unparked } else { Wake::TimedOut }
+
+    fn give(&self) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.news.notify_one();
+    }
+
+    /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
+    /// thread blocks, and what it gives lives as long.
+    fn take<'a>(
+        &self,
+        deadline: Option<Instant>,
+        list: impl FnOnce() -> Option<Listed<'a>>,
+    ) -> bool {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let _listed = if *given { None } else { list() };
+        while !*given {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            given = match left {
+                None => self.news.wait(given).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    let waited = self.news.wait_timeout(given, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        mem::take(&mut *given)
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -13,8 +14,14 @@ use fiveways_driver::{Model, Options};
 
 use crate::handle::Handle;
 use crate::inbox::{Inbox, Message};
+use crate::report::count;
+use crate::snapshot::LostTask;
 use crate::spawn::Spawn;
-use crate::worker::{Team, Worker, with_worker};
+use crate::teams;
+use crate::unblock::unblock;
+use crate::unwind::without_interruption;
+use crate::watchdog::watch_workers;
+use crate::worker::{Team, Worker, coarse_ms, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
 
@@ -25,6 +32,8 @@ pub struct Builder {
     workers: usize,
     stack_size: usize,
     spin: Duration,
+    tells_lost: bool,
+    watchdog: Option<Duration>,
 }
 
 impl Default for Builder {
@@ -47,6 +56,8 @@ impl Builder {
             workers: 1,
             stack_size: Builder::DEFAULT_STACK_SIZE,
             spin: Builder::DEFAULT_SPIN,
+            tells_lost: false,
+            watchdog: None,
         }
     }
 
@@ -74,6 +85,23 @@ impl Builder {
         self
     }
 
+    /// Watches the workers of the whole process: tells on stderr when one has not come back to its
+    /// scheduler for this long, because a task computes or blocks the thread, and which task.
+    ///
+    /// See [`watch_workers`](crate::watch_workers); the limit set last counts.
+    pub fn watchdog(mut self, limit: Duration) -> Builder {
+        self.watchdog = Some(limit);
+        self
+    }
+
+    /// Tells on stderr, when the runtime is dropped, which tasks are cancelled thereby.
+    ///
+    /// [`Runtime::shutdown`] gives them as data.
+    pub fn tell_lost(mut self, tell: bool) -> Builder {
+        self.tells_lost = tell;
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -84,9 +112,13 @@ impl Builder {
         let inbox = |_| Arc::new(Inbox::new(NEXT_WORKER.fetch_add(1, Ordering::Relaxed)));
         let team: Team = (0..self.workers).map(inbox).collect();
         fiveways_coro::install_overflow_handler()?;
+        if let Some(limit) = self.watchdog {
+            watch_workers(limit)?;
+        }
+        // The first reading looks for the clock: not in a worker's first round.
+        coarse_ms();
         let (tell, told) = mpsc::channel();
-        let mut runtime =
-            Runtime { handle: Handle::new(team, self.model), threads: Mutex::default() };
+        let mut runtime = Runtime::new(Handle::new(team, self.model), self.tells_lost);
         for place in 0..self.workers {
             let (team, tell, how) = (Arc::clone(&runtime.handle.team), tell.clone(), self.clone());
             let name = format!("fiveways-{place}");
@@ -95,6 +127,7 @@ impl Builder {
             runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         drop(tell);
+        teams::add(&runtime.handle.team);
         // Each worker tells once; on the first error the drop of `runtime` ends the others.
         for _ in 0..self.workers {
             let lost = || io::Error::other("a worker ended before it began");
@@ -136,6 +169,22 @@ fn work(team: Team, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
 pub struct Runtime {
     handle: Handle,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    tells_lost: bool,
+}
+
+/// What the end of a runtime cut short.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// The tasks that had not ended, and were cancelled.
+    pub lost: Vec<LostTask>,
+}
+
+/// One line for each lost task.
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lost.iter().try_for_each(|task| writeln!(f, "{task}"))
+    }
 }
 
 impl fmt::Debug for Runtime {
@@ -145,6 +194,10 @@ impl fmt::Debug for Runtime {
 }
 
 impl Runtime {
+    fn new(handle: Handle, tells_lost: bool) -> Runtime {
+        Runtime { handle, threads: Mutex::default(), tells_lost }
+    }
+
     /// Starts describing a runtime.
     pub fn builder() -> Builder {
         Builder::new()
@@ -184,21 +237,95 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
-    /// Cancels every task and waits for the workers to end, unless called from one of them.
-    fn drop(&mut self) {
+impl Runtime {
+    /// Ends the runtime as dropping it does, and gives the tasks that were cancelled thereby: those
+    /// that had not ended, joined or not.
+    ///
+    /// # Suspends
+    ///
+    /// Until all tasks have ended; a plain thread blocks.
+    ///
+    /// # Panics
+    ///
+    /// In a task of this very runtime, which cannot wait for its own end; the runtime ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = fiveways_runtime::Runtime::builder().build()?;
+    /// let at = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    /// let spawn = fiveways_runtime::Spawn::new().name("sleeper");
+    /// drop(spawn.spawn(runtime.handle(), move || fiveways_runtime::sleep_until(at))?);
+    /// assert_eq!(runtime.shutdown().lost[0].name, "sleeper");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown(mut self) -> Shutdown {
+        assert!(!self.is_own(), "a runtime cannot be shut down by a task of its own");
+        self.list_lost();
+        self.end();
+        self.take_lost()
+    }
+
+    /// Cancels every task and waits for the workers, once.
+    fn end(&mut self) {
         for inbox in self.handle.team.iter() {
             // A worker that has ended already needs no message.
             let _ = inbox.send(Message::Shutdown);
         }
-        let own = with_worker(|worker| Arc::ptr_eq(&worker.team, &self.handle.team));
-        if own == Some(true) {
+        if self.is_own() {
             return;
         }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // It told of its panic on stderr.
-            let _ = thread.join();
+        let threads = mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let join = move || {
+            for thread in threads {
+                // It told of its panic on stderr.
+                let _ = thread.join();
+            }
+        };
+        // In a task of another runtime, that one's worker goes on meanwhile.
+        without_interruption(|| unblock(join));
+    }
+
+    /// Is the caller on one of its workers?
+    fn is_own(&self) -> bool {
+        with_worker(|worker| Arc::ptr_eq(&worker.team, &self.handle.team)) == Some(true)
+    }
+
+    /// Has the workers list what they cancel.
+    fn list_lost(&self) {
+        for inbox in self.handle.team.iter() {
+            *inbox.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        }
+    }
+
+    fn take_lost(&self) -> Shutdown {
+        let take = |inbox: &Arc<Inbox>| {
+            inbox.lost.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        };
+        Shutdown { lost: self.handle.team.iter().flat_map(take).collect() }
+    }
+
+    fn tell_lost(&self) {
+        let ended = self.take_lost();
+        if !ended.lost.is_empty() {
+            let tasks = count(ended.lost.len(), "task");
+            eprint!("\nfiveways: {tasks} cancelled by the end of the runtime:\n{ended}");
+        }
+    }
+}
+
+impl Drop for Runtime {
+    /// Cancels every task and waits for the workers to end, unless called from one of them. In a
+    /// task of another runtime it suspends that task.
+    fn drop(&mut self) {
+        if self.tells_lost {
+            self.list_lost();
+        }
+        self.end();
+        if self.tells_lost {
+            self.tell_lost();
         }
     }
 }

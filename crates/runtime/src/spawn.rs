@@ -6,7 +6,7 @@
 //!   outcome    written once by the task's end (returned, panicked, cancelled, never started)
 //!   finished   false → true, after `outcome`; the reader's permission to take it
 //!   neighbour  a joiner on the same worker: no lock, no atomic
-//!   stranger   a joiner elsewhere; `waiting` says that the end must look
+//!   strangers  a joiner elsewhere, and who watches for the end; `waiting`: the end must look
 //! ```
 #![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
 
@@ -16,15 +16,22 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fiveways_coro::Stack;
 
+use crate::canceller;
+use crate::completions::{Completions, Observer};
+use crate::deadlock::{self, Deadlock, Detection};
 use crate::handle::{Handle, place};
+use crate::identity::Identity;
 use crate::inbox::{Inbox, Message};
-use crate::park::{Unparker, as_task, park_while_not, unparker};
-use crate::task::TaskId;
+use crate::local::end_of_task;
+use crate::park::{Unparker, as_task, in_task, me, park_for_while_not, unparker};
+use crate::quiet;
+use crate::reason::{Holder, Reason};
+use crate::task::{Origin, TaskId};
 use crate::unwind::{is_cancel, is_cancelled};
 use crate::worker::{Settings, Worker, contain, with_worker};
 
@@ -41,6 +48,25 @@ enum Why {
 }
 
 impl JoinError {
+    /// Makes the error of a task that unwound with this payload.
+    pub fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError(if is_cancel(payload.as_ref()) {
+            Why::Cancelled
+        } else {
+            Why::Panicked(Mutex::new(payload))
+        })
+    }
+
+    /// Makes the error of a task that was cancelled.
+    pub fn cancelled() -> JoinError {
+        JoinError(Why::Cancelled)
+    }
+
+    /// Makes the error of a join that would never end.
+    pub fn unending() -> JoinError {
+        JoinError(Why::Unending)
+    }
+
     /// Was the task cancelled (unwound, or dropped before it began)?
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0, Why::Cancelled)
@@ -86,7 +112,8 @@ impl fmt::Display for JoinError {
 
 fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
     let literal = payload.downcast_ref::<&str>().copied();
-    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    let text = || payload.downcast_ref::<String>().map(String::as_str);
+    literal.or_else(text).or_else(|| payload.downcast_ref::<Deadlock>().map(Deadlock::text))
 }
 
 impl fmt::Debug for JoinError {
@@ -102,18 +129,20 @@ struct Packet<T> {
     outcome: UnsafeCell<Option<Result<T, JoinError>>>,
     /// false → true, by the task's end.
     finished: AtomicBool,
-    /// false → true, by a joiner elsewhere that has left its unparker.
+    /// false → true, by who has left something in `strangers`.
     waiting: AtomicBool,
     /// false → true, by `cancel`.
     cancelled: AtomicBool,
     /// The task's number once it has one, see [`TaskId::to_bits`]; written by its worker.
     id: AtomicU64,
+    /// Which task it is, once it has begun: for who asks whom a join waits for.
+    identity: AtomicU64,
     /// The worker that has the task, or will have it.
     inbox: Arc<Inbox>,
     /// A joiner on the task's own worker. Touched by that worker's thread only.
     neighbour: Cell<Option<TaskId>>,
-    /// A joiner elsewhere.
-    stranger: Mutex<Option<Unparker>>,
+    /// Who is to be told of the end, besides.
+    strangers: Mutex<Option<Box<Strangers>>>,
 }
 
 // SAFETY: required: shareable between the task's thread and the joiner's. `outcome` is written
@@ -129,10 +158,31 @@ impl<T> Packet<T> {
             waiting: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             id: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
             inbox,
             neighbour: Cell::new(None),
-            stranger: Mutex::default(),
+            strangers: Mutex::default(),
         }
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, Option<Box<Strangers>>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits for a task from outside its worker, or for several tasks.
+#[derive(Default)]
+struct Strangers {
+    joiner: Option<Unparker>,
+    observers: Vec<Observer>,
+}
+
+impl Strangers {
+    fn tell(self) {
+        if let Some(joiner) = self.joiner {
+            joiner.unpark();
+        }
+        self.observers.into_iter().for_each(Observer::tell);
     }
 }
 
@@ -144,14 +194,12 @@ impl<T> Finisher<T> {
         let packet = &*self.0;
         // SAFETY: required: no other access. `finished` is not set, and only we set it.
         unsafe { *packet.outcome.get() = Some(outcome) };
-        // ORDERING: SeqCst with `wait_elsewhere`'s: either we see its `waiting` or it sees our
-        // `finished`.
+        // ORDERING: SeqCst with those of `wait_elsewhere` and `watch`: either we see their
+        // `waiting` or they see our `finished`.
         packet.finished.store(true, Ordering::SeqCst);
         if packet.waiting.load(Ordering::SeqCst) {
-            let joiner = packet.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(joiner) = joiner {
-                joiner.unpark();
-            }
+            let strangers = packet.strangers().take();
+            strangers.into_iter().for_each(|strangers| strangers.tell());
         }
         with_worker(|worker| {
             // A task that never started may be dropped on another thread, and then has no
@@ -206,6 +254,7 @@ impl<T> JoinHandle<T> {
     /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
     /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
     /// and so cannot let it run.
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         if self.wait_until(None) { self.take() } else { Err(JoinError(Why::Unending)) }
     }
@@ -219,8 +268,30 @@ impl<T> JoinHandle<T> {
     /// # Errors
     ///
     /// The handle itself, when the deadline has come.
+    #[track_caller]
     pub fn join_until(self, deadline: Instant) -> Result<Result<T, JoinError>, JoinHandle<T>> {
         if self.wait_until(Some(deadline)) { Ok(self.take()) } else { Err(self) }
+    }
+
+    /// Waits for the task to end for a duration; gives the handle back if it has not.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended or the time is over; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, when the time is over.
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.join_until(deadline),
+            None => Ok(self.join()),
+        }
     }
 
     /// Has the task ended? Never suspends.
@@ -235,51 +306,116 @@ impl<T> JoinHandle<T> {
         // ORDERING: pairs with the fence in `start_for`.
         fence(Ordering::SeqCst);
         let Some(id) = TaskId::from_bits(self.packet.id.load(Ordering::Relaxed)) else { return };
-        let inbox = &self.packet.inbox;
-        let own = with_worker(|worker| {
-            let own = Arc::ptr_eq(&worker.inbox, inbox);
-            if own {
-                worker.cancel(id);
-            }
-            own
-        });
-        if own != Some(true) {
-            // A worker that has ended has no task to cancel.
-            let _ = inbox.send(Message::Cancel(id));
+        canceller::cancel(&self.packet.inbox, id);
+    }
+
+    /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
+    /// and after an end without value. Never suspends.
+    ///
+    /// It borrows the handle mutably, so that handles can be shared whose values cannot.
+    #[doc(alias = "Greenlet.value")]
+    pub fn value(&mut self) -> Option<&T> {
+        if !self.is_finished() {
+            return None;
+        }
+        // SAFETY: required: no other writer. `finished` was seen set, so the task has written, and
+        // only the owner of the one handle takes.
+        let outcome = unsafe { &*self.packet.outcome.get() };
+        outcome.as_ref().and_then(|outcome| outcome.as_ref().ok())
+    }
+
+    /// Has `tag` put into the queue at the task's end; at once if it has ended.
+    ///
+    /// A task that cannot end while the caller waits, because the caller unwinds on its worker,
+    /// counts as ended: [`JoinHandle::join`] says what is the matter.
+    ///
+    /// Never suspends.
+    pub fn watch(&self, completions: &Completions, tag: usize) {
+        let observer = completions.observer(tag);
+        if self.is_finished() || self.is_stuck() {
+            return observer.tell();
+        }
+        self.packet.strangers().get_or_insert_default().observers.push(observer);
+        // ORDERING: SeqCst with `finish`'s, as there.
+        self.packet.waiting.store(true, Ordering::SeqCst);
+        if self.packet.finished.load(Ordering::SeqCst) {
+            // Whoever takes it out tells, we or the task's end.
+            self.take_observers(completions).into_iter().for_each(Observer::tell);
         }
     }
 
+    /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
+    ///
+    /// Never suspends.
+    pub fn unwatch(&self, completions: &Completions) {
+        if self.packet.waiting.load(Ordering::Relaxed) {
+            drop(self.take_observers(completions));
+        }
+    }
+
+    fn take_observers(&self, completions: &Completions) -> Vec<Observer> {
+        let mut strangers = self.packet.strangers();
+        let observers = strangers.iter_mut().flat_map(|strangers| {
+            strangers.observers.extract_if(.., |observer| observer.is_of(completions))
+        });
+        observers.collect()
+    }
+
+    /// Can it not end while the caller waits, because the caller unwinds on its worker?
+    fn is_stuck(&self) -> bool {
+        let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
+        own == Some(true) && as_task(|_, _| ()).is_none()
+    }
+
+    #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         if self.is_finished() {
             return true;
         }
+        let reason = self.reason();
         let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
         if own != Some(true) {
-            return self.wait_elsewhere(deadline);
+            return self.wait_elsewhere(&reason, deadline);
         }
         // SAFETY: required: a live task. It is the running one.
         let me = as_task(|_, task| unsafe { task.as_ref() }.id);
         // Unwinding, we cannot let the task run: it will not end while we wait.
-        me.is_some_and(|me| self.wait_next_door(me, deadline))
+        me.is_some_and(|me| self.wait_next_door(me, &reason, deadline))
+    }
+
+    /// What a join waits for: the end of the task, which only it can bring.
+    #[track_caller]
+    fn reason(&self) -> Reason<'_> {
+        let task = &self.packet.identity;
+        let looks = deadlock::detection() != Detection::Off;
+        let joins_itself = looks && Identity::from_bits(task.load(Ordering::Relaxed)) == Some(me());
+        // A word may be passed on, as locks are; that one is itself is final.
+        let holder = if joins_itself { Holder::One(me()) } else { Holder::In(task) };
+        Reason::new("join", &*self.packet).held(holder)
     }
 
     /// Waits on the task's own worker: nothing can happen between a look and a park.
-    fn wait_next_door(&self, me: TaskId, deadline: Option<Instant>) -> bool {
+    fn wait_next_door(&self, me: TaskId, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         let look = || {
             self.packet.neighbour.set(Some(me));
             self.is_finished()
         };
-        let finished = park_while_not(look, deadline);
+        let finished = park_for_while_not(reason, look, deadline);
         self.packet.neighbour.set(None);
         finished
     }
 
-    fn wait_elsewhere(&self, deadline: Option<Instant>) -> bool {
+    fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         let me = unparker();
-        *self.packet.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+        self.packet.strangers().get_or_insert_default().joiner = Some(me);
         // ORDERING: SeqCst with `finish`'s, as there.
         self.packet.waiting.store(true, Ordering::SeqCst);
-        park_while_not(|| self.packet.finished.load(Ordering::SeqCst), deadline)
+        let is_finished = || self.packet.finished.load(Ordering::SeqCst);
+        if deadline.is_none() && deadlock::detection() != Detection::Off && !in_task() {
+            quiet::park_watching(reason, is_finished, &self.packet.inbox);
+            return true;
+        }
+        park_for_while_not(reason, is_finished, deadline)
     }
 
     fn take(self) -> Result<T, JoinError> {
@@ -324,7 +460,8 @@ impl Spawn {
 
     fn settings(self, spawned_at: &'static Location<'static>) -> Settings {
         let Spawn { name, stack_size, begins_cancelled } = self;
-        Settings { name, stack_size, begins_cancelled, spawned_at }
+        let origin = Origin { place: spawned_at, by: me() };
+        Settings { name, stack_size, begins_cancelled, origin }
     }
 
     /// Spawns on the caller's own worker; the closure and its value need not be `Send`.
@@ -498,6 +635,7 @@ fn start_on<T: 'static>(
     let packet = Arc::clone(&finisher.0);
     let anyway = settings.begins_cancelled;
     let id = worker.start(stack, settings, move || run_task(finisher, f, anyway));
+    packet.identity.store(worker.newest().to_bits(), Ordering::Relaxed);
     packet.id.store(id.to_bits(), Ordering::Relaxed);
     // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its wish.
     fence(Ordering::SeqCst);
@@ -514,10 +652,13 @@ fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T, anyway: bool) {
     let outcome = match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(JoinError(Why::Cancelled)),
-        Err(payload) if is_cancel(payload.as_ref()) => Err(JoinError(Why::Cancelled)),
-        Err(payload) => Err(JoinError(Why::Panicked(Mutex::new(payload)))),
+        Err(payload) => Err(JoinError::panicked(payload)),
     };
+    // Who has joined finds them destroyed.
+    end_of_task();
     finisher.finish(outcome);
     // If nobody joins, the value is dropped here. Nothing may unwind further than this.
     contain(move || drop(finisher));
+    // That may have set others.
+    end_of_task();
 }

@@ -10,12 +10,16 @@
 //! All fields are cells that only the task's worker touches. The block is reached by pointers and
 //! shared references; a `&mut` held across a suspension would be undefined behaviour.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr;
 use std::time::Instant;
 
 use fiveways_driver::Pending;
+
+use crate::identity::Identity;
+use crate::locals::Locals;
+use crate::reason::Reason;
 
 /// The place in the heap of deadlines of a task that has no deadline.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -69,18 +73,35 @@ pub(crate) struct Task {
     pub(crate) refusals: Cell<u16>,
     /// Place in the heap of deadlines, or [`NOWHERE`].
     pub(crate) timer: Cell<u32>,
+    /// When it was suspended last, by its worker's coarse clock, in milliseconds.
+    pub(crate) since: Cell<u64>,
     /// The operation it waits for, while `Waiting`.
     pub(crate) pending: Cell<*const Pending>,
+    /// What it waits for, while `Parked` for something that has a name; lies in the task's frame.
+    pub(crate) reason: Cell<*const Reason<'static>>,
     /// The deadline of the innermost `timeout` scope.
     pub(crate) scope: Cell<Option<Instant>>,
-    /// Where it was spawned.
-    pub(crate) _spawned_at: &'static Location<'static>,
+    /// Which task this is, in the whole process.
+    pub(crate) identity: Identity,
+    /// Its task-local values, from the first one on; emptied at its end, on its own stack.
+    pub(crate) locals: OnceCell<Box<Locals>>,
+    /// Where it was spawned, and by whom.
+    pub(crate) origin: Origin,
+}
+
+/// Where something was spawned, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) by: Identity,
 }
 
 impl Task {
-    pub(crate) fn new(id: TaskId, spawned_at: &'static Location<'static>) -> Task {
+    pub(crate) fn new(id: TaskId, identity: Identity, origin: Origin) -> Task {
         Task {
             id,
+            identity,
+            reason: Cell::new(ptr::null()),
             state: Cell::new(State::Ready),
             token: Cell::new(false),
             cancelled: Cell::new(false),
@@ -88,9 +109,11 @@ impl Task {
             timed_out: Cell::new(false),
             refusals: Cell::new(0),
             timer: Cell::new(NOWHERE),
+            since: Cell::new(0),
             pending: Cell::new(ptr::null()),
             scope: Cell::new(None),
-            _spawned_at: spawned_at,
+            locals: OnceCell::new(),
+            origin,
         }
     }
 

@@ -36,6 +36,11 @@ impl Timers {
         self.heap.len()
     }
 
+    /// The deadline of the task at `place`.
+    pub(crate) fn at(&self, place: u32) -> Option<Instant> {
+        self.heap.get(place as usize).map(|entry| entry.at)
+    }
+
     /// Adds a task that has no deadline here yet.
     pub(crate) fn insert(&mut self, at: Instant, task: NonNull<Task>) {
         self.heap.push(Entry { at, task });
@@ -102,16 +107,29 @@ fn task<'a>(entry: Entry) -> &'a Task {
     unsafe { entry.task.as_ref() }
 }
 
+/// The earlier of two deadlines.
+#[inline]
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::Location;
     use std::time::Duration;
 
     use super::*;
-    use crate::task::TaskId;
+    use crate::identity::Identity;
+    use crate::task::{Origin, TaskId};
 
     fn task_of(index: u32) -> Box<Task> {
-        Box::new(Task::new(TaskId { index, generation: 0 }, Location::caller()))
+        let id = TaskId { index, generation: 0 };
+        let identity = Identity::of_task(1, u64::from(index) + 1);
+        let origin = Origin { place: Location::caller(), by: identity };
+        Box::new(Task::new(id, identity, origin))
     }
 
     #[test]

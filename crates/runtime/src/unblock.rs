@@ -1,13 +1,34 @@
 //! Running code that blocks the thread somewhere else.
+//!
+//! The threads for it are shared by the whole program. They are started when more calls wait than
+//! threads are idle, at most [`THREADS_MAX`], and end after [`IDLE_LIMIT`] without a call:
+//!
+//! ```text
+//!   queue ──▶ a thread runs the call ──▶ idle ──a call──▶ …
+//!                                          └──nothing for a while──▶ ends
+//! ```
 
+use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::park::{in_task, park_while_not, unparker};
+use crate::worker::contain;
 
-/// Runs `f` on a thread of its own, so that it may block without stopping the worker; on a plain
-/// thread runs it right here.
+/// Threads there are at most; then calls wait for each other.
+const THREADS_MAX: usize = 512;
+
+/// A thread without a call ends after this time.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `f` on another thread, so that it may block without stopping the worker; on a plain thread
+/// runs it right here.
+///
+/// The threads are kept for a while and shared by the whole program. There are at most 512: what
+/// `f` waits for must not itself need one, or must be sure to get one.
 ///
 /// # Suspends
 ///
@@ -19,7 +40,9 @@ use crate::park::{in_task, park_while_not, unparker};
 ///
 /// # Panics
 ///
-/// With the panic of `f`; when no thread can be started.
+/// With the panic of `f`; when there is no such thread and none can be started.
+#[doc(alias = "run_in_executor")]
+#[doc(alias = "spawn_blocking")]
 pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     if !in_task() {
         return f();
@@ -31,13 +54,104 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
         *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         waiter.unpark();
     };
-    let thread = thread::Builder::new().name("fiveways-unblock".to_owned()).spawn(run);
-    thread.expect("a thread can be started");
+    if let Err(error) = THREADS.submit(Box::new(run)) {
+        panic!("no thread for blocking code could be started: {error}");
+    }
     let look = || result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     park_while_not(look, None);
     let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match value.expect("parked until it was there") {
         Ok(value) => value,
         Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Is any call being run, or about to be?
+pub(crate) fn is_busy() -> bool {
+    let state = THREADS.lock();
+    state.threads > state.idle || !state.queue.is_empty()
+}
+
+/// Threads that wait for a call.
+pub(crate) fn idle_threads() -> usize {
+    THREADS.lock().idle
+}
+
+type Call = Box<dyn FnOnce() + Send>;
+
+static THREADS: Threads = Threads {
+    state: Mutex::new(State { queue: VecDeque::new(), threads: 0, idle: 0 }),
+    work: Condvar::new(),
+};
+
+struct Threads {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    queue: VecDeque<Call>,
+    threads: usize,
+    /// Those that sleep; also those that were woken and have not come to the queue yet.
+    idle: usize,
+}
+
+impl Threads {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a call into the queue and sees to it that a thread will come to it.
+    fn submit(&'static self, call: Call) -> io::Result<()> {
+        let mut state = self.lock();
+        state.queue.push_back(call);
+        // The lock is held meanwhile, or another call would count on a thread that never comes.
+        if state.queue.len() > state.idle
+            && state.threads < THREADS_MAX
+            && let Err(error) = self.start(&mut state)
+            && state.threads == 0
+        {
+            let call = state.queue.pop_back();
+            drop(state);
+            drop(call);
+            return Err(error);
+        }
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn start(&'static self, state: &mut State) -> io::Result<()> {
+        thread::Builder::new().name("unblock".to_owned()).spawn(|| self.serve())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// The life of a thread.
+    fn serve(&self) {
+        while let Some(call) = self.next() {
+            // A value that nobody waits for any more is dropped with the call.
+            contain(call);
+        }
+    }
+
+    /// The next call; `None` after a while without any: the thread no longer counts.
+    fn next(&self) -> Option<Call> {
+        let mut state = self.lock();
+        let deadline = Instant::now() + IDLE_LIMIT;
+        loop {
+            if let Some(call) = state.queue.pop_front() {
+                return Some(call);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.threads -= 1;
+                return None;
+            }
+            state.idle += 1;
+            let woken = self.work.wait_timeout(state, left);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
     }
 }

@@ -28,7 +28,7 @@ struct Cancelled;
 struct Expired(Instant);
 
 /// Is this what a cancelled task unwinds with?
-pub(crate) fn is_cancel(payload: &(dyn Any + Send)) -> bool {
+pub fn is_cancel(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Cancelled>()
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn refuse(task: &Task) -> io::Error {
 
 /// Unwinds the running task as cancelled, for calls that have no error to give.
 #[cold]
-pub(crate) fn unwind_cancelled() -> ! {
+pub fn unwind_cancelled() -> ! {
     resume_unwind(Box::new(Cancelled))
 }
 
@@ -112,7 +112,7 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
 
 /// Runs `f`, from whose waits nothing unwinds the task: neither a cancellation nor a `timeout`
 /// scope. For waits that end soon and whose result must not be missed. On a plain thread runs `f`.
-pub(crate) fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
+pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
     let outer = scope().flatten();
     let before = with_task(|task| task.steadfast.replace(true));
     set_scope(None);
@@ -120,6 +120,21 @@ pub(crate) fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
     set_scope(outer);
     with_task(|task| task.steadfast.set(before == Some(true)));
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// The deadline of the innermost `timeout` scope that the running task is in.
+///
+/// Never suspends.
+pub fn scope_deadline() -> Option<Instant> {
+    scope().flatten()
+}
+
+/// Sets the deadline of the innermost `timeout` scope that the running task is in: for who leaves a
+/// scope without ending it, and comes back. On a plain thread does nothing.
+///
+/// Never suspends.
+pub fn set_scope_deadline(deadline: Option<Instant>) {
+    set_scope(deadline);
 }
 
 /// The scope's deadline of the running task; `None` on a plain thread.

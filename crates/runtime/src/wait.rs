@@ -18,8 +18,9 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
-use crate::park::{as_task, earlier, is_over};
+use crate::park::{as_task, is_over};
 use crate::task::{State, Task};
+use crate::timers::earlier;
 use crate::unwind::refuse;
 use crate::worker::{Worker, with_worker};
 
@@ -70,12 +71,12 @@ fn perform_task(
 /// Refuses a task that was cancelled, or whose time is over. What puts things in order is let pass.
 #[inline]
 fn admit(task: &Task, op: &Op) -> io::Result<()> {
-    if !task.cancelled.get() && task.scope.get().is_none() {
+    if !task.is_to_unwind() && task.scope.get().is_none() {
         return Ok(());
     }
     match op {
         Op::Detach { .. } => Ok(()),
-        _ if task.cancelled.get() => Err(refuse(task)),
+        _ if task.is_to_unwind() => Err(refuse(task)),
         _ => is_over(task).map_or(Ok(()), |_| Err(timed_out())),
     }
 }
@@ -102,7 +103,7 @@ fn wait_for(
         let again = unsafe { worker.driver.borrow_mut().submit(NonNull::from(pending)) };
         match again {
             Submitted::Done(answer) => break answer,
-            Submitted::Waiting if task.timed_out.get() || task.cancelled.get() => {
+            Submitted::Waiting if task.timed_out.get() || task.is_to_unwind() => {
                 worker.cancel_operation(NonNull::from(task));
             }
             Submitted::Waiting => {}
@@ -119,7 +120,7 @@ fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
     if answer != -errno::ECANCELED {
         return net::decode(answer);
     }
-    if task.cancelled.get() {
+    if task.is_to_unwind() {
         return Err(refuse(task));
     }
     if task.timed_out.get() {

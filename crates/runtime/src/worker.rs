@@ -13,22 +13,27 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_coro::{Fiber, Stack, StackPool};
 use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
+use fiveways_sys::clock;
+use fiveways_sys::interrupt::Thread;
 use fiveways_sys::net::Answer;
 
+use crate::glance;
 use crate::homes;
+use crate::identity::Identity;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
-use crate::task::{NOWHERE, State, Task, TaskId};
-use crate::timers::Timers;
+use crate::task::{NOWHERE, Origin, State, Task, TaskId};
+use crate::timers::{Timers, earlier};
+use crate::trace;
 
 /// The fewest resumptions between two looks at the driver, the clock and the mail.
 ///
@@ -39,6 +44,12 @@ const ROUND: usize = 64;
 /// Operations a task may finish in a row without ever having to wait: then others have their turn,
 /// or a peer that sends faster than one task reads would keep the worker for itself.
 const BUDGET: u32 = 128;
+
+/// Unused stacks that may keep their memory.
+const WARM_STACKS: usize = 64;
+
+/// Stacks beyond them lose it when nobody has used them for this long (at most twice as long).
+const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -68,6 +79,16 @@ pub(crate) struct Worker {
     arrivals: RefCell<VecDeque<Start>>,
     spin: RefCell<Spin>,
     ending: Cell<bool>,
+    /// Tasks started so far.
+    started: Cell<u64>,
+    /// When to look for unused stacks, see [`Worker::trim_at`].
+    trim_at: Cell<Option<Instant>>,
+    /// The coarse clock at the beginning of this round, in milliseconds.
+    clock: Cell<u64>,
+    /// Is the task that is resumed only to tell where it stands?
+    probing: Cell<bool>,
+    /// Where it stands.
+    stand: RefCell<Vec<usize>>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
     past: Instant,
 }
@@ -128,6 +149,11 @@ impl Worker {
             arrivals: RefCell::default(),
             spin: RefCell::new(Spin::new(spin)),
             ending: Cell::new(false),
+            started: Cell::new(0),
+            trim_at: Cell::new(None),
+            clock: Cell::new(0),
+            probing: Cell::new(false),
+            stand: RefCell::default(),
             past: Instant::now(),
         }
     }
@@ -136,6 +162,7 @@ impl Worker {
     pub(crate) fn run(&self) -> io::Result<()> {
         let whole = AbortOnDrop;
         CURRENT.set(self);
+        self.set_thread(Some(Thread::current()));
         if self.reads_ahead {
             homes::moved_in(&self.inbox);
         }
@@ -145,6 +172,7 @@ impl Worker {
         }
         // No task is among it: `leave` saw to that.
         drop(self.inbox.close());
+        self.set_thread(None);
         CURRENT.set(ptr::null());
         mem::forget(whole);
         result
@@ -190,6 +218,8 @@ impl Worker {
 
     fn rounds(&self) -> io::Result<()> {
         loop {
+            self.inbox.beat();
+            self.clock.set(coarse_ms());
             self.read_mail();
             self.start_some();
             self.fire_timers();
@@ -252,26 +282,88 @@ impl Worker {
         }
     }
 
-    /// Suspends the running task until it is made ready again: the only place that does (I2).
+    /// Suspends the running task until it is made ready again: the only place that does (I2). In
+    /// between it may be resumed to tell where it stands; it does not leave this frame for that.
     #[inline]
     pub(crate) fn suspend(&self, task: NonNull<Task>, state: State) {
         // SAFETY: required: a live task. It is the running one.
-        unsafe { task.as_ref() }.state.set(state);
+        let block = unsafe { task.as_ref() };
+        block.state.set(state);
+        block.since.set(self.clock.get());
         // SAFETY: required: called on the fiber's own stack. `task` is the running task.
         unsafe { Fiber::suspend(task) };
+        while self.probing.get() {
+            self.tell_stand(task);
+        }
+    }
+
+    /// Tells where the task stands that runs this, and suspends it again.
+    #[cold]
+    #[inline(never)]
+    fn tell_stand(&self, task: NonNull<Task>) {
+        let mut stand = self.stand.take();
+        // A worker lies on its thread's stack, further out than its loop.
+        let base = ptr::from_ref(self).addr();
+        let look = || trace::other_stack(base, &mut stand);
+        // SAFETY: required: called on the fiber's own stack, with a function that does not unwind.
+        // `task` runs this; walking a stack unwinds nothing.
+        unsafe { Fiber::on_resumers_stack(task, look) };
+        self.stand.replace(stand);
+        // SAFETY: required: called on the fiber's own stack. As above.
+        unsafe { Fiber::suspend(task) };
+    }
+
+    /// Where a suspended task of this worker stands: return addresses, innermost first. To be asked
+    /// between tasks.
+    pub(crate) fn stand_of(&self, task: NonNull<Task>) -> Vec<usize> {
+        self.probing.set(true);
+        // SAFETY: required: a suspended fiber of this thread. Callers found it in the table, and no
+        // task is running. It suspends itself again at once, where it was.
+        unsafe { Fiber::resume_raw(task) };
+        self.probing.set(false);
+        self.stand.take()
+    }
+
+    /// The live tasks.
+    pub(crate) fn tasks(&self) -> Vec<NonNull<Task>> {
+        self.tasks.borrow().places.iter().filter_map(|place| place.1).collect()
+    }
+
+    /// The live task of this number.
+    pub(crate) fn task(&self, id: TaskId) -> Option<NonNull<Task>> {
+        self.tasks.borrow().find(id)
+    }
+
+    /// The deadline of a task's present wait.
+    pub(crate) fn deadline_of(&self, task: &Task) -> Option<Instant> {
+        self.timers.borrow().at(task.timer.get())
+    }
+
+    /// Tasks started so far.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.get()
+    }
+
+    fn set_thread(&self, thread: Option<Thread>) {
+        *self.inbox.thread.lock().unwrap_or_else(PoisonError::into_inner) = thread;
     }
 
     /// Notes that the running task has finished an operation without waiting; lets others have
     /// their turn when that has been so for long.
     #[inline]
     pub(crate) fn spend(&self, task: NonNull<Task>) {
-        match self.budget.get() {
-            0 => {
-                self.make_ready(task);
-                self.suspend(task, State::Ready);
-            }
-            left => self.budget.set(left - 1),
+        if self.has_spent() {
+            self.make_ready(task);
+            self.suspend(task, State::Ready);
         }
+    }
+
+    /// Takes one from the running task's budget. True: there was nothing left.
+    #[inline]
+    pub(crate) fn has_spent(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left == 0
     }
 
     /// Puts a suspended task into the run queue.
@@ -298,15 +390,31 @@ impl Worker {
         body: impl FnOnce() + 'static,
     ) -> TaskId {
         let id = self.tasks.borrow_mut().reserve();
-        let fiber = Fiber::new(stack, Task::new(id, settings.spawned_at), body);
+        let block = Task::new(id, self.next_identity(), settings.origin);
+        block.since.set(self.clock.get());
+        let fiber = Fiber::new(stack, block, body);
         if let Some(name) = &settings.name {
             fiber.set_name(name);
         }
         let task = fiber.into_raw();
         self.tasks.borrow_mut().places[id.index as usize].1 = Some(task);
         self.run.borrow_mut().push_back(task);
+        if self.ending.get() {
+            self.note_lost(task);
+        }
         self.count(1);
         id
+    }
+
+    fn next_identity(&self) -> Identity {
+        let count = self.started.get() + 1;
+        self.started.set(count);
+        Identity::of_task(self.inbox.index, count)
+    }
+
+    /// The task started last.
+    pub(crate) fn newest(&self) -> Identity {
+        Identity::of_task(self.inbox.index, self.started.get())
     }
 
     /// Keeps the number of live tasks, which this thread alone writes.
@@ -360,6 +468,7 @@ impl Worker {
         block.cancelled.set(true);
         match block.state.get() {
             State::Parked | State::Asleep => self.make_ready(task),
+            State::Waiting if block.steadfast.get() => {}
             State::Waiting => self.cancel_operation(task),
             State::Ready | State::Running => {}
         }
@@ -404,6 +513,22 @@ impl Worker {
         Ok(())
     }
 
+    /// When to look for stacks that nobody uses any more; `None`: there are few.
+    fn trim_at(&self) -> Option<Instant> {
+        let many = self.stacks.borrow().warm() > WARM_STACKS;
+        let at = many.then(|| self.trim_at.get().unwrap_or_else(|| Instant::now() + TRIM_AFTER));
+        self.trim_at.set(at);
+        at
+    }
+
+    /// Gives the memory of stacks back that were only needed for a peak.
+    fn trim(&self, at: Instant) {
+        if Instant::now() >= at {
+            self.stacks.borrow_mut().trim_unused(WARM_STACKS);
+            self.trim_at.set(None);
+        }
+    }
+
     /// Waits for something to do.
     fn wait(&self) -> io::Result<()> {
         if self.spin.borrow_mut().is_worth_it() && self.spin_a_while()? {
@@ -412,7 +537,10 @@ impl Worker {
         if !self.inbox.prepare_sleep() {
             return self.look();
         }
-        let deadline = self.timers.borrow().next();
+        let trim_at = self.trim_at();
+        let due = self.timers.borrow().next();
+        let deadline = earlier(due, trim_at);
+        self.inbox.rest(due.is_none() && self.driver.borrow().waiting() == 0);
         let turned = {
             let mut spin = self.spin.borrow_mut();
             let before = spin.before_sleep();
@@ -422,6 +550,9 @@ impl Worker {
         };
         self.inbox.woke();
         self.deliver();
+        if let Some(at) = trim_at {
+            self.trim(at);
+        }
         turned
     }
 
@@ -495,6 +626,7 @@ impl Worker {
                 Message::Run(start) => self.arrivals.borrow_mut().push_back(start),
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
+                Message::Look(look) => contain(look),
                 Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
                 Message::Shutdown => self.shut_down(),
             }
@@ -504,9 +636,18 @@ impl Worker {
 
     fn shut_down(&self) {
         self.ending.set(true);
-        let live: Vec<_> = self.tasks.borrow().places.iter().filter_map(|place| place.1).collect();
-        for task in live {
+        for task in self.tasks() {
+            self.note_lost(task);
             self.cancel_task(task);
+        }
+    }
+
+    /// Notes a task that is cancelled because the worker ends, for who wants to know.
+    #[cold]
+    fn note_lost(&self, task: NonNull<Task>) {
+        let mut lost = self.inbox.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lost) = &mut *lost {
+            lost.push(glance::lost(task));
         }
     }
 
@@ -537,6 +678,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// The coarse clock, in milliseconds.
+#[inline]
+pub(crate) fn coarse_ms() -> u64 {
+    clock::coarse().as_millis() as u64
+}
+
 /// How to start a task.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -544,7 +691,7 @@ pub(crate) struct Settings {
     pub(crate) stack_size: Option<usize>,
     /// It begins although it was cancelled before: what it does must be done.
     pub(crate) begins_cancelled: bool,
-    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) origin: Origin,
 }
 
 /// Runs `f` with this thread's worker, if it is one.

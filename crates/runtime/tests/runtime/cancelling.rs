@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{
-    Spawn, in_task, is_cancelled, park, park_until, sleep_until, with_deadline, yield_now,
+    Spawn, in_task, is_cancelled, park, park_until, sleep_until, with_deadline,
+    without_interruption, yield_now,
 };
 
 use crate::rig::{CANCELED, OnDrop, in_time, on_every_model, pair, runtime, until};
@@ -264,4 +265,36 @@ fn cancelling_what_has_ended_and_cancelling_again_does_nothing() {
     task.cancel();
     next.expect("a stack").join().expect("not cancelled");
     assert_eq!(task.join().expect("it had ended"), 3);
+}
+
+#[test]
+fn what_must_not_be_interrupted_performs_its_operations_to_their_end() {
+    on_every_model(1, |runtime| {
+        let (ours, mut theirs) = pair();
+        runtime.block_on(move || {
+            let ended = Arc::new(AtomicBool::new(false));
+            let ends = Arc::clone(&ended);
+            let task = Spawn::new().spawn_local(move || {
+                let mut bytes = [0; 2];
+                without_interruption(|| {
+                    assert_eq!(ours.recv(&mut bytes[..1]).expect("cancelled meanwhile"), 1);
+                    assert_eq!(ours.recv(&mut bytes[1..]).expect("cancelled before"), 1);
+                });
+                ends.store(bytes == *b"ab", Ordering::SeqCst);
+                assert_eq!(
+                    ours.recv(&mut bytes).expect_err("refused").raw_os_error(),
+                    Some(CANCELED)
+                );
+            });
+            let task = task.expect("a stack");
+            yield_now();
+            task.cancel();
+            yield_now();
+            theirs.write_all(b"a").expect("room");
+            sleep_until(Instant::now() + Duration::from_millis(2));
+            theirs.write_all(b"b").expect("room");
+            task.join().expect("it has ended by itself");
+            assert!(ended.load(Ordering::SeqCst));
+        });
+    });
 }

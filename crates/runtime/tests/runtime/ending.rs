@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fiveways_driver::Model;
 use fiveways_runtime::{
     JoinError, Spawn, current, park, sleep_until, unblock, unparker, with_deadline, yield_now,
 };
@@ -185,4 +186,26 @@ fn a_worker_that_is_ending_still_lets_destructors_use_sockets_without_waiting() 
         assert!(far.write_all(b"x").is_err());
     }
     assert!(!current().model().name().is_empty());
+}
+
+#[test]
+fn a_runtime_dropped_in_a_task_of_another_does_not_hold_up_its_worker() {
+    in_time(|| {
+        let outer = runtime_of(Model::Epoll, 1);
+        outer.block_on(|| {
+            let inner = runtime_of(Model::Epoll, 1);
+            let (said, heard) = std::sync::mpsc::channel();
+            let (begins, begun) = std::sync::mpsc::channel();
+            // It lets the inner one end only when a neighbour of the dropper has run.
+            let task = Spawn::new().spawn(inner.handle(), move || {
+                begins.send(()).expect("it listens");
+                let _ = heard.recv();
+            });
+            drop(task);
+            begun.recv().expect("it begins");
+            let neighbour = Spawn::new().spawn_local(move || said.send(()));
+            drop(inner);
+            neighbour.expect("a stack").join().expect("no panic").expect("it listens");
+        });
+    });
 }

@@ -102,3 +102,40 @@ fn a_tree_of_tasks_that_join_their_children_comes_to_its_end() {
         on_every_model(2, |runtime| assert_eq!(runtime.block_on(|| count(11)), 2_048));
     });
 }
+
+/// Touches 64 KiB of its stack.
+#[inline(never)]
+fn dig() {
+    std::hint::black_box([1_u8; 64 * 1024]);
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+}
+
+#[test]
+fn the_stacks_of_a_peak_are_given_back_when_nobody_uses_them() {
+    in_time(|| {
+        let runtime = runtime_of(Model::Epoll, 1);
+        let peak = runtime.block_on(|| {
+            let crowd = (0..1000).map(|_| {
+                let task = || {
+                    dig();
+                    yield_now();
+                };
+                Spawn::new().spawn_local(task).expect("a stack")
+            });
+            let crowd: Vec<_> = crowd.collect();
+            crowd.into_iter().for_each(|task| task.join().expect("no panic"));
+            resident_kib()
+        });
+        // 64 of the thousand may stay.
+        let given_back = || resident_kib() + 900 * 64 < peak;
+        crate::rig::until("they are given back", || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            given_back()
+        });
+    });
+}

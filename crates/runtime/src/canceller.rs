@@ -1,0 +1,59 @@
+//! Cancelling a task from anywhere, without its handle.
+#![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::inbox::{Inbox, Message};
+use crate::task::TaskId;
+use crate::worker::with_worker;
+
+/// Cancels one task, from anywhere, any number of times, even after its end.
+#[derive(Clone)]
+pub struct Canceller {
+    inbox: Arc<Inbox>,
+    id: TaskId,
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Canceller(task {}.{})", self.inbox.index, self.id.index)
+    }
+}
+
+impl Canceller {
+    /// Asks the task to end, as [`JoinHandle::cancel`](crate::JoinHandle::cancel) does.
+    ///
+    /// Never suspends.
+    pub fn cancel(&self) {
+        cancel(&self.inbox, self.id);
+    }
+}
+
+/// Gives the means to cancel the calling task; `None` on a plain thread.
+///
+/// Never suspends.
+pub fn canceller() -> Option<Canceller> {
+    with_worker(|worker| {
+        let task = worker.current()?;
+        // SAFETY: required: a live task. It is the running one.
+        let id = unsafe { task.as_ref() }.id;
+        Some(Canceller { inbox: Arc::clone(&worker.inbox), id })
+    })
+    .flatten()
+}
+
+/// Cancels a task of the worker with this inbox; both may be gone.
+pub(crate) fn cancel(inbox: &Arc<Inbox>, id: TaskId) {
+    let own = with_worker(|worker| {
+        let own = Arc::ptr_eq(&worker.inbox, inbox);
+        if own {
+            worker.cancel(id);
+        }
+        own
+    });
+    if own != Some(true) {
+        // A worker that has ended has no task to cancel.
+        let _ = inbox.send(Message::Cancel(id));
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is calling: one number for each task and each plain thread, unique in the process.
+//!
+//! ```text
+//!   bit 63   0: left to those who keep the number in a word of their own (a lock's "contended")
+//!   bit 62   a plain thread
+//!   61…40    of a task: its worker
+//!   39…0     counted from 1; of a task: on its worker
+//! ```
+//!
+//! Locks say with it who holds them; a dump says with it who waits for whom. A task that unwinds
+//! acts as a plain thread where it waits, but it is still itself.
+
+use std::cell::Cell;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const THREAD: u64 = 1 << 62;
+const WORKER_SHIFT: u32 = 40;
+
+/// The number of a task or a plain thread; never used again in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(NonZeroU64);
+
+impl Identity {
+    pub(crate) fn of_task(worker: u32, count: u64) -> Identity {
+        let bits = u64::from(worker) << WORKER_SHIFT | count;
+        Identity(NonZeroU64::new(bits).expect("tasks are counted from 1"))
+    }
+
+    /// As one number: not 0, and below 2⁶³.
+    #[inline]
+    pub fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Back from [`Identity::to_bits`]; `None` for 0. The highest bit is ignored.
+    #[inline]
+    pub fn from_bits(bits: u64) -> Option<Identity> {
+        NonZeroU64::new(bits & !(1 << 63)).map(Identity)
+    }
+
+    /// Are both tasks of one worker? Then never both run at the same time.
+    #[inline]
+    pub fn shares_thread(self, other: Identity) -> bool {
+        let tasks = !self.is_thread() && !other.is_thread();
+        tasks && self.to_bits() >> WORKER_SHIFT == other.to_bits() >> WORKER_SHIFT
+    }
+
+    /// Is it a plain thread's?
+    pub fn is_thread(self) -> bool {
+        self.to_bits() & THREAD != 0
+    }
+}
+
+/// `task 3.17`: the 17th of worker 3; `thread 2`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.to_bits();
+        if self.is_thread() {
+            return write!(f, "thread {}", bits & !THREAD);
+        }
+        write!(f, "task {}.{}", bits >> WORKER_SHIFT, bits & ((1 << WORKER_SHIFT) - 1))
+    }
+}
+
+/// The number of this thread, whatever runs on it.
+#[inline(never)]
+pub(crate) fn this_thread() -> Identity {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static HERE: Cell<Option<Identity>> = const { Cell::new(None) };
+    }
+    HERE.get().unwrap_or_else(|| {
+        let bits = THREAD | NEXT.fetch_add(1, Ordering::Relaxed);
+        let new = Identity(NonZeroU64::new(bits).expect("the bit of threads is set"));
+        HERE.set(Some(new));
+        new
+    })
+}

@@ -1,0 +1,124 @@
+//! Taking a dump: every worker is asked, and those that do not answer are looked at by signal.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fiveways_sys::process;
+
+use crate::blocked;
+use crate::snapshot::{Dump, Place, RuntimeDump, Stuck, WorkerDump};
+use crate::stuck::{self, Told};
+use crate::survey::{self, Answer, Request};
+use crate::teams;
+use crate::trace::Symbols;
+use crate::worker::Team;
+
+/// What a dump is to tell.
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    request: Request,
+}
+
+impl Default for DumpOptions {
+    fn default() -> DumpOptions {
+        DumpOptions::new()
+    }
+}
+
+impl DumpOptions {
+    /// Makes the default: all tasks, with backtraces; workers have a second to answer.
+    pub fn new() -> DumpOptions {
+        DumpOptions { request: Request::default() }
+    }
+
+    /// Sets whether tasks tell where they stand. Without, a dump is some twenty times as fast.
+    pub fn backtraces(mut self, backtraces: bool) -> DumpOptions {
+        self.request.backtraces = backtraces;
+        self
+    }
+
+    /// Sets how many tasks of each worker are told of: those that have waited longest.
+    pub fn limit(mut self, tasks: usize) -> DumpOptions {
+        self.request.limit = tasks;
+        self
+    }
+
+    /// Sets how long a worker has to answer.
+    pub fn patience(mut self, patience: Duration) -> DumpOptions {
+        self.request.patience = patience;
+        self
+    }
+
+    /// Takes the dump. Blocks the calling thread, which must not be a worker: that one is asked.
+    pub fn take(&self) -> Dump {
+        let mut symbols = Symbols::default();
+        let teams = teams::all();
+        let runtimes = teams.iter().map(|team| runtime(team, &self.request, &mut symbols));
+        Dump {
+            process: process::id().as_raw_nonzero().get().unsigned_abs(),
+            runtimes: runtimes.filter(|runtime| !runtime.workers.is_empty()).collect(),
+            threads: blocked::all(),
+        }
+    }
+}
+
+/// A dump of one runtime, with backtraces.
+pub(crate) fn dump_team(team: &Team) -> RuntimeDump {
+    runtime(team, &Request::default(), &mut Symbols::default())
+}
+
+fn runtime(team: &Team, request: &Request, symbols: &mut Symbols) -> RuntimeDump {
+    let (mut runtime, answers) = survey::ask(team, request);
+    runtime.workers = answers.into_iter().map(|answer| worker(answer, symbols)).collect();
+    runtime
+}
+
+fn worker(answer: Answer, symbols: &mut Symbols) -> WorkerDump {
+    let Answer { inbox, mut worker, is_whole } = answer;
+    for task in &mut worker.tasks {
+        task.backtrace = symbols.resolve(&task.addresses);
+        task.addresses = Vec::new();
+    }
+    if !is_whole {
+        let told = stuck::ask_worker(&inbox).unwrap_or_default();
+        worker.stuck = Some(stuck_by(told, Duration::ZERO, symbols));
+    }
+    worker
+}
+
+/// What a worker does that does not answer.
+pub(crate) fn stuck_by(told: Told, at_least: Duration, symbols: &mut Symbols) -> Stuck {
+    Stuck {
+        task: told.task.map(|task| task.to_string()),
+        name: told.name,
+        spawned_at: told.place.map(Place::from),
+        for_ms: at_least.as_millis() as u64,
+        backtrace: symbols.resolve(&told.frames),
+    }
+}
+
+/// Threads that only look.
+static OWN_THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the calling thread, while this lives, as one that only looks: it will wake no task.
+#[derive(Debug)]
+pub struct Onlooker(());
+
+impl Onlooker {
+    /// Counts it.
+    pub fn enter() -> Onlooker {
+        OWN_THREADS.fetch_add(1, Ordering::Relaxed);
+        Onlooker(())
+    }
+
+    /// How many there are.
+    pub(crate) fn count() -> usize {
+        OWN_THREADS.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Onlooker {
+    fn drop(&mut self) {
+        OWN_THREADS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
