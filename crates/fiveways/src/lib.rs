@@ -42,8 +42,12 @@
 pub mod service;
 pub mod server;
 pub mod task;
+pub mod greenlet;
+pub mod generator;
+pub mod local;
 pub mod time;
 pub mod net;
+mod aside;
 
 /// Workers, when the defaults will not do.
 pub mod runtime {

@@ -12,11 +12,23 @@
 //! and so does whatever it asks for after a hundred refusals. Destructors run. A result that was
 //! already there is delivered.
 
+mod pool;
+mod places;
+mod scope;
+mod group;
+mod crew;
+mod join;
+
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use fiveways_runtime::{Elapsed, JoinError, JoinHandle, in_task, yield_now};
+pub use fiveways_runtime::{Elapsed, JoinError, JoinHandle, in_task, is_cancelled, yield_now};
 use fiveways_runtime::{Spawn, current, with_deadline};
+
+pub use group::Group;
+pub use join::{join_all, join_all_timeout, wait_any, wait_any_timeout};
+pub use pool::{Imap, ImapUnordered, Pool};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 
 /// Spawns a task.
 ///
@@ -150,3 +162,19 @@ pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> 
         None => Ok(f()),
     }
 }
+
+/// D35: a join without its parentheses would wait for nothing, and is no program.
+///
+/// ```compile_fail,E0615
+/// let task = fiveways::task::spawn(|| 1);
+/// task.join;
+/// ```
+///
+/// Nor is a handle lost unnoticed.
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fiveways::task::spawn(|| 1);
+/// ```
+#[cfg(doctest)]
+struct Forgotten;

@@ -1,0 +1,290 @@
+//! Generators: functions that give values one by one, and are sent values in return.
+//!
+//! ```text
+//!            start                     returns
+//!   Fresh ─────────▶ (runs) ──────────────────────▶ Complete
+//!                     │  ▲                              ▲
+//!              yield_ ▼  │ send(x): what yield_ gives   │
+//!                   Yielded ──close, drop: it unwinds───┘
+//! ```
+//!
+//! A generator runs in its caller's time, on a stack of its own: `yield_` may be called from any
+//! depth. It runs in whatever task or thread resumes it, and what it waits for there (a read, a
+//! sleep, a lock) lets other tasks run; but nobody else resumes it meanwhile, and only `yield_`
+//! comes back to the caller. On its own it does nothing at the same time as anything else.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::rc::Rc;
+
+use fiveways_coro::{Phase, State as Switched, Suspender};
+
+use crate::aside::Aside;
+
+/// What a generator has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State<Out, Ret> {
+    /// It gave a value and waits to be sent one.
+    Yielded(Out),
+    /// It returned.
+    #[doc(alias = "StopIteration")]
+    Complete(Ret),
+}
+
+/// Why a generator was not resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// A value was sent before the first `yield_` was reached.
+    NotStarted,
+    /// It was to be started a second time.
+    AlreadyStarted,
+    /// It has returned, panicked or been closed.
+    Finished,
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ResumeError::NotStarted => "the generator has not been started and awaits no value",
+            ResumeError::AlreadyStarted => "the generator has been started already",
+            ResumeError::Finished => "the generator has finished",
+        })
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+/// A function that gives `Out`s, is sent `In`s and returns a `Ret`, one step at a time.
+///
+/// One to which nothing is sent is an iterator. One that is dropped in the middle is unwound, so
+/// that its destructors run; should it catch that and go on, its next `yield_` unwinds it again.
+///
+/// It stays on its thread. Do not keep one in a thread-local if it yields in the middle of using
+/// another thread-local: at the thread's end the other may be gone first.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::generator::{Generator, State};
+///
+/// let mut average = Generator::new(|me| {
+///     let (mut sum, mut count) = (0.0, 0.0);
+///     let mut mean = 0.0;
+///     loop {
+///         sum += me.yield_(mean);
+///         count += 1.0;
+///         mean = sum / count;
+///     }
+/// });
+/// let _: State<f64, ()> = average.start()?;
+/// assert_eq!(average.send(10.0)?, State::Yielded(10.0));
+/// assert_eq!(average.send(20.0)?, State::Yielded(15.0));
+/// # Ok::<(), fiveways::generator::ResumeError>(())
+/// ```
+///
+/// As an iterator:
+///
+/// ```
+/// use fiveways::generator::{Generator, Yielder};
+///
+/// fn walk(depth: u32, me: &Yielder<(), u32>) {
+///     if depth > 0 {
+///         walk(depth - 1, me);
+///         me.yield_(depth);
+///         walk(depth - 1, me);
+///     }
+/// }
+///
+/// let ruler = Generator::new(|me| walk(3, me));
+/// assert_eq!(ruler.collect::<Vec<_>>(), [1, 2, 1, 3, 1, 2, 1]);
+/// ```
+pub struct Generator<In, Out, Ret = ()> {
+    aside: Aside,
+    desk: Rc<Desk<In, Out>>,
+    returned: Rc<Cell<Option<Ret>>>,
+}
+
+/// Where values lie while they change hands.
+struct Desk<In, Out> {
+    sent: Cell<Option<In>>,
+    yielded: Cell<Option<Out>>,
+}
+
+impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
+    /// Makes a generator, which runs nothing yet.
+    ///
+    /// Never suspends.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for its stack; [`Generator::with_stack_size`] gives an error.
+    #[track_caller]
+    pub fn new(body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static) -> Generator<In, Out, Ret> {
+        let made = Generator::on_stack(None, body);
+        made.unwrap_or_else(|error| panic!("could not make a generator: {error}"))
+    }
+
+    /// Makes a generator with a stack of this many bytes; memory is used only as it is touched.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for its stack.
+    pub fn with_stack_size(
+        bytes: usize,
+        body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static,
+    ) -> io::Result<Generator<In, Out, Ret>> {
+        Generator::on_stack(Some(bytes), body)
+    }
+
+    fn on_stack(
+        bytes: Option<usize>,
+        body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static,
+    ) -> io::Result<Generator<In, Out, Ret>> {
+        let desk = Rc::new(Desk { sent: Cell::default(), yielded: Cell::default() });
+        let returned = Rc::new(Cell::default());
+        let (theirs, returns) = (Rc::clone(&desk), Rc::clone(&returned));
+        let aside = Aside::new("generator", bytes, move |suspender| {
+            let yielder = Yielder { suspender: suspender.clone(), desk: theirs };
+            returns.set(Some(body(&yielder)));
+        })?;
+        Ok(Generator { aside, desk, returned })
+    }
+
+    /// Runs it to its first `yield_` (or to its end).
+    ///
+    /// # Suspends
+    ///
+    /// When the generator waits for something.
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError::AlreadyStarted`] the second time.
+    ///
+    /// # Panics
+    ///
+    /// With the generator's panic.
+    #[doc(alias = "next")]
+    pub fn start(&mut self) -> Result<State<Out, Ret>, ResumeError> {
+        match self.aside.phase() {
+            Phase::Fresh => Ok(self.resume()),
+            Phase::Finished => Err(ResumeError::Finished),
+            Phase::Suspended | Phase::Running => Err(ResumeError::AlreadyStarted),
+        }
+    }
+
+    /// Sends it a value, which its `yield_` gives, and runs it to its next one (or to its end).
+    ///
+    /// # Suspends
+    ///
+    /// When the generator waits for something.
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError::NotStarted`] before [`Generator::start`]: nobody is there to take the value.
+    /// [`ResumeError::Finished`] after the end.
+    ///
+    /// # Panics
+    ///
+    /// With the generator's panic.
+    pub fn send(&mut self, value: In) -> Result<State<Out, Ret>, ResumeError> {
+        match self.aside.phase() {
+            Phase::Suspended => {
+                self.desk.sent.set(Some(value));
+                Ok(self.resume())
+            }
+            Phase::Fresh => Err(ResumeError::NotStarted),
+            Phase::Running | Phase::Finished => Err(ResumeError::Finished),
+        }
+    }
+
+    /// Ends it: unwinds it if it waits in a `yield_`, so that its destructors run. Nothing happens
+    /// if it has ended already.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of a destructor.
+    pub fn close(&mut self) {
+        self.aside.unwind();
+    }
+
+    /// Has it returned, panicked or been closed? Never suspends.
+    pub fn is_finished(&self) -> bool {
+        self.aside.phase() == Phase::Finished
+    }
+
+    fn resume(&mut self) -> State<Out, Ret> {
+        match self.aside.resume() {
+            Switched::Suspended => {
+                State::Yielded(self.desk.yielded.take().expect("it suspends with a value"))
+            }
+            Switched::Finished => {
+                State::Complete(self.returned.take().expect("it returns a value"))
+            }
+        }
+    }
+}
+
+impl<Out: 'static, Ret: 'static> Iterator for Generator<(), Out, Ret> {
+    type Item = Out;
+
+    /// Gives the next value that it yields. What it returns is dropped.
+    fn next(&mut self) -> Option<Out> {
+        let state = match self.aside.phase() {
+            Phase::Fresh => self.resume(),
+            Phase::Suspended => {
+                self.desk.sent.set(Some(()));
+                self.resume()
+            }
+            Phase::Running | Phase::Finished => return None,
+        };
+        match state {
+            State::Yielded(value) => Some(value),
+            State::Complete(_) => None,
+        }
+    }
+}
+
+impl<Out: 'static, Ret: 'static> FusedIterator for Generator<(), Out, Ret> {}
+
+impl<In, Out, Ret> fmt::Debug for Generator<In, Out, Ret> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.aside.phase();
+        f.debug_struct("Generator").field("phase", &phase).finish_non_exhaustive()
+    }
+}
+
+/// What a generator's body yields with.
+pub struct Yielder<In, Out> {
+    suspender: Suspender,
+    desk: Rc<Desk<In, Out>>,
+}
+
+impl<In, Out> Yielder<In, Out> {
+    /// Gives a value to the caller of the generator and waits to be sent one.
+    ///
+    /// # Suspends
+    ///
+    /// The generator, not the task: its caller goes on.
+    ///
+    /// # Panics
+    ///
+    /// When it is called elsewhere than on the generator's own stack (in a task that it has
+    /// spawned, say). When the generator is unwinding, which as any panic in a destructor
+    /// ends the process.
+    #[doc(alias = "yield")]
+    #[track_caller]
+    pub fn yield_(&self, value: Out) -> In {
+        self.desk.yielded.set(Some(value));
+        self.suspender.suspend();
+        self.desk.sent.take().expect("it is resumed with a value")
+    }
+}
+
+impl<In, Out> fmt::Debug for Yielder<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Yielder").finish_non_exhaustive()
+    }
+}

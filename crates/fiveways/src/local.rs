@@ -1,0 +1,287 @@
+//! Values that each task, or each thread, has its own of.
+//!
+//! One handle, shared by all; behind it as many values as there are tasks ([`TaskLocal`]) or
+//! threads ([`ThreadLocal`]):
+//!
+//! ```text
+//!                    task 1   task 2   task 3  │  plain thread
+//!   TaskLocal          a        b      (unset) │      c
+//!   ThreadLocal        └── x ───┘         y    │      z
+//!                      worker 1        worker 2
+//! ```
+//!
+//! Nothing is inherited: a new task begins with nothing set. Use a [`TaskLocal`] for what belongs
+//! to a request (its number, who asked for it), a [`ThreadLocal`] for what tasks of one worker can
+//! share (a cache, a pool): no other thread ever sees it.
+//!
+//! std's `thread_local!` works in tasks too, and means the worker's thread: the tasks of one worker
+//! share the value.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+
+use fiveways_runtime::{Local, LocalKey, LocalOwner, local, set_local};
+
+/// A value that each task has its own of; on plain threads, each thread.
+///
+/// Values are destroyed when their task ends, on its worker and before who joins it goes on. The
+/// destructors may wait, and may use other values that are still there; a panic in one ends there.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::local::TaskLocal;
+/// use fiveways::task;
+///
+/// static USER: TaskLocal<String> = TaskLocal::new();
+///
+/// fn greeting() -> String {
+///     format!("hello, {}", USER.get().unwrap_or_default())
+/// }
+///
+/// let greet = |name: &'static str| {
+///     task::spawn(move || {
+///         USER.set(name.to_owned());
+///         task::yield_now();
+///         greeting()
+///     })
+/// };
+/// let greetings = task::join_all([greet("liming"), greet("lijing")]);
+/// let greetings: Result<Vec<_>, _> = greetings.into_iter().collect();
+/// assert_eq!(greetings?, ["hello, liming", "hello, lijing"]);
+/// assert_eq!(USER.get(), None);
+/// # Ok::<(), task::JoinError>(())
+/// ```
+#[doc(alias = "gevent.local")]
+#[doc(alias = "contextvars")]
+pub struct TaskLocal<T: 'static> {
+    place: Place<T>,
+}
+
+/// A value that each thread has its own of; tasks of one worker share theirs.
+///
+/// Values are destroyed when their thread ends.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::local::ThreadLocal;
+///
+/// static NAME: ThreadLocal<&str> = ThreadLocal::new();
+///
+/// NAME.set("main");
+/// let other = std::thread::spawn(|| NAME.get());
+/// assert_eq!(other.join().expect("it does not panic"), None);
+/// assert_eq!(NAME.get(), Some("main"));
+/// ```
+#[doc(alias = "threading.local")]
+pub struct ThreadLocal<T: 'static> {
+    place: Place<T>,
+}
+
+/// Makes task-local values with a first value, in the shape of std's `thread_local!`.
+///
+/// Each is a [`TaskLocal`](crate::local::TaskLocal); the expression is evaluated in each task that
+/// reads the value before it has set one.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::RefCell;
+///
+/// fiveways::local! {
+///     static SEEN: RefCell<Vec<u32>> = RefCell::new(vec![1]);
+/// }
+///
+/// let seen = fiveways::task::spawn(|| {
+///     SEEN.with(|seen| seen.borrow_mut().push(2));
+///     SEEN.with(|seen| seen.borrow().len())
+/// });
+/// assert_eq!(seen.join().expect("it does not panic"), 2);
+/// assert_eq!(SEEN.with(|seen| seen.borrow().len()), 1);
+/// ```
+#[doc(alias = "task_local")]
+#[macro_export]
+macro_rules! local {
+    ($($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $first:expr;)*) => {
+        $(
+            $(#[$attribute])*
+            $visible static $name: $crate::local::TaskLocal<$type> =
+                $crate::local::TaskLocal::with_first(|| $first);
+        )*
+    };
+    ($($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $first:expr);+) => {
+        $crate::local! { $($(#[$attribute])* $visible static $name: $type = $first;)+ }
+    };
+}
+
+macro_rules! face {
+    ($name:ident, $owner:ident, $whose:literal) => {
+        impl<T: 'static> $name<T> {
+            /// Makes a handle behind which nothing is set.
+            pub const fn new() -> $name<T> {
+                $name { place: Place::new(LocalOwner::$owner, None) }
+            }
+
+            /// Makes a handle whose values begin as what `first` gives, at their first use.
+            pub const fn with_first(first: fn() -> T) -> $name<T> {
+                $name { place: Place::new(LocalOwner::$owner, Some(first)) }
+            }
+
+            #[doc = concat!("Gives a copy of the ", $whose, "'s value; `None` if it has none.")]
+            ///
+            /// Never suspends.
+            pub fn get(&self) -> Option<T>
+            where
+                T: Clone,
+            {
+                self.place.value().as_deref().cloned()
+            }
+
+            #[doc = concat!("Sets the ", $whose, "'s value.")]
+            ///
+            /// Never suspends, but for the destructor of the value before, which runs here unless
+            /// it is in use.
+            ///
+            /// # Panics
+            ///
+            #[doc = concat!("In a destructor at the ", $whose, "'s end, when the value before")]
+            /// has been destroyed.
+            #[track_caller]
+            pub fn set(&self, value: T) {
+                self.place.set(value);
+            }
+
+            #[doc = concat!("As [`", stringify!($name), "::set`], with an error instead.")]
+            ///
+            /// # Errors
+            ///
+            /// The value itself, when the one before has been destroyed at the end.
+            pub fn try_set(&self, value: T) -> Result<(), T> {
+                self.place.try_set(value)
+            }
+
+            #[doc = concat!("Unsets the ", $whose, "'s value. False: it had none.")]
+            ///
+            /// Never suspends, but for the destructor of the value.
+            pub fn unset(&self) -> bool {
+                self.place.unset()
+            }
+
+            #[doc = concat!("Has the ", $whose, " a value? One that is not yet made counts not.")]
+            ///
+            /// Never suspends.
+            pub fn is_set(&self) -> bool {
+                matches!(self.place.look(), Local::Set(_))
+            }
+
+            #[doc = concat!("Runs `f` with the ", $whose, "'s value.")]
+            ///
+            /// The value stays until `f` returns, even if another is set meanwhile.
+            ///
+            /// # Panics
+            ///
+            /// When nothing is set and there is no first value, or it has been destroyed already.
+            #[track_caller]
+            pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+                let value = self.place.value();
+                f(&value.expect(concat!("this ", $whose, " has no value here")))
+            }
+
+            #[doc = concat!("Runs `f` with the ", $whose, "'s value; `None` if it has none.")]
+            pub fn try_with<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+                Some(f(&*self.place.value()?))
+            }
+        }
+
+        impl<T: 'static> Default for $name<T> {
+            fn default() -> $name<T> {
+                $name::new()
+            }
+        }
+
+        impl<T: fmt::Debug + 'static> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.place.present()).finish()
+            }
+        }
+    };
+}
+
+face!(TaskLocal, Task, "task");
+face!(ThreadLocal, Thread, "thread");
+
+/// What both kinds are made of: a key, found at the first use.
+struct Place<T: 'static> {
+    owner: LocalOwner,
+    key: AtomicU64,
+    first: Option<fn() -> T>,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> Place<T> {
+    const fn new(owner: LocalOwner, first: Option<fn() -> T>) -> Place<T> {
+        Place { owner, key: AtomicU64::new(0), first, values: PhantomData }
+    }
+
+    fn look(&self) -> Local {
+        local(self.owner, LocalKey::of(&self.key))
+    }
+
+    /// The value, which must not be made for the asking.
+    fn present(&self) -> Option<Rc<T>> {
+        match self.look() {
+            Local::Set(value) => Some(typed(value)),
+            Local::Unset | Local::Gone => None,
+        }
+    }
+
+    /// The value; the first one is made if there is none.
+    fn value(&self) -> Option<Rc<T>> {
+        match self.look() {
+            Local::Set(value) => Some(typed(value)),
+            Local::Unset => self.make(),
+            Local::Gone => None,
+        }
+    }
+
+    #[cold]
+    fn make(&self) -> Option<Rc<T>> {
+        let value = Rc::new(self.first?());
+        // Making it may have set another; the last one counts, as anywhere.
+        drop(set_local(self.owner, LocalKey::of(&self.key), Some(value.clone())));
+        Some(value)
+    }
+
+    #[track_caller]
+    fn set(&self, value: T) {
+        let set = self.try_set(value);
+        assert!(set.is_ok(), "a local value cannot be set after its destruction");
+    }
+
+    fn try_set(&self, value: T) -> Result<(), T> {
+        let value: Rc<dyn Any> = Rc::new(value);
+        match set_local(self.owner, LocalKey::of(&self.key), Some(value)) {
+            Ok(before) => {
+                drop(before);
+                Ok(())
+            }
+            Err(value) => {
+                let value = typed(value.expect("it comes back"));
+                Err(Rc::into_inner(value).expect("nobody else has had it"))
+            }
+        }
+    }
+
+    fn unset(&self) -> bool {
+        // The destructor runs here, where nothing is borrowed.
+        matches!(set_local(self.owner, LocalKey::of(&self.key), None), Ok(Some(_)))
+    }
+}
+
+fn typed<T: 'static>(value: Rc<dyn Any>) -> Rc<T> {
+    value.downcast().expect("a key has values of one type")
+}

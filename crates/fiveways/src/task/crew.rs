@@ -1,0 +1,184 @@
+//! Who belongs together: the live tasks of a group, a pool or a scope.
+//!
+//! ```text
+//!   enter ──▶ coming ──begin──▶ inside ──Member dropped──▶ (gone)
+//!               └───────────dropped unrun─────────────────────┘
+//! ```
+//!
+//! A member counts from `enter`, in its creator, until its [`Member`] is dropped, which is the last
+//! thing of it: by its own end, or by whoever drops a task that never began. Cancelling reaches the
+//! members of that moment: those inside by their cancellers, those coming when they begin.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use fiveways_runtime::{
+    Canceller, Reason, Unparker, canceller, park_for_while_not, unparker, worker_index,
+};
+
+/// The live tasks that belong together.
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Who is here; with what cancels it once it has begun.
+    members: BTreeMap<u64, Option<Canceller>>,
+    /// The number of the next member.
+    next: u64,
+    /// Members with smaller numbers are cancelled.
+    cancelled_below: u64,
+    /// Who waits until nobody is here, by a number of its own.
+    waiting: BTreeMap<u64, Unparker>,
+    /// The payload of the first that panicked.
+    failure: Option<Box<dyn Any + Send>>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("members", &self.members.len()).finish_non_exhaustive()
+    }
+}
+
+impl Crew {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; a poisoned list is still a good list.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a new member in.
+    pub(super) fn enter(self: &Arc<Crew>) -> Member {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        state.members.insert(number, None);
+        Member { crew: Arc::clone(self), number }
+    }
+
+    /// How many members it has.
+    pub(super) fn len(&self) -> usize {
+        self.lock().members.len()
+    }
+
+    /// Asks all present members to end.
+    pub(super) fn cancel(&self) {
+        let next = self.lock().next;
+        self.cancel_below(next);
+    }
+
+    /// Asks all members to end, and those that will come.
+    pub(super) fn close(&self) {
+        self.cancel_below(u64::MAX);
+    }
+
+    fn cancel_below(&self, number: u64) {
+        let mut state = self.lock();
+        state.cancelled_below = state.cancelled_below.max(number);
+        let cancellers: Vec<_> = state.members.values().flatten().cloned().collect();
+        drop(state);
+        for canceller in cancellers {
+            canceller.cancel();
+        }
+    }
+
+    /// Keeps what a member has panicked with, if it is the first.
+    pub(super) fn fail(&self, payload: Box<dyn Any + Send>) {
+        let mut state = self.lock();
+        let later =
+            if state.failure.is_none() { state.failure.replace(payload) } else { Some(payload) };
+        // Its destructor is the user's.
+        drop(state);
+        drop(later);
+    }
+
+    /// Gives what the first member has panicked with.
+    pub(super) fn take_failure(&self) -> Option<Box<dyn Any + Send>> {
+        self.lock().failure.take()
+    }
+
+    /// Waits until it has no members, or the deadline comes (then: false; so too, at once, where
+    /// the caller's worker unwinds and cannot let members run).
+    pub(super) fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
+        let mut state = self.lock();
+        if state.members.is_empty() {
+            return true;
+        }
+        if thread::panicking() && worker_index().is_some() {
+            return false;
+        }
+        let number = state.next;
+        state.next += 1;
+        drop(state);
+        let _waiting = Waiting { crew: self, number };
+        let me = unparker();
+        // Entered at each look: others may have come since it was woken.
+        let look = || {
+            let mut state = self.lock();
+            let empty = state.members.is_empty();
+            if !empty {
+                state.waiting.insert(number, me.clone());
+            }
+            empty
+        };
+        park_for_while_not(reason, look, deadline)
+    }
+}
+
+/// Takes a waiter back, however its wait ends.
+struct Waiting<'a> {
+    crew: &'a Crew,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.crew.lock().waiting.remove(&self.number);
+    }
+}
+
+/// One task's being part of a crew.
+#[derive(Debug)]
+pub(super) struct Member {
+    crew: Arc<Crew>,
+    number: u64,
+}
+
+impl Member {
+    /// Notes that the calling task is this member. False: it was cancelled before it began.
+    pub(super) fn begin(&self) -> bool {
+        let mut state = self.crew.lock();
+        let cancelled = self.number < state.cancelled_below;
+        if !cancelled {
+            state.members.insert(self.number, canceller());
+        }
+        !cancelled
+    }
+
+    /// Was it cancelled with its crew?
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.number < self.crew.lock().cancelled_below
+    }
+
+    pub(super) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut state = self.crew.lock();
+        state.members.remove(&self.number);
+        let waiting =
+            if state.members.is_empty() { mem::take(&mut state.waiting) } else { BTreeMap::new() };
+        drop(state);
+        for waiter in waiting.into_values() {
+            waiter.unpark();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Groups: tasks that are counted, awaited and cancelled together.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{JoinError, JoinHandle, Reason, is_cancel, unwind_cancelled};
+
+use crate::task::crew::{Crew, Member};
+use crate::task::{spawn, spawn_local};
+
+/// Tasks that belong together; a handle, whose clones mean the same group.
+///
+/// A task belongs to the group until it ends. Dropping the group changes nothing for its tasks:
+/// they go on, detached. Use a [`scope`](crate::task::scope()) where they must not outlive the
+/// caller.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::task::Group;
+///
+/// let group = Group::new();
+/// for name in ["eat", "play"] {
+///     group.spawn(move || println!("{name}"));
+/// }
+/// group.join()?;
+/// assert!(group.is_empty());
+/// # Ok::<(), fiveways::task::JoinError>(())
+/// ```
+#[doc(alias = "gevent.pool.Group")]
+#[doc(alias = "JoinSet")]
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    crew: Arc<Crew>,
+}
+
+impl Group {
+    /// Makes an empty group.
+    pub fn new() -> Group {
+        Group::default()
+    }
+
+    /// Spawns a task in the group. Its panic is told by [`Group::join`].
+    ///
+    /// Never suspends.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for its stack.
+    #[track_caller]
+    pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
+        let recruit = Recruit { f, member: self.crew.enter() };
+        drop(spawn(move || recruit.report()));
+    }
+
+    /// Spawns a task in the group and gives its handle, which tells of its end.
+    ///
+    /// Never suspends.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for its stack.
+    #[track_caller]
+    pub fn spawn_with_handle<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let recruit = Recruit { f, member: self.crew.enter() };
+        spawn(move || recruit.run())
+    }
+
+    /// Spawns a task in the group and on the caller's own worker; neither the closure nor its value
+    /// need be `Send`.
+    ///
+    /// Never suspends.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no worker, and when there is no memory for its stack.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        let recruit = Recruit { f, member: self.crew.enter() };
+        spawn_local(move || recruit.run())
+    }
+
+    /// Waits until no task is in the group.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks. A task of the group that waits for its group waits for
+    /// itself, and so for ever.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here; the group goes on.
+    ///
+    /// # Errors
+    ///
+    /// The first panic, since the last time one was told, of a task that nobody has a handle of.
+    /// At once, if tasks are left, in a destructor that unwinds on a worker: that cannot let them
+    /// run.
+    #[track_caller]
+    pub fn join(&self) -> Result<(), JoinError> {
+        if self.crew.wait(&Reason::new("group", &*self.crew), None) {
+            self.outcome()
+        } else {
+            Err(JoinError::unending())
+        }
+    }
+
+    /// Waits until no task is in the group, for this long at most. `None`: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here; the group goes on.
+    #[track_caller]
+    pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
+        let reason = Reason::new("group", &*self.crew);
+        let joined = self.crew.wait(&reason, Instant::now().checked_add(timeout));
+        joined.then(|| self.outcome())
+    }
+
+    fn outcome(&self) -> Result<(), JoinError> {
+        match self.crew.take_failure() {
+            Some(payload) => Err(JoinError::panicked(payload)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks every task that is in the group now to end; see the [module](crate::task) for how.
+    ///
+    /// Never suspends; does not wait for their end.
+    #[doc(alias = "kill")]
+    pub fn cancel(&self) {
+        self.crew.cancel();
+    }
+
+    /// How many tasks are in the group. Never suspends.
+    pub fn len(&self) -> usize {
+        self.crew.len()
+    }
+
+    /// Is no task in the group? Never suspends.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a task of a crew does. The fields are dropped in this order: a member counts as long as
+/// anything of it is there.
+pub(super) struct Recruit<F> {
+    pub(super) f: F,
+    pub(super) member: Member,
+}
+
+impl<T, F: FnOnce() -> T> Recruit<F> {
+    /// Runs as a member of the crew.
+    pub(super) fn run(self) -> T {
+        let Recruit { f, member } = self;
+        if !member.begin() {
+            drop(f);
+            unwind_cancelled();
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(f));
+        drop(member);
+        outcome.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+}
+
+impl<F: FnOnce()> Recruit<F> {
+    /// Runs as a member of the crew, which is told of a panic.
+    fn report(self) {
+        let crew = Arc::clone(self.member.crew());
+        let Recruit { f, member } = self;
+        let caught = move || {
+            let outcome = catch_unwind(AssertUnwindSafe(f));
+            let Err(payload) = outcome else { return };
+            if is_cancel(payload.as_ref()) {
+                resume_unwind(payload);
+            }
+            crew.fail(payload);
+        };
+        Recruit { f: caught, member }.run();
+    }
+}

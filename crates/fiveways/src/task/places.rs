@@ -1,0 +1,150 @@
+//! The places of a pool: counted, and handed over in the order of asking.
+//!
+//! ```text
+//!   free ──try_take──▶ taken (a Pass) ──dropped──▶ the first who waits, else free
+//! ```
+//!
+//! A place is given to a waiter under the lock, by setting its ticket; a waiter that is unwound
+//! takes its ticket out of the queue, or passes on what it was given meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{mem, thread};
+
+use fiveways_runtime::{Reason, Unparker, park_for_while_not, unparker, worker_index};
+
+/// Numbers pools; 0 is nobody's.
+static NEXT: AtomicUsize = AtomicUsize::new(1);
+
+/// The places of one pool.
+pub(super) struct Places {
+    number: usize,
+    size: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    free: usize,
+    waiting: VecDeque<Arc<Ticket>>,
+    /// How many of those who wait hold a place themselves.
+    inside: usize,
+}
+
+struct Ticket {
+    /// false → true, under the lock, by who gives the place.
+    given: AtomicBool,
+    owner: Unparker,
+}
+
+impl Places {
+    pub(super) fn new(size: usize) -> Places {
+        let state = State { free: size, waiting: VecDeque::new(), inside: 0 };
+        Places { number: NEXT.fetch_add(1, Ordering::Relaxed), size, state: Mutex::new(state) }
+    }
+
+    /// The number of the pool.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.lock().free
+    }
+
+    /// Takes a place if one is free. (While anybody waits none is.)
+    pub(super) fn try_take(self: &Arc<Places>) -> Option<Pass> {
+        let mut state = self.lock();
+        state.free = state.free.checked_sub(1)?;
+        Some(Pass(Arc::clone(self)))
+    }
+
+    /// Waits for a place. `None`: none will be free, because every place is held by who waits here,
+    /// or because the caller's worker unwinds and cannot let others run.
+    #[track_caller]
+    pub(super) fn take(self: &Arc<Places>, inside: bool) -> Option<Pass> {
+        let mut state = self.lock();
+        if let Some(left) = state.free.checked_sub(1) {
+            state.free = left;
+            return Some(Pass(Arc::clone(self)));
+        }
+        let stuck = thread::panicking() && worker_index().is_some();
+        if stuck || inside && state.inside + 1 >= self.size {
+            return None;
+        }
+        let ticket = Arc::new(Ticket { given: AtomicBool::new(false), owner: unparker() });
+        state.waiting.push_back(Arc::clone(&ticket));
+        state.inside += usize::from(inside);
+        drop(state);
+        let waiting = Waiting { places: self, ticket: &ticket, inside };
+        let reason = Reason::new("place in a pool", &**self);
+        park_for_while_not(&reason, || ticket.given.load(Ordering::Acquire), None);
+        waiting.leave();
+        Some(Pass(Arc::clone(self)))
+    }
+
+    fn give_back(&self) {
+        let mut state = self.lock();
+        match state.waiting.pop_front() {
+            None => state.free += 1,
+            Some(ticket) => {
+                ticket.given.store(true, Ordering::Release);
+                drop(state);
+                ticket.owner.unpark();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; a poisoned count is still a good count.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a place; undoes that if it is unwound.
+struct Waiting<'a> {
+    places: &'a Places,
+    ticket: &'a Arc<Ticket>,
+    inside: bool,
+}
+
+impl Waiting<'_> {
+    /// Ends the wait of one who was given a place.
+    fn leave(self) {
+        self.places.lock().inside -= usize::from(self.inside);
+        mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        state.inside -= usize::from(self.inside);
+        state.waiting.retain(|ticket| !Arc::ptr_eq(ticket, self.ticket));
+        let given = self.ticket.given.load(Ordering::Relaxed);
+        drop(state);
+        if given {
+            self.places.give_back();
+        }
+    }
+}
+
+/// A place, held.
+pub(super) struct Pass(Arc<Places>);
+
+impl Pass {
+    /// The number of the pool.
+    pub(super) fn number(&self) -> usize {
+        self.0.number()
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}

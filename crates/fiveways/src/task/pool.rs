@@ -1,0 +1,448 @@
+//! Pools: groups with a limited number of places.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::iter::{Fuse, FusedIterator};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiveways_runtime::{Completions, JoinError, JoinHandle};
+
+use crate::local::TaskLocal;
+use crate::task::group::Group;
+use crate::task::join::wait_any;
+use crate::task::places::{Pass, Places};
+
+/// At most so many tasks at a time; a handle, whose clones mean the same pool.
+///
+/// Places are given in the order in which they were asked for. Dropping the pool changes nothing
+/// for its tasks: they go on, detached.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::task::Pool;
+///
+/// let pool = Pool::new(2);
+/// let squares = pool.map(1..=5, |x| x * x);
+/// assert_eq!(squares, [1, 4, 9, 16, 25]);
+/// assert_eq!(pool.free_count(), 2);
+/// ```
+#[doc(alias = "gevent.pool.Pool")]
+#[derive(Clone)]
+pub struct Pool {
+    group: Group,
+    places: Arc<Places>,
+}
+
+/// The number of the pool in which the task has a place.
+static INSIDE: TaskLocal<usize> = TaskLocal::new();
+
+impl Pool {
+    /// Makes a pool for so many tasks at a time.
+    ///
+    /// # Panics
+    ///
+    /// When the size is 0: nothing could ever run.
+    #[track_caller]
+    pub fn new(size: usize) -> Pool {
+        assert!(size > 0, "a pool of 0 places can run nothing");
+        Pool { group: Group::new(), places: Arc::new(Places::new(size)) }
+    }
+
+    /// Spawns a task in the pool. Its panic is told by [`Pool::join`].
+    ///
+    /// # Suspends
+    ///
+    /// Until there is a place; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here; nothing is spawned then.
+    ///
+    /// # Panics
+    ///
+    /// When every place is held by a task that waits here for a place: none would ever be free.
+    /// When it would have to wait in a destructor that unwinds on a worker. When there is no memory
+    /// for its stack.
+    #[track_caller]
+    pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
+        let pass = self.wait_for_place();
+        self.group.spawn(move || hold(pass, f));
+    }
+
+    /// Spawns a task in the pool and gives its handle, which tells of its end.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is a place; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here; nothing is spawned then.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::spawn`].
+    #[track_caller]
+    pub fn spawn_with_handle<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let pass = self.wait_for_place();
+        self.group.spawn_with_handle(move || hold(pass, f))
+    }
+
+    /// Spawns a task in the pool if there is a place at once.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// The function itself, when there is no place.
+    ///
+    /// # Panics
+    ///
+    /// When there is no memory for its stack.
+    #[track_caller]
+    pub fn try_spawn<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        f: F,
+    ) -> Result<JoinHandle<T>, F> {
+        match self.places.try_take() {
+            Some(pass) => Ok(self.group.spawn_with_handle(move || hold(pass, f))),
+            None => Err(f),
+        }
+    }
+
+    /// Applies `f` to each item, in tasks of the pool, and gives the results in the items' order.
+    ///
+    /// # Suspends
+    ///
+    /// Until all is done; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here; the items in work are cancelled, the rest not begun.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the first item, in their order, that has panicked; the items in work are
+    /// cancelled, the rest not begun.
+    pub fn map<I, T>(&self, items: I, f: impl Fn(I::Item) -> T + Send + Sync + 'static) -> Vec<T>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        T: Send + 'static,
+    {
+        self.imap(items, f).collect()
+    }
+
+    /// As [`Pool::map`], as an iterator: results come as they are asked for, in the items' order.
+    ///
+    /// Work begins at once and stays ahead of the asking by the pool's size at most. Dropping the
+    /// iterator cancels what is in work and begins nothing more. When no place is free and one of
+    /// the pool's own tasks asks, the item is worked on in its place.
+    ///
+    /// # Suspends
+    ///
+    /// In `next`, until the next result is there; a plain thread blocks.
+    ///
+    /// # Panics
+    ///
+    /// In `next`, with the panic of the item; the next call goes on with the next item.
+    pub fn imap<I, T>(
+        &self,
+        items: I,
+        f: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> Imap<I::IntoIter, T>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        T: Send + 'static,
+    {
+        let mut imap = Imap { feed: Feed::new(self, items, f), in_work: VecDeque::new() };
+        imap.fill();
+        imap
+    }
+
+    /// As [`Pool::imap`], with results in the order in which they are done.
+    ///
+    /// # Suspends
+    ///
+    /// In `next`, until any result is there; a plain thread blocks.
+    ///
+    /// # Panics
+    ///
+    /// In `next`, with the panic of the item; the next call goes on with the others.
+    pub fn imap_unordered<I, T>(
+        &self,
+        items: I,
+        f: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> ImapUnordered<I::IntoIter, T>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+        T: Send + 'static,
+    {
+        let mut imap = ImapUnordered {
+            feed: Feed::new(self, items, f),
+            in_work: HashMap::new(),
+            begun: 0,
+            done: Completions::new(),
+        };
+        imap.fill();
+        imap
+    }
+
+    /// Waits until no task is in the pool.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here; the pool goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::join`].
+    #[track_caller]
+    pub fn join(&self) -> Result<(), JoinError> {
+        self.group.join()
+    }
+
+    /// Waits until no task is in the pool, for this long at most. `None`: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here; the pool goes on.
+    #[track_caller]
+    pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
+        self.group.join_timeout(timeout)
+    }
+
+    /// Asks every task that is in the pool now to end; see the [module](crate::task) for how.
+    ///
+    /// Never suspends; does not wait for their end.
+    #[doc(alias = "kill")]
+    pub fn cancel(&self) {
+        self.group.cancel();
+    }
+
+    /// How many places the pool has. Never suspends.
+    pub fn size(&self) -> usize {
+        self.places.size()
+    }
+
+    /// How many places are free. Never suspends.
+    pub fn free_count(&self) -> usize {
+        self.places.free()
+    }
+
+    /// How many places are taken. Never suspends.
+    pub fn len(&self) -> usize {
+        self.size() - self.free_count()
+    }
+
+    /// Is no place taken? Never suspends.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is the caller one of the pool's own tasks?
+    fn is_inside(&self) -> bool {
+        INSIDE.get() == Some(self.places.number())
+    }
+
+    #[track_caller]
+    fn wait_for_place(&self) -> Pass {
+        let pass = self.places.take(self.is_inside());
+        pass.expect("a place of the pool will be free: not all are held by tasks that wait for one")
+    }
+}
+
+/// Runs `f` in a place.
+fn hold<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
+    INSIDE.set(pass.number());
+    let value = f();
+    drop(pass);
+    value
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("size", &self.size()).field("len", &self.len()).finish()
+    }
+}
+
+/// The value of a task that has ended; goes on panicking with its panic.
+fn value_of<T>(task: JoinHandle<T>) -> T {
+    task.join().unwrap_or_else(|error| error.resume())
+}
+
+/// Items that are to be worked on in a pool.
+struct Feed<I: Iterator, T> {
+    pool: Pool,
+    items: Fuse<I>,
+    /// It was taken from `items` and found no place.
+    held: Option<I::Item>,
+    f: Arc<dyn Fn(I::Item) -> T + Send + Sync>,
+}
+
+/// What became of an item.
+enum Fed<T> {
+    InWork(JoinHandle<T>),
+    Done(T),
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Feed<I, T> {
+    fn new(
+        pool: &Pool,
+        items: impl IntoIterator<Item = I::Item, IntoIter = I>,
+        f: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> Feed<I, T> {
+        let items = items.into_iter().fuse();
+        Feed { pool: pool.clone(), items, held: None, f: Arc::new(f) }
+    }
+
+    /// Begins the next item, if there is a place.
+    fn try_begin(&mut self) -> Option<JoinHandle<T>> {
+        self.held = self.held.take().or_else(|| self.items.next());
+        let pass = self.held.as_ref().and_then(|_| self.pool.places.try_take())?;
+        Some(self.begin(pass))
+    }
+
+    /// Begins the next item as soon as there is a place, or does it in the caller's.
+    #[track_caller]
+    fn next(&mut self) -> Option<Fed<T>> {
+        self.held = self.held.take().or_else(|| self.items.next());
+        self.held.as_ref()?;
+        if let Some(pass) = self.pool.places.try_take() {
+            return Some(Fed::InWork(self.begin(pass)));
+        }
+        if self.pool.is_inside() {
+            let item = self.held.take()?;
+            return Some(Fed::Done((self.f)(item)));
+        }
+        let pass = self.pool.wait_for_place();
+        Some(Fed::InWork(self.begin(pass)))
+    }
+
+    fn begin(&mut self, pass: Pass) -> JoinHandle<T> {
+        let item = self.held.take().expect("there is an item to begin");
+        let f = Arc::clone(&self.f);
+        self.pool.group.spawn_with_handle(move || hold(pass, || f(item)))
+    }
+}
+
+/// Results in the order of the items; see [`Pool::imap`].
+pub struct Imap<I: Iterator, T> {
+    feed: Feed<I, T>,
+    in_work: VecDeque<JoinHandle<T>>,
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Imap<I, T> {
+    fn fill(&mut self) {
+        while self.in_work.len() < self.feed.pool.size() {
+            let Some(task) = self.feed.try_begin() else { return };
+            self.in_work.push_back(task);
+        }
+    }
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Iterator for Imap<I, T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.fill();
+        if self.in_work.is_empty() {
+            match self.feed.next()? {
+                Fed::InWork(task) => self.in_work.push_back(task),
+                Fed::Done(value) => return Some(value),
+            }
+        }
+        // It stays in the queue while we wait, to be cancelled if the caller is.
+        wait_any(self.in_work.front());
+        let task = self.in_work.pop_front()?;
+        self.fill();
+        Some(value_of(task))
+    }
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> FusedIterator for Imap<I, T> {}
+
+impl<I: Iterator, T> Drop for Imap<I, T> {
+    fn drop(&mut self) {
+        self.in_work.iter().for_each(JoinHandle::cancel);
+    }
+}
+
+impl<I: Iterator, T> fmt::Debug for Imap<I, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imap").field("in_work", &self.in_work.len()).finish_non_exhaustive()
+    }
+}
+
+/// Results in the order in which they are done; see [`Pool::imap_unordered`].
+pub struct ImapUnordered<I: Iterator, T> {
+    feed: Feed<I, T>,
+    in_work: HashMap<usize, JoinHandle<T>>,
+    /// The number of the next task.
+    begun: usize,
+    done: Completions,
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> ImapUnordered<I, T> {
+    fn fill(&mut self) {
+        while self.in_work.len() < self.feed.pool.size() {
+            let Some(task) = self.feed.try_begin() else { return };
+            self.add(task);
+        }
+    }
+
+    fn add(&mut self, task: JoinHandle<T>) {
+        task.watch(&self.done, self.begun);
+        self.in_work.insert(self.begun, task);
+        self.begun += 1;
+    }
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Iterator for ImapUnordered<I, T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.fill();
+        if self.in_work.is_empty() {
+            match self.feed.next()? {
+                Fed::InWork(task) => self.add(task),
+                Fed::Done(value) => return Some(value),
+            }
+        }
+        self.done.wait(1, None);
+        let number = self.done.pop().expect("one is done");
+        let task = self.in_work.remove(&number).expect("it was in work");
+        self.fill();
+        Some(value_of(task))
+    }
+}
+
+impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> FusedIterator for ImapUnordered<I, T> {}
+
+impl<I: Iterator, T> Drop for ImapUnordered<I, T> {
+    fn drop(&mut self) {
+        self.in_work.values().for_each(JoinHandle::cancel);
+    }
+}
+
+impl<I: Iterator, T> fmt::Debug for ImapUnordered<I, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImapUnordered")
+            .field("in_work", &self.in_work.len())
+            .finish_non_exhaustive()
+    }
+}
