@@ -41,10 +41,15 @@
 
 pub mod service;
 pub mod server;
+pub mod handoff;
+pub mod process;
+pub mod signal;
+pub mod io;
 pub mod task;
 pub mod greenlet;
 pub mod generator;
 pub mod local;
+mod descriptor;
 pub mod time;
 pub mod net;
 mod aside;

@@ -11,9 +11,10 @@ use fiveways::server::Server;
 /// A test by name.
 type Claim = (&'static str, fn());
 
-const CLAIMS: [Claim; 2] = [
+const CLAIMS: [Claim; 3] = [
     ("a_stop_right_after_the_start_ends_all_processes_soon", a_stop_right_after_the_start),
     ("a_drain_without_end_is_no_mistake", a_drain_without_end),
+    ("a_stop_by_a_handler_ends_all_processes", a_stop_by_a_handler),
 ];
 
 fn main() {
@@ -65,4 +66,23 @@ fn a_drain_without_end() {
     let mut killer = stop_soon("0.05");
     server().drain(Duration::MAX).serve(|_| Ok(())).expect("no error");
     assert!(killer.wait().expect("still ours").success());
+}
+
+/// A handler has the control of the server, not only of its own process.
+fn a_stop_by_a_handler() {
+    for model in [Model::Epoll, Model::Threads] {
+        let server = server().model(model);
+        let port = server.local_addr().expect("bound").port();
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; read -r <&3");
+        // It connects before anybody accepts: the listener is there already.
+        let mut client = Command::new("bash").args(["-c", &script]).spawn().expect("bash");
+        let control = server.control();
+        let stop = move |_stream| {
+            control.stop();
+            Ok(())
+        };
+        server.serve(stop).expect("no error");
+        // It ends with an error, for nobody has sent it a line.
+        client.wait().expect("still ours");
+    }
 }

@@ -87,3 +87,15 @@ fn a_listener_that_is_none_ends_the_server_with_an_error() {
         assert_ne!(error.kind(), ErrorKind::WouldBlock, "{error}");
     }
 }
+
+#[test]
+fn a_listener_beyond_the_reach_of_select_is_refused_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let many: Vec<_> = (0..1024).map(|_| listener.try_clone().expect("a descriptor")).collect();
+    let last = many.into_iter().next_back().expect("there are many");
+    let server = Server::new(last).expect("a server").model(Model::Select);
+    let (_control, serving) = serve(server, |_| Ok(()));
+    let error = serving.join().expect("no panic").expect_err("select cannot watch it");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("too large for select"), "{error}");
+}

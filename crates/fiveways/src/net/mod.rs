@@ -14,8 +14,8 @@ mod udp;
 mod unix;
 mod tcp;
 mod resolve;
-mod stream;
-mod socket;
+pub(crate) mod stream;
+pub(crate) mod socket;
 
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 

@@ -10,15 +10,23 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{close, control, perform, release};
-use fiveways_sys::message::Message;
+use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
 static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// What instants are counted from.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// When all calls of a socket have to end, as it keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End(u64);
 
 /// An open socket. Closing it tells this thread's driver.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ pub(crate) struct Socket {
     /// Nanoseconds; 0: no limit.
     read_limit: AtomicU64,
     write_limit: AtomicU64,
+    /// Nanoseconds after [`EPOCH`] at which everything ends; 0: never.
+    end: AtomicU64,
     /// The worker to close it, if that must be another than the one it is dropped on; 0: none.
     closer: u32,
 }
@@ -58,6 +68,7 @@ impl Socket {
             nonblocking: AtomicBool::new(false),
             read_limit: AtomicU64::new(0),
             write_limit: AtomicU64::new(0),
+            end: AtomicU64::new(0),
             closer: 0,
         }
     }
@@ -110,12 +121,43 @@ impl Socket {
 
     #[inline]
     pub(crate) fn read_deadline(&self) -> Option<Instant> {
-        deadline(&self.read_limit)
+        self.deadline(&self.read_limit)
     }
 
     #[inline]
     pub(crate) fn write_deadline(&self) -> Option<Instant> {
-        deadline(&self.write_limit)
+        self.deadline(&self.write_limit)
+    }
+
+    /// When a call that begins now has to end: at its own limit or at the end of everything.
+    #[inline]
+    fn deadline(&self, limit: &AtomicU64) -> Option<Instant> {
+        let (limit, end) = (limit.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
+        if limit | end == 0 {
+            return None;
+        }
+        let by_limit = (limit != 0).then(|| Instant::now() + Duration::from_nanos(limit));
+        let by_end = (end != 0).then(|| *EPOCH + Duration::from_nanos(end));
+        by_limit.into_iter().chain(by_end).min()
+    }
+
+    /// Makes every call end at this instant at the latest, whatever limits it has itself. Gives
+    /// what was so before, for [`Socket::set_end_back`].
+    pub(crate) fn end_by(&self, end: Option<Instant>) -> End {
+        let before = self.end.load(Ordering::Relaxed);
+        if let Some(end) = end {
+            let nanos = end.saturating_duration_since(*EPOCH).as_nanos();
+            // Half a millennium is never; zero would be.
+            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
+            let earlier = if before == 0 { nanos } else { nanos.min(before) };
+            self.end.store(earlier, Ordering::Relaxed);
+        }
+        End(before)
+    }
+
+    /// Ends what [`Socket::end_by`] began.
+    pub(crate) fn set_end_back(&self, before: End) {
+        self.end.store(before.0, Ordering::Relaxed);
     }
 
     pub(crate) fn read_timeout(&self) -> Option<Duration> {
@@ -196,6 +238,40 @@ impl Socket {
         self.send_message(&mut message, flags)
     }
 
+    /// Sends bytes of a stream, and with the first of them a descriptor.
+    pub(crate) fn send_with(&self, buf: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let bufs = [IoSlice::new(buf)];
+        let mut rights = Rights::one(fd);
+        let (control, len) = rights.as_control();
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        // SAFETY: required: as above. `rights` outlives `message`.
+        unsafe { message.control(control, len) };
+        self.send_message(&mut message, 0)
+    }
+
+    /// Receives bytes of a stream, and the descriptors that came with them. Tells whether there
+    /// were more of these than could be taken.
+    pub(crate) fn recv_with(
+        &self,
+        buf: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> io::Result<(usize, bool)> {
+        let bufs = [IoSliceMut::new(buf)];
+        let mut rights = Rights::room();
+        let (control, len) = rights.as_control();
+        let mut message = Message::new();
+        // SAFETY: required: valid until the header is no longer used. `bufs` outlives `message`.
+        unsafe { message.buffers(bufs.as_ptr().cast(), bufs.len()) };
+        // SAFETY: required: as above. `rights` outlives `message`.
+        unsafe { message.control(control, len) };
+        let count = self.recv_message(&mut message, CLOSE_ON_EXEC)?;
+        // SAFETY: required: filled by a successful receive, taken once. It was, just now.
+        fds.extend(unsafe { rights.take(message.control_len()) });
+        Ok((count, message.flags() & CONTROL_TRUNCATED != 0))
+    }
+
     fn recv_message(&self, message: &mut Message, flags: u32) -> io::Result<usize> {
         let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::RecvMsg { source, header: message.prepare(), flags };
@@ -219,6 +295,19 @@ impl Socket {
         let answer = answer.map_err(|error| if_at_once(at_once, error))?;
         // SAFETY: required: a descriptor nobody else owns. An accept answers with that.
         Ok(Socket::from_fd(unsafe { net::own(answer as RawFd) }))
+    }
+
+    /// Makes this thread's driver forget the socket, which goes elsewhere.
+    pub(crate) fn leave(&self) {
+        forget(self.source());
+    }
+
+    /// Waits until the descriptor is readable (or writable), or at its end, or in error.
+    pub(crate) fn wait_ready(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
+        let source = self.source();
+        let op = if writable { Op::Writable { source } } else { Op::Readable { source } };
+        // SAFETY: required: what the operation points at stays. It points at nothing.
+        unsafe { perform(op, by) }.map(drop)
     }
 
     /// Connects a stream socket.
@@ -331,11 +420,6 @@ pub(crate) fn if_at_once(at_once: Option<Instant>, error: io::Error) -> io::Erro
 fn limit(nanos: &AtomicU64) -> Option<Duration> {
     let nanos = nanos.load(Ordering::Relaxed);
     (nanos != 0).then(|| Duration::from_nanos(nanos))
-}
-
-#[inline]
-fn deadline(nanos: &AtomicU64) -> Option<Instant> {
-    limit(nanos).map(|limit| Instant::now() + limit)
 }
 
 fn set_limit(nanos: &AtomicU64, limit: Option<Duration>) -> io::Result<()> {

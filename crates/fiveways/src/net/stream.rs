@@ -14,6 +14,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,15 @@ pub(crate) struct Stream {
     pub(crate) ahead: Ahead,
 }
 
+/// A connection taken apart, to be put together elsewhere.
+pub(crate) struct Parts {
+    /// Dropped before the socket is closed: a server's note of the connection.
+    pub(crate) ticket: Option<Box<dyn Send + Sync>>,
+    pub(crate) socket: Socket,
+    pub(crate) unread: Vec<u8>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
 /// What was read ahead of a socket.
 #[derive(Debug)]
 pub(crate) struct Ahead {
@@ -43,22 +53,64 @@ pub(crate) struct Ahead {
 
 impl Stream {
     pub(crate) fn new(socket: Socket) -> Stream {
+        Stream::with_unread(socket, Vec::new())
+    }
+
+    /// Makes a stream of which these bytes have been received already.
+    pub(crate) fn with_unread(socket: Socket, unread: Vec<u8>) -> Stream {
+        let has_kept = !unread.is_empty();
         let ahead = Ahead {
-            kept: Mutex::new(None),
-            has_kept: AtomicBool::new(false),
+            kept: Mutex::new(has_kept.then(|| Loan::owned(unread))),
+            has_kept: AtomicBool::new(has_kept),
             home: AtomicU32::new(0),
         };
         Stream { socket, ahead }
+    }
+
+    /// Takes the stream out of its worker: a socket that no driver watches, and what was read of it
+    /// and not consumed.
+    ///
+    /// Gives the stream back if its worker could not be asked.
+    pub(crate) fn take_out(self) -> Result<(Socket, Vec<u8>), (Stream, io::Error)> {
+        match self.ahead.home.load(Ordering::Relaxed) {
+            0 => {}
+            home => {
+                if let Err(error) = self.ahead.fetch(home, &self.socket) {
+                    return Err((self, error));
+                }
+            }
+        }
+        self.socket.leave();
+        let unread = self.ahead.lock().take().map_or_else(Vec::new, |loan| loan.bytes().to_vec());
+        Ok((self.into_socket(), unread))
+    }
+
+    /// Has anything been read ahead, here or by a worker?
+    pub(crate) fn is_ahead(&self) -> bool {
+        let ahead = &self.ahead;
+        ahead.home.load(Ordering::Relaxed) != 0 || ahead.has_kept.load(Ordering::Acquire)
+    }
+
+    /// Are there bytes that were read ahead, at hand for whoever reads here next? What another
+    /// worker has is fetched.
+    pub(crate) fn has_bytes(&self) -> io::Result<bool> {
+        self.ahead.come_home(&self.socket)?;
+        Ok(self.ahead.lock().as_ref().is_some_and(|loan| !loan.is_empty()))
     }
 
     /// Gives the descriptor up; bytes read ahead and not consumed are lost.
     pub(crate) fn into_fd(self) -> OwnedFd {
         // The home must let go of the socket; what it holds is lost with the rest.
         let _ = self.ahead.come_home(&self.socket);
+        self.into_socket().into_fd()
+    }
+
+    /// Gives the socket up, which no other worker may be ahead of.
+    fn into_socket(self) -> Socket {
         let mut this = mem::ManuallyDrop::new(self);
         *this.ahead.kept.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         // SAFETY: required: read once. `this` is never dropped; its other fields own nothing now.
-        unsafe { std::ptr::read(&this.socket) }.into_fd()
+        unsafe { std::ptr::read(&this.socket) }
     }
 
     #[inline]
@@ -184,6 +236,11 @@ impl Ahead {
         if home == 0 || worker_index() == Some(home) && fiveways_runtime::in_task() {
             return Ok(());
         }
+        self.fetch(home, socket)
+    }
+
+    /// Fetches what a worker has read ahead for this stream, and makes it let go of it.
+    fn fetch(&self, home: u32, socket: &Socket) -> io::Result<()> {
         let more = detach(home, socket.source())?;
         let mut kept = self.lock();
         if !more.is_empty() {

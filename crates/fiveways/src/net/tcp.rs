@@ -12,7 +12,7 @@ use fiveways_sys::net::{Address, Family, Kind};
 
 use crate::net::resolve::{ToSocketAddrs, each};
 use crate::net::socket::{Socket, debug, descriptor_traits, inet};
-use crate::net::stream::{Ahead, Stream};
+use crate::net::stream::{Ahead, Parts, Stream};
 
 /// The backlog of listeners: the system's maximum (D41); the kernel caps it at `somaxconn`.
 pub(crate) const BACKLOG: i32 = i32::MAX;
@@ -331,6 +331,27 @@ impl TcpStream {
 
     pub(crate) fn socket(&self) -> &Socket {
         &self.stream.socket
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Takes the connection out of its worker; gives it back if that cannot be asked.
+    #[expect(clippy::result_large_err, reason = "a stream is not boxed for the rare case")]
+    pub(crate) fn take_apart(self) -> Result<Parts, (TcpStream, io::Error)> {
+        let TcpStream { ticket, stream, peer } = self;
+        match stream.take_out() {
+            Ok((socket, unread)) => Ok(Parts { ticket, socket, unread, peer: peer.into_inner() }),
+            Err((stream, error)) => Err((TcpStream { ticket, stream, peer }, error)),
+        }
+    }
+
+    /// Makes the connection again.
+    pub(crate) fn put_together(parts: Parts) -> TcpStream {
+        let Parts { ticket, socket, unread, peer } = parts;
+        let stream = Stream::with_unread(socket, unread);
+        TcpStream { ticket, stream, peer: peer.map_or_else(OnceLock::new, OnceLock::from) }
     }
 
     /// Sets what is dropped just before the socket is closed (or given away).

@@ -16,7 +16,7 @@ use fiveways_sys::errno;
 use fiveways_sys::net::{Address, DONT_WAIT, Family, Kind, UnixAddress, unix_name};
 
 use crate::net::socket::{Socket, debug, descriptor_traits};
-use crate::net::stream::Stream;
+use crate::net::stream::{Parts, Stream};
 use crate::net::tcp::BACKLOG;
 
 /// How long a connect waits before it tries a full backlog again.
@@ -184,8 +184,30 @@ impl UnixStream {
         self.socket().shutdown(how)
     }
 
-    fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Socket {
         &self.stream.socket
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Has anything been read ahead, here or by a worker?
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.stream.is_ahead()
+    }
+
+    /// Takes the connection out of its worker; gives it back if that cannot be asked.
+    pub(crate) fn take_apart(self) -> Result<Parts, (UnixStream, io::Error)> {
+        match self.stream.take_out() {
+            Ok((socket, unread)) => Ok(Parts { ticket: None, socket, unread, peer: None }),
+            Err((stream, error)) => Err((UnixStream { stream }, error)),
+        }
+    }
+
+    /// Makes the connection again.
+    pub(crate) fn put_together(parts: Parts) -> UnixStream {
+        UnixStream { stream: Stream::with_unread(parts.socket, parts.unread) }
     }
 }
 

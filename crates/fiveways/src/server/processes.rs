@@ -172,7 +172,9 @@ impl<H: Handler> Supervisor<H> {
         }
         let mut server = self.server.take().expect("a child begins once");
         // The bell was made before the fork, and is the parent's too.
-        server.control = Control::new()?;
+        let own = Control::new()?;
+        server.control.hand_over(parent, own.clone());
+        server.control = own;
         // Ours are there before the supervisor's go: a signal between them would reach nobody.
         let _signals = server.control.on_signals()?;
         self.signals = None;

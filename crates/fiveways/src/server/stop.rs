@@ -9,16 +9,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::net::wait_ready;
-use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use fiveways_sys::process::{Pid, Signal, kill};
 
 use crate::server::counts::{Counts, Stats};
+use crate::signal::{SIGINT, SIGTERM, Watch};
 
 /// Stops a server and reads its counts, from anywhere; cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,12 +31,15 @@ struct Inner {
     stops: AtomicU32,
     bell: EventFd,
     counts: Counts,
+    /// In a child process: who supervises it, and the control of the child's own server.
+    child: OnceLock<(Pid, Control)>,
 }
 
 impl Control {
     pub(crate) fn new() -> io::Result<Control> {
         let counts = Counts::default();
-        let inner = Inner { stops: AtomicU32::new(0), bell: EventFd::new()?, counts };
+        let (stops, child) = (AtomicU32::new(0), OnceLock::new());
+        let inner = Inner { stops, bell: EventFd::new()?, counts, child };
         Ok(Control { inner: Arc::new(inner) })
     }
 
@@ -44,8 +47,19 @@ impl Control {
         &self.inner.counts
     }
 
-    /// Stops the server: gracefully; called again, by force. Never suspends.
+    /// Makes this, in a child process, a control of the whole server that `supervisor` keeps up.
+    pub(crate) fn hand_over(&self, supervisor: Pid, child: Control) {
+        let _ = self.inner.child.set((supervisor, child));
+    }
+
+    /// Stops the server: gracefully; called again, by force. With several processes, all of them,
+    /// from whichever. Never suspends.
     pub fn stop(&self) {
+        if let Some((supervisor, _)) = self.inner.child.get() {
+            // If it has gone, its children are being ended as well.
+            let _ = kill(*supervisor, Signal::TERM);
+            return;
+        }
         self.inner.stops.fetch_add(1, Ordering::SeqCst);
         self.nudge();
     }
@@ -56,9 +70,12 @@ impl Control {
         self.nudge();
     }
 
-    /// The server's counts; all zero before it serves.
+    /// The server's counts; all zero before it serves. In one of several processes, of that one.
     pub fn stats(&self) -> Stats {
-        self.inner.counts.stats()
+        match self.inner.child.get() {
+            Some((_, own)) => own.inner.counts.stats(),
+            None => self.inner.counts.stats(),
+        }
     }
 
     /// Has a stop been asked for?
@@ -109,36 +126,26 @@ impl Control {
 
     /// Stops on SIGINT and SIGTERM for as long as the result lives.
     pub(crate) fn on_signals(&self) -> io::Result<OnSignals> {
-        let mut ids = OnSignals(Vec::new());
+        let mut watches = OnSignals(Vec::new());
         for signal in [SIGINT, SIGTERM] {
-            ids.0.push(self.on_signal(signal, true)?);
+            watches.0.push(self.on_signal(signal, true)?);
         }
-        Ok(ids)
+        Ok(watches)
     }
 
     /// Rings the bell on a signal, and counts it as a stop if `stops`.
-    #[expect(unsafe_code, reason = "the action runs in a signal handler")]
-    pub(crate) fn on_signal(&self, signal: i32, stops: bool) -> io::Result<SigId> {
+    pub(crate) fn on_signal(&self, signal: i32, stops: bool) -> io::Result<Watch> {
         let control = self.clone();
-        let action = move || {
+        // An atomic addition and a write to an eventfd: a signal handler may do both.
+        Watch::new(signal, move || {
             if stops {
                 control.inner.stops.fetch_add(1, Ordering::SeqCst);
             }
             control.nudge();
-        };
-        // SAFETY: required: async-signal-safe. An atomic addition and a write to an eventfd are.
-        unsafe { signal_hook::low_level::register(signal, action) }
+        })
     }
 }
 
-/// Registered signal actions; dropped, they are gone.
+/// Signals that stop a server; dropped, they do again what they did before.
 #[derive(Debug)]
-pub(crate) struct OnSignals(pub(crate) Vec<SigId>);
-
-impl Drop for OnSignals {
-    fn drop(&mut self) {
-        for id in self.0.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
-    }
-}
+pub(crate) struct OnSignals(pub(crate) Vec<Watch>);

@@ -4,10 +4,13 @@
 //! accepts the acceptor lets others go first, so a storm of connections starves nobody (D15).
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fiveways_driver::Model;
 use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, park, sleep_until, yield_now};
+use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
@@ -33,6 +36,13 @@ pub(crate) fn serve(
         .stack_size(settings.stack_size)
         .spin(settings.spin)
         .build()?;
+    // It could never be waited for, and accepting would pause for ever.
+    if settings.model == Model::Select && listener.as_raw_fd() >= select::LIMIT {
+        let (fd, last) = (listener.as_raw_fd(), select::LIMIT - 1);
+        let message =
+            format!("the listener's descriptor, {fd}, is too large for select (0–{last})");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     // Whose accept is not to wait would keep the acceptor busy.
     listener.set_nonblocking(false)?;
     if let Some(reason) = runtime.handle().fell_back() {

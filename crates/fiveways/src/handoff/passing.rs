@@ -1,0 +1,317 @@
+//! Connections that cross to another process, over a Unix stream.
+//!
+//! The kernel duplicates the descriptor into the message (`SCM_RIGHTS`, unix(7)); while it is on
+//! its way it belongs to the message, so a receiver that dies before it reads closes it. See
+//! [`frame`](super::frame) for the bytes.
+
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use fiveways_sys::errno;
+use fiveways_sys::net::option_name;
+
+use crate::handoff::detached::{Connection, Detached, Failed, Kind};
+use crate::handoff::frame::{BYTES_MAX, FrameError, HEADER, Header, SEAL};
+use crate::net::UnixStream;
+use crate::net::socket::{End, Socket};
+
+/// Bytes received at once.
+const PIECE: usize = 64 * 1024;
+
+/// Sends a connection to the process at the other end of a Unix stream, and closes it here.
+///
+/// What is unread and unsent goes with it (up to 16 MiB), and its time limits. From then on it is
+/// the receiver's alone. A receiver that dies before it has taken the connection closes it: the
+/// peer sees its end.
+///
+/// Only whole connections are sent over a channel, one after the other; it is borrowed mutably so
+/// that two cannot mix.
+///
+/// # Suspends
+///
+/// While the channel is full.
+///
+/// # Cancellation
+///
+/// Fails with `ECANCELED` while it waits.
+///
+/// # Errors
+///
+/// With the connection, which stays with the sender: `TimedOut` after the deadline; `InvalidInput`
+/// if too much is unread and unsent; the channel's. If a part had been sent by then the channel is
+/// of no further use: it is shut down for writing, so that the receiver sees it too.
+#[doc(alias = "SCM_RIGHTS")]
+#[doc(alias = "send_handle")]
+pub fn send<S: Connection>(
+    channel: &mut UnixStream,
+    detached: Detached<S>,
+    deadline: Option<Instant>,
+) -> Result<(), Failed<Detached<S>>> {
+    let _limited = Limited::new(channel, deadline);
+    match send_parts(channel.socket(), &detached) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Failed::new(detached, error)),
+    }
+}
+
+/// A channel whose calls end at a deadline, until this is dropped.
+struct Limited<'a>(&'a Socket, End);
+
+impl<'a> Limited<'a> {
+    fn new(channel: &'a UnixStream, deadline: Option<Instant>) -> Limited<'a> {
+        let socket = channel.socket();
+        Limited(socket, socket.end_by(deadline))
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        self.0.set_end_back(self.1);
+    }
+}
+
+/// A channel in the middle of a frame: dropped, it is shut down.
+struct Begun<'a>(Option<&'a Socket>);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some(channel) = self.0 {
+            // It may be gone already.
+            let _ = channel.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+fn send_parts<S: Connection>(channel: &Socket, detached: &Detached<S>) -> io::Result<()> {
+    let (unread, unsent) = (detached.unread(), detached.unsent());
+    let len = unread.len() + unsent.len();
+    if len > BYTES_MAX {
+        let message = format!("{len} bytes are unread or unsent, more than {BYTES_MAX}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let header = Header {
+        kind: S::KIND,
+        unread: unread.len(),
+        unsent: unsent.len(),
+        read_limit: detached.parts().socket.read_timeout(),
+        write_limit: detached.parts().socket.write_timeout(),
+    };
+    let mut begun = Begun(None);
+    for bytes in [&header.encode(), unread, unsent] {
+        send_all(channel, bytes, &mut begun)?;
+    }
+    retry(|| channel.send_with(&[SEAL], detached.as_fd()))?;
+    begun.0 = None;
+    Ok(())
+}
+
+fn send_all<'a>(channel: &'a Socket, mut bytes: &[u8], begun: &mut Begun<'a>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = retry(|| channel.send(bytes, 0))?;
+        begun.0 = Some(channel);
+        bytes = &bytes[count..];
+    }
+    Ok(())
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Why no connection was received.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The channel failed, or the deadline came.
+    Channel(io::Error),
+    /// What came is not what should have come. The channel is of no further use.
+    Frame(FrameError),
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReceiveError::Channel(error) => write!(f, "the channel failed: {error}"),
+            ReceiveError::Frame(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReceiveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReceiveError::Channel(error) => Some(error),
+            ReceiveError::Frame(error) => Some(error),
+        }
+    }
+}
+
+impl From<io::Error> for ReceiveError {
+    fn from(error: io::Error) -> ReceiveError {
+        ReceiveError::Channel(error)
+    }
+}
+
+impl From<FrameError> for ReceiveError {
+    fn from(error: FrameError) -> ReceiveError {
+        ReceiveError::Frame(error)
+    }
+}
+
+impl From<ReceiveError> for io::Error {
+    fn from(error: ReceiveError) -> io::Error {
+        match error {
+            ReceiveError::Channel(error) => error,
+            ReceiveError::Frame(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+        }
+    }
+}
+
+/// Receives a connection that another process has sent with [`send`]; `None` when that has closed
+/// the channel and no connection is left in it.
+///
+/// The channel must be used for nothing else; above all nobody may read it with `BufRead`, which
+/// reads ahead and would lose descriptors.
+///
+/// # Suspends
+///
+/// Until a whole connection has come.
+///
+/// # Cancellation
+///
+/// Fails with `ECANCELED` while it waits. In the middle of a connection that makes the channel
+/// useless.
+///
+/// # Errors
+///
+/// [`ReceiveError::Channel`]: `TimedOut` after the deadline; `InvalidInput` if the channel has been
+/// read ahead; `EMFILE` if this process has no descriptor left for the connection, which is lost
+/// then. [`ReceiveError::Frame`] for anything that is no connection of the kind asked for.
+/// Whatever descriptors came are closed.
+#[doc(alias = "recv_handle")]
+pub fn receive<S: Connection>(
+    channel: &mut UnixStream,
+    deadline: Option<Instant>,
+) -> Result<Option<Detached<S>>, ReceiveError> {
+    if channel.is_ahead() {
+        let message = "the channel has been read ahead: descriptors may be lost";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+    }
+    let _limited = Limited::new(channel, deadline);
+    let mut receiver = Receiver { channel: channel.socket(), fds: Vec::new() };
+    let mut header = [0; HEADER];
+    match receiver.fill(&mut header)? {
+        0 => return Ok(None),
+        HEADER => {}
+        _ => return Err(FrameError::Truncated.into()),
+    }
+    let header = Header::decode(&header)?;
+    let unread = receiver.bytes(header.unread)?;
+    let unsent = receiver.bytes(header.unsent)?;
+    let fd = receiver.seal()?;
+    if header.kind != S::KIND || kind_of(&fd) != Some(S::KIND) {
+        return Err(FrameError::OtherKind.into());
+    }
+    let detached = Detached::from_parts(fd, unread, unsent);
+    detached.parts().socket.set_read_timeout(header.read_limit)?;
+    detached.parts().socket.set_write_timeout(header.write_limit)?;
+    Ok(Some(detached))
+}
+
+/// The receiving side of one frame.
+struct Receiver<'a> {
+    channel: &'a Socket,
+    /// Descriptors that came; closed if the frame is not finished.
+    fds: Vec<OwnedFd>,
+}
+
+impl Receiver<'_> {
+    /// Receives once, and never beyond the frame: the next one's descriptor must stay with it.
+    fn once(&mut self, buf: &mut [u8]) -> Result<usize, ReceiveError> {
+        let mut cut = false;
+        let count = retry(|| {
+            let received = self.channel.recv_with(buf, &mut self.fds);
+            received.map(|(count, truncated)| {
+                cut = truncated;
+                count
+            })
+        })?;
+        match (cut, self.fds.is_empty()) {
+            // One came, and this process has no number for it: the kernel has closed it.
+            (true, true) => Err(io::Error::from_raw_os_error(errno::EMFILE).into()),
+            (true, false) => Err(FrameError::StrayDescriptors.into()),
+            (false, _) => Ok(count),
+        }
+    }
+
+    /// Receives until the buffer is full or the channel ends; no descriptor may come with that.
+    fn fill(&mut self, buf: &mut [u8]) -> Result<usize, ReceiveError> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let count = self.once(&mut buf[filled..])?;
+            if !self.fds.is_empty() {
+                return Err(FrameError::StrayDescriptors.into());
+            }
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    /// Receives this many bytes. Memory is taken as they come: their number is only a claim.
+    fn bytes(&mut self, len: usize) -> Result<Vec<u8>, ReceiveError> {
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let start = bytes.len();
+            let end = len.min(start + PIECE);
+            bytes.resize(end, 0);
+            if self.fill(&mut bytes[start..])? < end - start {
+                return Err(FrameError::Truncated.into());
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Receives the seal and the descriptor that comes with it.
+    fn seal(&mut self) -> Result<OwnedFd, ReceiveError> {
+        let mut seal = [0];
+        match (self.once(&mut seal)?, seal[0]) {
+            (0, _) => return Err(FrameError::Truncated.into()),
+            (_, SEAL) => {}
+            _ => return Err(FrameError::NotAFrame.into()),
+        }
+        match (self.fds.pop(), self.fds.is_empty()) {
+            (Some(fd), true) => Ok(fd),
+            (None, _) => Err(FrameError::NoDescriptor.into()),
+            (Some(_), false) => Err(FrameError::StrayDescriptors.into()),
+        }
+    }
+}
+
+/// What kind of connection a descriptor is, if it is one.
+fn kind_of(fd: &OwnedFd) -> Option<Kind> {
+    use fiveways_sys::net::{self, option};
+    use std::os::fd::AsRawFd;
+    let ask = |name| {
+        let mut value = [0; 4];
+        option(fd.as_raw_fd(), name, &mut value).ok().map(|_| i32::from_ne_bytes(value))
+    };
+    if ask(option_name::TYPE)? != net::STREAM || ask(option_name::IS_LISTENING)? != 0 {
+        return None;
+    }
+    match ask(option_name::DOMAIN)? {
+        net::UNIX => Some(Kind::Unix),
+        _ if ask(option_name::PROTOCOL)? == net::TCP => Some(Kind::Tcp),
+        _ => None,
+    }
+}

@@ -1,0 +1,204 @@
+//! Work on a connection that may block its thread.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use fiveways_runtime::{Unparker, in_task, park, unparker};
+
+use crate::handoff::detached::{Connection, Detached};
+
+/// Why work on a connection gave no value. The connection is there all the same.
+pub struct WorkError(Why);
+
+enum Why {
+    /// Locked only to be `Sync`, as errors should be: it is taken out by value.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+    NotStarted(io::Error),
+}
+
+impl WorkError {
+    fn panicked(payload: Box<dyn Any + Send>) -> WorkError {
+        WorkError(Why::Panicked(Mutex::new(payload)))
+    }
+
+    /// Did the work panic?
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Why::Panicked(_))
+    }
+
+    /// Goes on panicking in the caller, with the work's payload.
+    pub fn resume(self) -> ! {
+        match self.0 {
+            Why::Panicked(payload) => {
+                resume_unwind(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            Why::NotStarted(error) => panic!("the work could not be started: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for WorkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Why::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                match message_of(payload.as_ref()) {
+                    Some(message) => write!(f, "the work panicked: {message}"),
+                    None => f.write_str("the work panicked"),
+                }
+            }
+            Why::NotStarted(error) => write!(f, "the work could not be started: {error}"),
+        }
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+impl fmt::Debug for WorkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkError({self})")
+    }
+}
+
+impl std::error::Error for WorkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Why::NotStarted(error) => Some(error),
+            Why::Panicked(_) => None,
+        }
+    }
+}
+
+/// Runs work over a connection on a thread of its own, which may block, and gives the connection
+/// back: also when the work panics, and when it is late.
+///
+/// `work` is plain blocking code over the stream, for as many rounds as it takes. From `deadline`
+/// on, each of its calls on the stream fails with `TimedOut`, whatever time limits it sets. What is
+/// [`unsent`](Detached::unsent) goes out first.
+///
+/// On a plain thread the work runs right here.
+///
+/// # Suspends
+///
+/// Until the work has ended; the worker serves others meanwhile.
+///
+/// # Cancellation
+///
+/// A cancelled task is unwound from here, and so is one whose `timeout` scope is over. The work
+/// goes on to its end or its deadline; then the connection is closed.
+///
+/// # Errors
+///
+/// Beside the connection: that the work panicked, or could not begin, because no thread could be
+/// started or what was unsent could not be sent.
+pub fn run<S, T, F>(
+    detached: Detached<S>,
+    deadline: Option<Instant>,
+    work: F,
+) -> (Detached<S>, Result<T, WorkError>)
+where
+    S: Connection + 'static,
+    T: Send + 'static,
+    F: FnOnce(&mut S) -> T + Send + 'static,
+{
+    if !in_task() {
+        return run_here(detached, deadline, work);
+    }
+    let desk = Arc::new(Desk { state: Mutex::new(State::Waiting(detached)), waiter: unparker() });
+    let theirs = Arc::clone(&desk);
+    let thread = thread::Builder::new().name("fiveways-handoff".to_owned());
+    match thread.spawn(move || theirs.work(deadline, work)) {
+        Ok(_) => desk.wait(),
+        Err(error) => match desk.replace(State::Taken) {
+            State::Waiting(detached) => (detached, Err(WorkError(Why::NotStarted(error)))),
+            _ => unreachable!("no thread has taken the connection"),
+        },
+    }
+}
+
+/// Where the task and the thread leave the connection for each other.
+struct Desk<S: Connection, T> {
+    state: Mutex<State<S, T>>,
+    waiter: Unparker,
+}
+
+/// `Waiting` (put by the task) → `Taken` (by the thread) → `Done` (by the thread) → `Taken` (by the
+/// task).
+enum State<S: Connection, T> {
+    Waiting(Detached<S>),
+    Taken,
+    Done(Detached<S>, Result<T, WorkError>),
+}
+
+impl<S: Connection, T> Desk<S, T> {
+    fn lock(&self) -> MutexGuard<'_, State<S, T>> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, state: State<S, T>) -> State<S, T> {
+        std::mem::replace(&mut *self.lock(), state)
+    }
+
+    /// The thread's side.
+    fn work(&self, deadline: Option<Instant>, work: impl FnOnce(&mut S) -> T) {
+        if let State::Waiting(detached) = self.replace(State::Taken) {
+            let (detached, outcome) = run_here(detached, deadline, work);
+            // A task that has been unwound meanwhile leaves it to the desk's drop.
+            drop(self.replace(State::Done(detached, outcome)));
+            self.waiter.unpark();
+        }
+    }
+
+    /// The task's side.
+    fn wait(&self) -> (Detached<S>, Result<T, WorkError>) {
+        let mut parks = 0_u32;
+        loop {
+            if let State::Done(..) = &*self.lock() {
+                break;
+            }
+            park();
+            parks = parks.saturating_add(1);
+        }
+        if parks > 1 {
+            // Somebody else's unpark may have ended one of them: it is kept for the next park.
+            unparker().unpark();
+        }
+        match self.replace(State::Taken) {
+            State::Done(detached, outcome) => (detached, outcome),
+            _ => unreachable!("only the task takes what is done"),
+        }
+    }
+}
+
+/// Runs the work on this thread.
+fn run_here<S: Connection, T>(
+    detached: Detached<S>,
+    deadline: Option<Instant>,
+    work: impl FnOnce(&mut S) -> T,
+) -> (Detached<S>, Result<T, WorkError>) {
+    let before = detached.parts().socket.end_by(deadline);
+    let (detached, outcome) = match detached.into_stream() {
+        Err(failed) => {
+            let (detached, error) = failed.into_parts();
+            (detached, Err(WorkError(Why::NotStarted(error))))
+        }
+        Ok(mut stream) => {
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut stream)));
+            let detached = Detached::of(stream).unwrap_or_else(|failed| {
+                unreachable!("nothing reads ahead for a plain thread: {}", failed.error())
+            });
+            (detached, outcome.map_err(WorkError::panicked))
+        }
+    };
+    detached.parts().socket.set_end_back(before);
+    (detached, outcome)
+}

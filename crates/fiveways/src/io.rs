@@ -1,0 +1,171 @@
+//! Standard input for tasks: reading a line does not stop the worker.
+//!
+//! Standard input is shared with other processes (the shell, above all), so its mode is left alone:
+//! it is waited for through the driver, and then read only as far as there is something. A regular
+//! file is always ready and read directly.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fiveways_sys::pipe::{read_if_ready, standard_input};
+
+use crate::descriptor::Descriptor;
+
+/// Bytes read at once.
+const PIECE: usize = 8 * 1024;
+
+static STDIN: OnceLock<Shared> = OnceLock::new();
+
+struct Shared {
+    descriptor: Descriptor,
+    /// Read and not yet given out. Locked for single reads only, never while anybody waits.
+    buffer: Mutex<Vec<u8>>,
+}
+
+/// The standard input of this process, for tasks and plain threads alike.
+///
+/// All handles share one buffer; each line goes to one reader, whole. [`std::io::stdin`] has a
+/// buffer of its own: use one or the other.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// for line in fiveways::io::stdin().lines() {
+///     println!("you said {}", line?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "input")]
+pub fn stdin() -> Stdin {
+    Stdin(())
+}
+
+/// A handle on standard input: see [`stdin`].
+pub struct Stdin(());
+
+impl fmt::Debug for Stdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdin").finish_non_exhaustive()
+    }
+}
+
+impl Stdin {
+    /// Reads a line with its end and appends it; 0: the input has ended.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is a whole line; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// Fails with `ECANCELED`; the part of a line that was there is left for the next reader.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; `InvalidData` for a line that is not UTF-8, which is gone then.
+    pub fn read_line(&self, line: &mut String) -> io::Result<usize> {
+        let bytes = Shared::open()?.take_when(|buffer| {
+            buffer.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1)
+        })?;
+        match str::from_utf8(&bytes) {
+            Ok(text) => line.push_str(text),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        Ok(bytes.len())
+    }
+
+    /// The lines that come, without their ends.
+    pub fn lines(self) -> Lines {
+        Lines(self)
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let room = buf.len();
+        let is_enough = |buffer: &[u8]| (!buffer.is_empty()).then(|| buffer.len().min(room));
+        let bytes = Shared::open()?.take_when(is_enough)?;
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+}
+
+/// The lines of standard input: see [`Stdin::lines`].
+#[derive(Debug)]
+pub struct Lines(Stdin);
+
+impl Iterator for Lines {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<io::Result<String>> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                if line.ends_with('\n') {
+                    line.pop();
+                    if line.ends_with('\r') {
+                        line.pop();
+                    }
+                }
+                Some(Ok(line))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Shared {
+    fn open() -> io::Result<&'static Shared> {
+        if let Some(shared) = STDIN.get() {
+            return Ok(shared);
+        }
+        let descriptor = Descriptor::new_shared(standard_input()?);
+        Ok(STDIN.get_or_init(|| Shared { descriptor, buffer: Mutex::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        // Nothing panics while it is held.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes as many bytes as `enough` says, once it says so; at the end of the input, all.
+    fn take_when(&self, enough: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(bytes) = self.take_or_read(&enough)? {
+                return Ok(bytes);
+            }
+            self.descriptor.wait(false, None)?;
+        }
+    }
+
+    /// One look and one read; `None`: there is nothing more at this moment.
+    fn take_or_read(&self, enough: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = self.lock();
+        let ended = match enough(&buffer) {
+            Some(_) => false,
+            None => match self.read_more(&mut buffer) {
+                Ok(count) => count == 0,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        let count = enough(&buffer).or(ended.then_some(buffer.len()));
+        Ok(count.map(|count| buffer.drain(..count).collect()))
+    }
+
+    fn read_more(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let start = buffer.len();
+        buffer.resize(start + PIECE, 0);
+        let read = read_if_ready(self.descriptor.as_fd(), &mut buffer[start..]);
+        buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
+    }
+}

@@ -1,0 +1,290 @@
+//! Signals as data: a task waits for them as for anything else.
+//!
+//! ```text
+//!   handler (any thread, at any moment)          task
+//!   ─────────────────────────────────            ────────────────────────────────
+//!   set the signal's bit in `pending`            take the lowest bit of `pending`
+//!   ring the bell (an eventfd)        ─────────▶ none: wait for the bell, quieten it, look again
+//! ```
+//!
+//! Signals do not add up: several of one kind that come before the first is taken are one, as they
+//! are for the kernel.
+//!
+//! While nobody here waits for a signal it does what it did before: a handler that was there first
+//! is called either way, what was ignored stays ignored, and what ended the process ends it again.
+//! (For the last the handler stays in place and acts as the system would have: other handlers may
+//! have been put beside it, which must not be lost. So a signal that somebody else began to handle
+//! through `signal-hook` while it was awaited here ends the process once that wait is over.)
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use fiveways_sys::event_fd::EventFd;
+use fiveways_sys::net::duplicate;
+use fiveways_sys::signal::{Disposition, disposition};
+use signal_hook::SigId;
+use signal_hook::consts::FORBIDDEN;
+use signal_hook::low_level::{emulate_default_handler, register, unregister};
+
+pub use fiveways_sys::signal::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1,
+    SIGUSR2, SIGWINCH, Signal,
+};
+
+use crate::descriptor::Descriptor;
+
+/// One more than the highest signal.
+const SIGNALS: usize = 65;
+
+/// Receives signals, in tasks and threads alike; as long as it lives they do nothing else.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::signal::{SIGHUP, Signals};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let signals = Signals::new([SIGHUP])?;
+/// let reloading = fiveways::task::spawn(move || signals.wait());
+/// signal_hook::low_level::raise(SIGHUP)?;
+/// assert_eq!(reloading.join().expect("it did not panic")?, SIGHUP);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Signals {
+    // Dropped first: the handler uses what follows.
+    _watches: Vec<Watch>,
+    inbox: Arc<Inbox>,
+    bell: Descriptor,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    /// Bit n: signal n came and was not taken. Set by handlers, cleared by who takes.
+    pending: AtomicU64,
+    bell: EventFd,
+}
+
+impl Inbox {
+    fn put(&self, signal: Signal) {
+        self.pending.fetch_or(1 << signal, Ordering::SeqCst);
+        self.bell.add_one();
+    }
+
+    /// Takes one signal; another that is left rings the bell again, for another task.
+    fn take(&self) -> Option<Signal> {
+        let lowest = |pending: u64| pending & pending.wrapping_neg();
+        let update = |pending: u64| (pending != 0).then(|| pending & !lowest(pending));
+        let before = self.pending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update).ok()?;
+        let taken = lowest(before);
+        if before != taken {
+            self.bell.add_one();
+        }
+        Some(taken.trailing_zeros() as Signal)
+    }
+}
+
+impl Signals {
+    /// Begins to receive some signals.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no signal or cannot be received (SIGKILL, SIGSTOP, SIGSEGV,
+    /// SIGILL, SIGFPE); no descriptor left.
+    #[doc(alias = "signalfd")]
+    pub fn new(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
+        let bell = EventFd::new()?;
+        let waited_for = Descriptor::new(duplicate(&bell)?);
+        let inbox = Arc::new(Inbox { pending: AtomicU64::new(0), bell });
+        let mut watches = Vec::new();
+        for signal in signals {
+            let inbox = Arc::clone(&inbox);
+            watches.push(Watch::new(signal, move || inbox.put(signal))?);
+        }
+        Ok(Signals { _watches: watches, inbox, bell: waited_for })
+    }
+
+    /// Takes a signal that has come, if one has. Never suspends.
+    pub fn try_wait(&self) -> Option<Signal> {
+        self.inbox.take()
+    }
+
+    /// Waits for a signal. Each is given to one of those that wait.
+    ///
+    /// # Suspends
+    ///
+    /// Until one comes; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// Fails with `ECANCELED`; no signal is lost by that.
+    ///
+    /// # Errors
+    ///
+    /// Of waiting.
+    #[doc(alias = "sigwait")]
+    pub fn wait(&self) -> io::Result<Signal> {
+        Ok(self.wait_by(None)?.expect("without a deadline one has come"))
+    }
+
+    /// Waits for a signal until a deadline; `None`: the deadline came first.
+    ///
+    /// # Suspends
+    ///
+    /// Until one comes, or the deadline; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// Of waiting.
+    #[doc(alias = "sigtimedwait")]
+    pub fn wait_until(&self, deadline: Instant) -> io::Result<Option<Signal>> {
+        self.wait_by(Some(deadline))
+    }
+
+    fn wait_by(&self, by: Option<Instant>) -> io::Result<Option<Signal>> {
+        loop {
+            let taken = self.inbox.take();
+            if taken.is_some() || !self.bell.is_ready_by(false, by)? {
+                return Ok(taken);
+            }
+            self.inbox.bell.reset();
+        }
+    }
+}
+
+impl Iterator for Signals {
+    type Item = io::Result<Signal>;
+
+    /// Waits for the next signal; without end.
+    fn next(&mut self) -> Option<io::Result<Signal>> {
+        Some(self.wait())
+    }
+}
+
+/// Waits for one signal. What came before the call is not seen: use [`Signals`] for more than one.
+///
+/// # Suspends
+///
+/// Until it comes; a plain thread blocks.
+///
+/// # Errors
+///
+/// As [`Signals::new`]; `ECANCELED` in a cancelled task.
+pub fn wait(signal: Signal) -> io::Result<()> {
+    Signals::new([signal])?.wait().map(drop)
+}
+
+/// Waits for Ctrl-C (SIGINT).
+///
+/// # Suspends
+///
+/// Until it is pressed; a plain thread blocks.
+///
+/// # Errors
+///
+/// As [`Signals::new`]; `ECANCELED` in a cancelled task.
+#[doc(alias = "KeyboardInterrupt")]
+pub fn ctrl_c() -> io::Result<()> {
+    wait(SIGINT)
+}
+
+/// Watches of each signal. While there is none, the signal does what the system does by itself.
+static WATCHES: [AtomicU32; SIGNALS] = [const { AtomicU32::new(0) }; SIGNALS];
+
+/// The signals that have been watched before, as bits.
+static KNOWN: Mutex<u64> = Mutex::new(0);
+
+/// An action for a signal, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    signal: Signal,
+    id: SigId,
+}
+
+impl Watch {
+    /// Has `action` run in the signal's handler, so it must be async-signal-safe: it may use
+    /// atomics and write to descriptors.
+    #[expect(unsafe_code, reason = "the action runs in a signal handler")]
+    pub(crate) fn new(
+        signal: Signal,
+        action: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Watch> {
+        if !(1..SIGNALS as i32).contains(&signal) || FORBIDDEN.contains(&signal) {
+            let message = format!("signal {signal} cannot be received");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // Counted first: from its first moment on the handler must leave the signal to us.
+        WATCHES[signal as usize].fetch_add(1, Ordering::SeqCst);
+        let registered = fall_back_to_default(signal).and_then(|()| {
+            // SAFETY: required: async-signal-safe. Passed on to the callers, all in this crate.
+            unsafe { register(signal, action) }
+        });
+        match registered {
+            Ok(id) => Ok(Watch { signal, id }),
+            Err(error) => {
+                WATCHES[signal as usize].fetch_sub(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // In this order: a signal that comes in between is seen by somebody.
+        WATCHES[self.signal as usize].fetch_sub(1, Ordering::SeqCst);
+        unregister(self.id);
+    }
+}
+
+/// Sees to it, once for each signal, that it does what the system does while there is no watch.
+#[expect(unsafe_code, reason = "the action runs in a signal handler")]
+fn fall_back_to_default(signal: Signal) -> io::Result<()> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if *known & 1 << (signal - 1) != 0 {
+        return Ok(());
+    }
+    if disposition(signal)? == Disposition::Default {
+        let action = move || {
+            if WATCHES[signal as usize].load(Ordering::SeqCst) == 0 {
+                // It fails for signals that have no name; those do nothing.
+                let _ = emulate_default_handler(signal);
+            }
+        };
+        // SAFETY: required: async-signal-safe. An atomic load is, and the other says that it is.
+        unsafe { register(signal, action) }?;
+    }
+    *known |= 1 << (signal - 1);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_taken_once_and_the_rest_rings_again() {
+        let inbox = Inbox { pending: AtomicU64::new(0), bell: EventFd::new().expect("an eventfd") };
+        assert_eq!(inbox.take(), None);
+        inbox.put(SIGTERM);
+        inbox.put(SIGHUP);
+        inbox.put(SIGHUP);
+        assert!(inbox.bell.reset());
+        assert_eq!(inbox.take(), Some(SIGHUP));
+        assert!(inbox.bell.reset(), "SIGTERM is left: it must ring");
+        assert_eq!(inbox.take(), Some(SIGTERM));
+        assert!(!inbox.bell.reset());
+        assert_eq!(inbox.take(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_received_is_refused() {
+        for signal in [-1, 0, 9, 11, 19, 65, 1000] {
+            let error = Signals::new([signal]).expect_err("no signal for programs");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Child processes: awaited, talked to, ended, left alone; and events that cross processes.
+
+mod children {
+    use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use fiveways::Model;
+    use fiveways::process::{Child, Command, Event, Stdio};
+    use fiveways::{task, time};
+    use fiveways_tests::arena::{in_task, in_task_of};
+    use fiveways_tests::client::{expect_noise, send_noise};
+    use fiveways_tests::patience::{LONG, eventually};
+
+    const ROLE: &str = env!("CARGO_BIN_EXE_fiveways-role");
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn line(reader: &mut impl BufRead) -> String {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("it comes");
+        line
+    }
+
+    /// S000-07: waiting for a child suspends the task and not its worker.
+    pub(crate) fn a_task_waits_for_a_child_and_others_go_on(model: Model) {
+        in_task(model, || {
+            // It ends when we say so, and only another task of this worker says so.
+            let mut child = shell("read order; exit 7").stdin(Stdio::piped()).spawn().expect("sh");
+            let mut stdin = child.stdin.take().expect("piped");
+            let telling = task::spawn_local(move || {
+                time::sleep(Duration::from_millis(5));
+                stdin.write_all(b"go\n").expect("it reads");
+            });
+            let status = child.wait().expect("ours");
+            assert_eq!(status.code(), Some(7));
+            assert_eq!(child.wait().expect("the same again"), status);
+            assert_eq!(child.try_wait().expect("the same again"), Some(status));
+            child.kill().expect("it has ended");
+            child.terminate().expect("it has ended");
+            telling.join().expect("no panic");
+        });
+    }
+
+    pub(crate) fn a_wait_has_a_time_limit(model: Model) {
+        in_task(model, || {
+            let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
+            let limit = Duration::from_millis(20);
+            let started = Instant::now();
+            assert_eq!(child.wait_timeout(limit).expect("ours"), None);
+            assert!(started.elapsed() >= limit && started.elapsed() < LONG / 2);
+            assert_eq!(child.try_wait().expect("ours"), None);
+            child.kill().expect("ours");
+            let status = child.wait_timeout(LONG).expect("ours").expect("it was killed");
+            assert_eq!(status.signal(), Some(9));
+            let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
+            child.terminate().expect("ours");
+            assert_eq!(child.wait().expect("ours").signal(), Some(15));
+            let scope = task::timeout(limit, || {
+                let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
+                let error = child.wait_timeout(LONG).expect_err("the scope is over first");
+                child.kill().expect("ours");
+                error.kind()
+            });
+            assert_eq!(scope, Ok(ErrorKind::TimedOut));
+        });
+    }
+
+    /// A child that fills both pipes is read from both.
+    pub(crate) fn output_is_read_however_much_of_it(model: Model) {
+        in_task(model, || {
+            let script = "for i in 1 2 3 4 5 6 7 8; do head -c 100000 /dev/zero >&2; \
+                          head -c 100000 /dev/zero; done; exit 3";
+            let output = shell(script).output().expect("sh");
+            assert_eq!((output.stdout.len(), output.stderr.len()), (800_000, 800_000));
+            assert_eq!(output.status.code(), Some(3));
+            // One that closes its outputs and goes on; one that has none.
+            let output = shell("exec >&- 2>&-; exit 4").output().expect("sh");
+            assert_eq!(output.status.code(), Some(4));
+            let mut command = shell("echo nobody hears it; exit 5");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            assert_eq!(command.output().expect("sh").status.code(), Some(5));
+            assert_eq!(command.status().expect("sh").code(), Some(5));
+        });
+    }
+
+    /// Both directions at once, more than the pipes hold.
+    pub(crate) fn a_child_is_talked_to_through_its_pipes(model: Model) {
+        const MUCH: usize = 2_000_000;
+        in_task(model, || {
+            let mut cat = Command::new("cat");
+            let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+            let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+            let feeding = task::spawn_local(move || {
+                send_noise(stdin.expect("piped"), 0, MUCH).expect("it reads");
+            });
+            let mut stdout = stdout.expect("piped");
+            expect_noise(&mut stdout, 0, MUCH);
+            feeding.join().expect("no panic");
+            assert_eq!(stdout.read(&mut [0]).expect("the end"), 0);
+            assert!(child.wait().expect("ours").success());
+            // One child's output is another's input, in the mode that it expects.
+            let mut first = shell("echo some words").stdout(Stdio::piped()).spawn().expect("sh");
+            let between = first.stdout.take().expect("piped");
+            let output = Command::new("cat").stdin(between).output().expect("cat");
+            assert_eq!(output.stdout, b"some words\n");
+            assert!(first.wait().expect("ours").success());
+            // A child that does not read any more is an error, not a signal.
+            let mut gone = shell("exec <&-; echo closed; read nothing <&1");
+            let mut gone = gone.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh");
+            assert_eq!(line(&mut BufReader::new(gone.stdout.take().expect("piped"))), "closed\n");
+            let mut stdin = gone.stdin.take().expect("piped");
+            let error = stdin.write_all(b"x").expect_err("nobody reads");
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            gone.kill().expect("ours");
+            gone.wait().expect("ours");
+        });
+    }
+
+    pub(crate) fn waits_for_children_are_cancelled(model: Model) {
+        in_task(model, || {
+            let mut cat = Command::new("cat");
+            let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+            let mut stdout = child.stdout.take().expect("piped");
+            let reading = task::spawn_local(move || (stdout.read(&mut [0]), stdout));
+            let stdin = child.stdin.take().expect("piped");
+            let waiting = task::spawn_local(move || (child.wait(), child));
+            time::sleep(Duration::from_millis(5));
+            reading.cancel();
+            waiting.cancel();
+            let (read, mut stdout) = reading.join().expect("it is told by an error");
+            assert_eq!(read.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
+            let (waited, mut child) = waiting.join().expect("it is told by an error");
+            assert_eq!(waited.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
+            // Nothing was lost by that.
+            assert_eq!(child.try_wait().expect("ours"), None);
+            (&stdin).write_all(b"still there").expect("it reads");
+            drop(stdin);
+            let mut answer = String::new();
+            stdout.read_to_string(&mut answer).expect("it comes");
+            assert_eq!(answer, "still there");
+            assert!(child.wait().expect("ours").success());
+        });
+    }
+
+    /// Dropped children go on, and do not stay behind as zombies.
+    pub(crate) fn dropped_children_are_collected(model: Model) {
+        in_task(model, || {
+            let exists = |id: u32| Path::new(&format!("/proc/{id}")).exists();
+            let mut child = shell("read end").stdin(Stdio::piped()).spawn().expect("sh");
+            let (id, stdin) = (child.id(), child.stdin.take());
+            drop(child);
+            assert!(exists(id), "it goes on");
+            drop(stdin);
+            let ended = |id: u32| {
+                let status = std::fs::read_to_string(format!("/proc/{id}/stat"));
+                status.is_ok_and(|status| status.contains(") Z "))
+            };
+            eventually("it ends, and waits for being collected", || ended(id));
+            drop(Command::new("true").spawn().expect("true"));
+            assert!(!exists(id), "collected by the next start of a child");
+            let many: Vec<Child> =
+                (0..20).map(|_| Command::new("true").spawn().expect("true")).collect();
+            let ids: Vec<u32> = many.iter().map(Child::id).collect();
+            drop(many);
+            eventually("all are collected", || {
+                Command::new("true").status().expect("true");
+                !ids.iter().any(|id| exists(*id))
+            });
+        });
+    }
+
+    pub(crate) fn what_cannot_be_started_is_an_error(model: Model) {
+        in_task(model, || {
+            let error = Command::new("/no/such/program").spawn().expect_err("there is none");
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let error = Command::new("/").output().expect_err("no program");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            let error = shell(":").current_dir("/no/such/place").status().expect_err("no place");
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let mut command = shell("echo $A-$B-$C; pwd");
+            command.env("A", "1").envs([("B", "2"), ("C", "3")]).env_remove("C").current_dir("/");
+            assert_eq!(command.output().expect("sh").stdout, b"1-2-\n/\n");
+        });
+    }
+
+    /// S004-08, S004-09, C77: processes and tasks wait for an event: none goes on before it is set,
+    /// all go on when it is, and whoever comes later does not wait.
+    pub(crate) fn an_event_lets_every_process_go(model: Model) {
+        const CHILDREN: usize = 4;
+        let start = Event::new().expect("a descriptor");
+        // Some wait as tasks, some as plain threads.
+        let models = [model, Model::Threads];
+        let mut children: Vec<Child> = (0..CHILDREN)
+            .map(|number| {
+                let mut command = Command::new(ROLE);
+                command.args(["wait-for-event", models[number % 2].name()]);
+                command.event("START", &start).expect("a descriptor");
+                command.stdout(Stdio::piped()).spawn().expect("the role starts")
+            })
+            .collect();
+        let mut outputs: Vec<_> = children
+            .iter_mut()
+            .map(|child| BufReader::new(child.stdout.take().expect("piped")))
+            .collect();
+        let set_at = in_task_of(model, 2, move || {
+            for output in &mut outputs {
+                assert_eq!(line(output), "waiting\n");
+            }
+            let start = std::sync::Arc::new(start);
+            let waiting: Vec<_> = (0..3)
+                .map(|_| {
+                    let start = std::sync::Arc::clone(&start);
+                    task::spawn(move || start.wait().map(|()| nanos()))
+                })
+                .collect();
+            assert!(!start.wait_timeout(Duration::from_millis(20)).expect("it works"));
+            assert!(!start.is_set().expect("it works"));
+            assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+            let set_at = nanos();
+            start.set();
+            for output in &mut outputs {
+                let went_at: u128 = line(output).trim().parse().expect("a time");
+                let late = went_at.checked_sub(set_at).expect("none goes on before");
+                assert!(late < LONG.as_nanos(), "{late} ns late");
+            }
+            for waiting in waiting {
+                let went_at = waiting.join().expect("no panic").expect("it works");
+                assert!(went_at >= set_at);
+            }
+            start.wait().expect("it is set");
+            assert!(start.is_set().expect("it works"));
+            start.set();
+            start.clear();
+            assert!(!start.is_set().expect("it works"), "however often it was set");
+            assert!(!start.wait_timeout(Duration::ZERO).expect("it works"));
+            set_at
+        });
+        assert!(set_at > 0);
+        for child in &mut children {
+            assert!(child.wait().expect("ours").success());
+        }
+    }
+
+    fn nanos() -> u128 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec as u128 * 1_000_000_000 + now.tv_nsec as u128
+    }
+}
+
+use std::process::Command;
+
+use fiveways::process::Event;
+
+fiveways_tests::on_cooperative_models! {
+    children:
+        a_task_waits_for_a_child_and_others_go_on,
+        a_wait_has_a_time_limit,
+        output_is_read_however_much_of_it,
+        a_child_is_talked_to_through_its_pipes,
+        waits_for_children_are_cancelled,
+        dropped_children_are_collected,
+        what_cannot_be_started_is_an_error,
+        an_event_lets_every_process_go;
+}
+
+/// All of it from plain threads.
+#[test]
+fn plain_threads_wait_for_children_too() {
+    let output = fiveways::process::Command::new("sh").args(["-c", "echo a; echo b >&2"]).output();
+    let output = output.expect("sh");
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"a\n"[..], &b"b\n"[..]));
+    let mut child = fiveways::process::Command::from(Command::new("sleep"));
+    let mut child = child.arg("600").spawn().expect("sleep");
+    let soon = std::time::Duration::from_millis(5);
+    assert_eq!(child.wait_timeout(soon).expect("ours"), None);
+    child.kill().expect("ours");
+    assert!(!child.wait().expect("ours").success());
+}
+
+/// S004-09: what the environment names must be an event.
+#[test]
+fn only_events_are_taken_for_events() {
+    let missing = Event::from_env("FIVEWAYS_NO_SUCH_VARIABLE").expect_err("it is not set");
+    assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    // `PATH` is set and no number; the others are checked in a child, where they can be set.
+    let wrong = Event::from_env("PATH").expect_err("no event");
+    assert_eq!(wrong.kind(), std::io::ErrorKind::InvalidData);
+    for value in ["1", "99999", "-1", "4294967297", ""] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fiveways-role"));
+        command.args(["wait-for-event", "threads"]).env("START", value);
+        let output = command.output().expect("the role starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains("names no event"), "{errors}");
+    }
+}
