@@ -49,6 +49,7 @@ pub mod task;
 pub mod greenlet;
 pub mod generator;
 pub mod local;
+pub mod sync;
 mod descriptor;
 pub mod time;
 pub mod net;

@@ -1,0 +1,98 @@
+//! A barrier: std's, for tasks and plain threads.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+
+/// Lets a number of tasks and threads meet, as [`std::sync::Barrier`]; then it can be used again.
+///
+/// # Cancellation
+///
+/// A task that is unwound while it waits has not come: the others wait for one more.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::Barrier;
+/// use fiveways::task;
+///
+/// static MEETING: Barrier = Barrier::new(3);
+///
+/// let tasks: Vec<_> = (0..3).map(|_| task::spawn(|| MEETING.wait().is_leader())).collect();
+/// let leaders = tasks.into_iter().filter_map(|task| task.join().ok());
+/// assert_eq!(leaders.filter(|leader| *leader).count(), 1);
+/// ```
+#[doc(alias("threading.Barrier", "pthread_barrier_t"))]
+pub struct Barrier {
+    size: usize,
+    waiting: Mutex<Waiting>,
+}
+
+struct Waiting {
+    arrived: usize,
+    line: Line,
+}
+
+/// Whether the caller of [`Barrier::wait`] was the last to come.
+#[derive(Clone, Copy, Debug)]
+pub struct BarrierWaitResult(bool);
+
+impl BarrierWaitResult {
+    /// Is the caller the one of them all who may do what needs to be done once?
+    pub fn is_leader(&self) -> bool {
+        self.0
+    }
+}
+
+impl Barrier {
+    /// Makes a barrier for `size` tasks and threads; 0 is as good as 1, as std's.
+    pub const fn new(size: usize) -> Barrier {
+        Barrier { size, waiting: Mutex::new(Waiting { arrived: 0, line: Line::new() }) }
+    }
+
+    /// Waits until as many have come as the barrier is for.
+    ///
+    /// # Suspends
+    ///
+    /// Until the last has come, who never waits; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here, and no longer counts.
+    #[doc(alias = "pthread_barrier_wait")]
+    #[track_caller]
+    pub fn wait(&self) -> BarrierWaitResult {
+        let reason = Reason::new("barrier", self);
+        let waiter = Lease::new();
+        let mut waiting = self.waiting();
+        waiting.arrived += 1;
+        if waiting.arrived >= self.size {
+            waiting.arrived = 0;
+            let chosen = waiting.line.select_all(CHOSEN);
+            drop(waiting);
+            chosen.iter().for_each(|waiter| waiter.unpark());
+            return BarrierWaitResult(true);
+        }
+        waiting.line.join(&waiter);
+        drop(waiting);
+        waiter.wait(&reason, None, |selected| {
+            let mut waiting = self.waiting();
+            // Who was taken out of the line has been counted out with its round.
+            if selected.is_none() && waiting.line.leave(&waiter) {
+                waiting.arrived -= 1;
+            }
+        });
+        BarrierWaitResult(false)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").field("size", &self.size).finish_non_exhaustive()
+    }
+}

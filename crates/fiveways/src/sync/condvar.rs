@@ -1,0 +1,293 @@
+//! A condition variable: std's, for tasks and plain threads.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Selection, Waiter};
+
+use super::mutex::MutexGuard;
+
+/// Notified with all others; [`CHOSEN`]: alone, in place of another.
+const TOGETHER: Selection = CHOSEN.saturating_add(1);
+
+/// Lets who holds a [`Mutex`](super::Mutex) wait for news about what it protects, as
+/// [`std::sync::Condvar`].
+///
+/// Waits may end without a notification, as std's: look at the condition again, or use
+/// [`Condvar::wait_while`].
+///
+/// # Cancellation
+///
+/// A task that is unwound while it waits does not have the mutex, so it does not poison it. A
+/// notification that had reached it goes to another who waits.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::{Condvar, Mutex};
+/// use fiveways::task;
+///
+/// static READY: Mutex<bool> = Mutex::new(false);
+/// static NEWS: Condvar = Condvar::new();
+///
+/// let waits = task::spawn(|| {
+///     let ready = READY.lock().expect("nobody panics");
+///     *NEWS.wait_while(ready, |ready| !*ready).expect("nobody panics")
+/// });
+/// *READY.lock().expect("nobody panics") = true;
+/// NEWS.notify_one();
+/// assert!(waits.join().expect("it does not panic"));
+/// ```
+#[doc(alias("Condition", "threading.Condition", "pthread_cond_t"))]
+#[derive(Debug)]
+pub struct Condvar {
+    /// The length of the line; written under its lock. Who holds the mutex and sees 0 knows that
+    /// nobody waits for what it changed: the mutex orders this, so it needs no ordering of its own.
+    waiting: AtomicUsize,
+    line: StdMutex<Line>,
+}
+
+/// Whether a wait ended because the time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Was the time over?
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+/// What a wait with a time limit gives: the guard, and whether the time was over.
+type Waited<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
+
+impl Condvar {
+    /// Makes a condition variable for which nobody waits.
+    pub const fn new() -> Condvar {
+        Condvar { waiting: AtomicUsize::new(0), line: StdMutex::new(Line::new()) }
+    }
+
+    /// Unlocks the mutex, waits for a notification, and locks it again.
+    ///
+    /// # Suspends
+    ///
+    /// Until notified, and until the mutex is free; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// The guard in a [`PoisonError`], if the mutex is poisoned when it is locked again.
+    #[doc(alias = "pthread_cond_wait")]
+    #[track_caller]
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.wait_at(guard, None, Location::caller()).0
+    }
+
+    /// Waits as long as the condition holds, which is looked at under the lock.
+    ///
+    /// # Suspends
+    ///
+    /// Until notified and `condition` is false; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// The guard in a [`PoisonError`], if the mutex is poisoned when it is locked again.
+    #[doc(alias = "wait_for")]
+    #[track_caller]
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<MutexGuard<'a, T>> {
+        let place = Location::caller();
+        let mut guard = guard;
+        while condition(&mut guard) {
+            guard = self.wait_at(guard, None, place).0?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`Condvar::wait`], for no longer than `timeout`.
+    ///
+    /// # Suspends
+    ///
+    /// Until notified or the time is over, and until the mutex is free; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// Both in a [`PoisonError`], if the mutex is poisoned when it is locked again.
+    #[doc(alias = "pthread_cond_timedwait")]
+    #[track_caller]
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> LockResult<Waited<'a, T>> {
+        let deadline = Instant::now().checked_add(timeout);
+        let (guard, result) = self.wait_at(guard, deadline, Location::caller());
+        with_result(guard, result)
+    }
+
+    /// As [`Condvar::wait_while`], for no longer than `timeout`.
+    ///
+    /// The result says that the time was over only if the condition still holds.
+    ///
+    /// # Suspends
+    ///
+    /// Until notified and `condition` is false or the time is over, and until the mutex is free; a
+    /// plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// Both in a [`PoisonError`], if the mutex is poisoned when it is locked again.
+    #[track_caller]
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<Waited<'a, T>> {
+        let place = Location::caller();
+        let deadline = Instant::now().checked_add(timeout);
+        let (mut guard, mut late) = (guard, false);
+        loop {
+            if !condition(&mut guard) {
+                return Ok((guard, WaitTimeoutResult(false)));
+            }
+            if late {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            let (next, result) = self.wait_at(guard, deadline, place);
+            (guard, late) = with_result(next, result).map(|(guard, result)| (guard, result.0))?;
+        }
+    }
+
+    /// Wakes one of those who wait, the first.
+    ///
+    /// Never suspends.
+    #[doc(alias("notify", "pthread_cond_signal"))]
+    pub fn notify_one(&self) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut line = self.line();
+        let chosen = line.select_first(CHOSEN);
+        self.unlock(line);
+        if let Some(waiter) = chosen {
+            waiter.unpark();
+        }
+    }
+
+    /// Wakes all who wait.
+    ///
+    /// Never suspends.
+    #[doc(alias = "pthread_cond_broadcast")]
+    pub fn notify_all(&self) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut line = self.line();
+        let chosen = line.select_all(TOGETHER);
+        self.unlock(line);
+        chosen.iter().for_each(|waiter| waiter.unpark());
+    }
+
+    fn wait_at<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+        place: &'static Location<'static>,
+    ) -> (LockResult<MutexGuard<'a, T>>, WaitTimeoutResult) {
+        let mutex = guard.mutex();
+        let waiter = Lease::new();
+        let mut line = self.line();
+        line.join(&waiter);
+        self.unlock(line);
+        drop(guard);
+        let mut passing = PassOn { condvar: self, armed: false };
+        passing.armed = self.wait_in_line(&waiter, deadline, place) == Some(CHOSEN);
+        let result = WaitTimeoutResult(waiter.selection().is_none());
+        let guard = mutex.lock_at(place);
+        passing.armed = false;
+        (guard, result)
+    }
+
+    fn wait_in_line(
+        &self,
+        waiter: &Arc<Waiter>,
+        deadline: Option<Instant>,
+        place: &'static Location<'static>,
+    ) -> Option<Selection> {
+        let reason = Reason { place, ..Reason::new("condvar", self) };
+        let selected = waiter.wait(&reason, deadline, |selected| match selected {
+            None => self.leave(waiter),
+            Some(CHOSEN) => self.notify_one(),
+            Some(_) => {}
+        });
+        if selected.is_none() {
+            self.leave(waiter);
+        }
+        selected
+    }
+
+    fn leave(&self, waiter: &Arc<Waiter>) {
+        let mut line = self.line();
+        line.leave(waiter);
+        self.unlock(line);
+    }
+
+    fn line(&self) -> StdGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unlock(&self, line: StdGuard<'_, Line>) {
+        self.waiting.store(line.len(), Ordering::Relaxed);
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Condvar {
+        Condvar::new()
+    }
+}
+
+/// Passes a notification on if its receiver is unwound before it could act on it.
+struct PassOn<'a> {
+    condvar: &'a Condvar,
+    armed: bool,
+}
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.condvar.notify_one();
+        }
+    }
+}
+
+fn with_result<'a, T: ?Sized>(
+    guard: LockResult<MutexGuard<'a, T>>,
+    result: WaitTimeoutResult,
+) -> LockResult<Waited<'a, T>> {
+    match guard {
+        Ok(guard) => Ok((guard, result)),
+        Err(error) => Err(PoisonError::new((error.into_inner(), result))),
+    }
+}

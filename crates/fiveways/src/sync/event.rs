@@ -1,0 +1,133 @@
+//! An event: a flag that can be waited for.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+
+/// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
+///
+/// Who waits while it is set goes on at once. Who was waiting when it was set goes on, even if it
+/// is cleared again before it runs.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::Event;
+/// use fiveways::task;
+///
+/// static START: Event = Event::new();
+///
+/// let runners: Vec<_> = (0..3).map(|_| task::spawn(|| START.wait())).collect();
+/// assert!(!START.is_set());
+/// START.set();
+/// for runner in runners {
+///     runner.join().expect("it does not panic");
+/// }
+/// ```
+#[doc(alias("threading.Event", "gevent.event.Event", "eventfd"))]
+#[derive(Debug)]
+pub struct Event {
+    /// Set and cleared under the lock of the line.
+    set: AtomicBool,
+    line: Mutex<Line>,
+}
+
+impl Event {
+    /// Makes an event that is not set.
+    pub const fn new() -> Event {
+        Event { set: AtomicBool::new(false), line: Mutex::new(Line::new()) }
+    }
+
+    /// Sets the flag and wakes all who wait.
+    ///
+    /// Never suspends.
+    pub fn set(&self) {
+        let mut line = self.line();
+        // ORDERING: Release: who sees it set sees what was done before.
+        self.set.store(true, Ordering::Release);
+        let chosen = line.select_all(CHOSEN);
+        drop(line);
+        chosen.iter().for_each(|waiter| waiter.unpark());
+    }
+
+    /// Clears the flag: from now on one waits again.
+    ///
+    /// Never suspends.
+    pub fn clear(&self) {
+        let _line = self.line();
+        self.set.store(false, Ordering::Relaxed);
+    }
+
+    /// Is the flag set? Never suspends.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// Waits until the flag is set.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) {
+        if !self.is_set() {
+            self.wait_slowly(None, Location::caller());
+        }
+    }
+
+    /// Waits until the flag is set, no longer than `timeout`; false: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let place = Location::caller();
+        self.is_set() || self.wait_slowly(Instant::now().checked_add(timeout), place)
+    }
+
+    #[cold]
+    fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
+        let waiter = Lease::new();
+        let mut line = self.line();
+        if self.is_set() {
+            return true;
+        }
+        line.join(&waiter);
+        drop(line);
+        let reason = Reason { place, ..Reason::new("event", self) };
+        let leave = || self.line().leave(&waiter);
+        let selected = waiter.wait(&reason, deadline, |selected| {
+            if selected.is_none() {
+                leave();
+            }
+        });
+        if selected.is_none() {
+            leave();
+        }
+        selected.is_some()
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event::new()
+    }
+}

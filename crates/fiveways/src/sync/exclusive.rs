@@ -1,0 +1,233 @@
+//! What at most one task or thread has at a time: a mutex without its data.
+//!
+//! ```text
+//!   word   0                        free; nobody waits, or somebody who waits was just woken
+//!          holder                   held; who is in line was woken and is on its way
+//!          holder | CONTENDED       held; whoever lets go must look at the line
+//! ```
+//!
+//! Who finds it held goes into the line of the *fresh*. Letting go wakes the first of them, who
+//! tries again: others may come in between (barging), which saves a switch for each hand-over. But
+//! whom that has happened to goes into the line of the *overtaken*, and to its first the lock is
+//! handed without ever being free: nobody is woken in vain twice.
+//!
+//! All that concerns the lines happens under their lock; the word is changed without it only from
+//! free to held and back, and never while it is `CONTENDED`.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use fiveways_runtime::{CHOSEN, Holder, Identity, Lease, Line, Reason, Selection, Waiter, me};
+
+/// The bit of the word that no [`Identity`] has.
+const CONTENDED: u64 = 1 << 63;
+
+/// "It is yours"; [`CHOSEN`] says "try again".
+const HANDED: Selection = CHOSEN.saturating_add(1);
+
+/// Looks at a lock that another thread holds before waiting for it.
+const SPINS: u32 = 100;
+
+/// A lock without data.
+#[derive(Debug)]
+pub(super) struct Exclusive {
+    word: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+/// Those who wait for it.
+#[derive(Debug)]
+struct Waiting {
+    /// Were woken once and found it taken.
+    overtaken: Line<Identity>,
+    fresh: Line,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.overtaken.is_empty() && self.fresh.is_empty()
+    }
+}
+
+/// How to wait for a lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) what: &'static str,
+    pub(super) place: &'static Location<'static>,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Exclusive {
+    pub(super) const fn new() -> Exclusive {
+        let waiting = Waiting { overtaken: Line::new(), fresh: Line::new() };
+        Exclusive { word: AtomicU64::new(0), waiting: Mutex::new(waiting) }
+    }
+
+    /// Takes it if it is free.
+    #[inline]
+    pub(super) fn try_lock(&self, me: Identity) -> bool {
+        // ORDERING: Acquire pairs with the Release of who let go.
+        let (was, is) = (0, me.to_bits());
+        self.word.compare_exchange(was, is, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Who has it, as far as can be said.
+    #[inline]
+    pub(super) fn holder(&self) -> Option<Identity> {
+        Identity::from_bits(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Lets go of it; only for its holder.
+    #[inline]
+    pub(super) fn unlock(&self) {
+        // Only `CONTENDED` can be added by others.
+        let held = self.word.load(Ordering::Relaxed);
+        // ORDERING: Release: the next holder sees what was done under the lock.
+        let free = held & CONTENDED == 0
+            && self.word.compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        if !free {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    fn unlock_contended(&self) {
+        let mut waiting = self.waiting();
+        while let Some((waiter, next)) = waiting.overtaken.pop() {
+            // Before the selection: from then on the next may let go. If it has given up, nobody
+            // has seen more than a wrong name.
+            let more = if waiting.is_empty() { 0 } else { CONTENDED };
+            self.word.store(next.to_bits() | more, Ordering::Release);
+            if waiter.select(HANDED) {
+                drop(waiting);
+                return waiter.unpark();
+            }
+        }
+        self.word.store(0, Ordering::Release);
+        let woken = waiting.fresh.select_first(CHOSEN);
+        drop(waiting);
+        if let Some(waiter) = woken {
+            waiter.unpark();
+        }
+    }
+
+    /// Takes it, waiting for it if need be; false: the deadline came first.
+    ///
+    /// # Panics
+    ///
+    /// When the caller has it already.
+    #[cold]
+    pub(super) fn lock_slowly(&self, me: Identity, wait: Wait) -> bool {
+        if self.spin(me) {
+            return true;
+        }
+        let mut overtaken = false;
+        loop {
+            let waiter = Lease::new();
+            if self.take_or_join(&waiter, me, overtaken, wait) {
+                return true;
+            }
+            match self.wait(&waiter, wait) {
+                None => return false,
+                Some(HANDED) => return true,
+                Some(_) => overtaken = true,
+            }
+        }
+    }
+
+    /// Looks again for a moment, if its holder may be running.
+    fn spin(&self, me: Identity) -> bool {
+        for _ in 0..SPINS {
+            let word = self.word.load(Ordering::Relaxed);
+            if word == 0 && self.try_lock(me) {
+                return true;
+            }
+            let runs = Identity::from_bits(word).is_none_or(|holder| !holder.shares_thread(me));
+            if word & CONTENDED != 0 || !runs {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    /// Takes it, or goes into a line.
+    fn take_or_join(
+        &self,
+        waiter: &Arc<Waiter>,
+        me: Identity,
+        overtaken: bool,
+        wait: Wait,
+    ) -> bool {
+        let mut waiting = self.waiting();
+        if self.take(me, &waiting) {
+            return true;
+        }
+        let own = self.holder() == Some(me);
+        if own {
+            drop(waiting);
+            panic!("the {} is held by the caller, {me}, who would wait for itself", wait.what);
+        }
+        if overtaken {
+            waiting.overtaken.join_with(waiter, me);
+        } else {
+            waiting.fresh.join(waiter);
+        }
+        false
+    }
+
+    /// Takes it if it is free; else its holder will look at the line.
+    fn take(&self, me: Identity, waiting: &Waiting) -> bool {
+        let more = if waiting.is_empty() { 0 } else { CONTENDED };
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let is = if word == 0 { me.to_bits() | more } else { word | CONTENDED };
+            // ORDERING: Acquire: as in `try_lock`.
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match self.word.compare_exchange(word, is, success, failure) {
+                Ok(was) => return was == 0,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Waits to be woken or handed the lock; `None`: the deadline came first.
+    fn wait(&self, waiter: &Arc<Waiter>, wait: Wait) -> Option<Selection> {
+        let on = std::ptr::from_ref(self).addr();
+        let holder = Holder::In(&self.word);
+        let reason = Reason { what: wait.what, on, holder, place: wait.place };
+        let selected =
+            waiter.wait(&reason, wait.deadline, |selected| self.give_up(waiter, selected));
+        if selected.is_none() {
+            self.leave(waiter);
+        }
+        selected
+    }
+
+    /// Passes on what a waiter that unwinds had been given.
+    fn give_up(&self, waiter: &Arc<Waiter>, selected: Option<Selection>) {
+        match selected {
+            None => self.leave(waiter),
+            Some(HANDED) => self.unlock(),
+            Some(_) => {
+                // It was woken in place of another.
+                let me = me();
+                let taken = self.take(me, &self.waiting());
+                if taken {
+                    self.unlock();
+                }
+            }
+        }
+    }
+
+    fn leave(&self, waiter: &Arc<Waiter>) {
+        let mut waiting = self.waiting();
+        let _ = waiting.overtaken.leave(waiter) || waiting.fresh.leave(waiter);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,50 @@
+//! Locks, signals and channels, for tasks and plain threads alike.
+//!
+//! The types have std's names and semantics where std has them. In a task a call that must wait
+//! parks the task, and its worker runs others meanwhile; on a plain thread it blocks the thread.
+//! Both may wait for the same lock.
+//!
+//! A lock belongs to the *task* that took it, not to the thread under it: two tasks of one worker
+//! exclude each other.
+//!
+//! # Cancellation
+//!
+//! A cancelled task is unwound out of its wait, and so is one whose time limit is over. It leaves
+//! the line of those who wait; what it had just been given (a lock, a permit, a notification) goes
+//! to the next. A channel's item is not handed on, for it would come after those that were sent
+//! later: who was given one at that moment keeps it, and is unwound at its next wait. A task that
+//! is unwound while it *holds* a [`Mutex`] poisons it, as a panic does:
+//! what the lock protects may be half changed, whatever the reason.
+//!
+//! While a task unwinds it cannot be parked. A destructor that waits for something blocks its
+//! worker, and for ever if only another task of that worker could end the wait: destructors should
+//! use the `try_` forms.
+
+mod lazy_lock;
+mod once_lock;
+mod once;
+mod barrier;
+mod condvar;
+mod wait_group;
+mod event;
+mod semaphore;
+mod rwlock;
+mod shared;
+mod reentrant;
+mod mutex;
+mod exclusive;
+mod poison;
+
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use event::Event;
+pub use lazy_lock::LazyLock;
+pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
+pub use reentrant::{ReentrantMutex, ReentrantMutexGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{BoundedPermit, BoundedSemaphore, Permit, Semaphore, TooManyReleases};
+pub use wait_group::{Member, WaitGroup};

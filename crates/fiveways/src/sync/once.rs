@@ -1,0 +1,260 @@
+//! What is done once: std's `Once`, for tasks and plain threads.
+//!
+//! ```text
+//!   0 ──▶ who runs it ──▶ COMPLETE
+//!              │  ▲
+//!              ▼  │ call_once_force
+//!           POISONED
+//! ```
+//!
+//! The word leaves a runner's name under the lock of the line, and all who wait are told.
+
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fiveways_runtime::{CHOSEN, Holder, Lease, Line, Reason, me, without_interruption};
+
+const NEW: u64 = 0;
+/// No [`Identity`](fiveways_runtime::Identity) has this bit; for a search for deadlocks both
+/// words say "nobody who waits".
+const ENDED: u64 = 1 << 63;
+const POISONED: u64 = ENDED;
+const COMPLETE: u64 = ENDED | 1 << 62;
+
+/// Runs something once, whoever comes first, as [`std::sync::Once`].
+///
+/// # Cancellation
+///
+/// What runs in it is unwound neither by a cancellation nor by a time limit: it would be lost to
+/// all others. They reach the task at its next wait. Who waits for another to run it is unwound as
+/// usual.
+///
+/// # Differences from std
+///
+/// Calling it from within what it runs is a panic, where std may deadlock.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::Once;
+///
+/// static SETUP: Once = Once::new();
+/// SETUP.call_once(|| println!("once"));
+/// SETUP.call_once(|| unreachable!("twice"));
+/// assert!(SETUP.is_completed());
+/// ```
+#[doc(alias = "pthread_once_t")]
+pub struct Once {
+    word: AtomicU64,
+    line: Mutex<Line>,
+}
+
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What [`Once::call_once_force`] tells the closure.
+#[derive(Debug)]
+pub struct OnceState {
+    poisoned: bool,
+}
+
+impl OnceState {
+    /// Did an earlier closure panic?
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+impl Once {
+    /// Makes one that has not run.
+    pub const fn new() -> Once {
+        Once { word: AtomicU64::new(NEW), line: Mutex::new(Line::new()) }
+    }
+
+    /// Runs `f` unless something has run already; when it returns, something has.
+    ///
+    /// # Suspends
+    ///
+    /// While another runs its closure; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When an earlier closure panicked; when called from within its own closure.
+    #[doc(alias = "pthread_once")]
+    #[inline]
+    #[track_caller]
+    pub fn call_once(&self, f: impl FnOnce()) {
+        let place = Location::caller();
+        if !self.is_completed() {
+            self.call(false, place, |_| without_interruption(f));
+        }
+    }
+
+    /// As [`Once::call_once`], also if an earlier closure panicked.
+    ///
+    /// # Suspends
+    ///
+    /// While another runs its closure; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When called from within its own closure.
+    #[inline]
+    #[track_caller]
+    pub fn call_once_force(&self, f: impl FnOnce(&OnceState)) {
+        let place = Location::caller();
+        if !self.is_completed() {
+            self.call(true, place, |state| without_interruption(|| f(state)));
+        }
+    }
+
+    /// Has something run to its end? Never suspends.
+    #[inline]
+    pub fn is_completed(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of the runner: what it did is seen.
+        self.word.load(Ordering::Acquire) == COMPLETE
+    }
+
+    /// Waits until something has run.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When what ran panicked; when called from within its own closure.
+    #[track_caller]
+    pub fn wait(&self) {
+        let place = Location::caller();
+        while !self.is_completed() {
+            self.wait_for_end(place, |word| match word {
+                COMPLETE => false,
+                POISONED => self.refuse(),
+                _ => true,
+            });
+        }
+    }
+
+    /// As [`Once::wait`], also if what ran panicked: then until something else has run.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When called from within its own closure.
+    #[track_caller]
+    pub fn wait_force(&self) {
+        let place = Location::caller();
+        while !self.is_completed() {
+            self.wait_for_end(place, |word| word != COMPLETE);
+        }
+    }
+
+    /// As [`Once::call_once_force`]; what interrupts the caller interrupts `f`.
+    #[cold]
+    pub(super) fn call(
+        &self,
+        force: bool,
+        place: &'static Location<'static>,
+        f: impl FnOnce(&OnceState),
+    ) {
+        let me = me().to_bits();
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            match word {
+                COMPLETE => return,
+                POISONED if !force => self.refuse(),
+                NEW | POISONED => {
+                    let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+                    if self.word.compare_exchange(word, me, success, failure).is_ok() {
+                        let mut end = End { once: self, word: POISONED };
+                        f(&OnceState { poisoned: word == POISONED });
+                        end.word = COMPLETE;
+                        return;
+                    }
+                }
+                _ => self.wait_for_end(place, |word| word != NEW && word & ENDED == 0),
+            }
+        }
+    }
+
+    fn refuse(&self) -> ! {
+        panic!("the once is poisoned: what it ran has panicked");
+    }
+
+    /// Waits for the end of a closure, if the word is one to wait with.
+    fn wait_for_end(&self, place: &'static Location<'static>, is_to_wait: impl Fn(u64) -> bool) {
+        let waiter = Lease::new();
+        let mut line = self.line();
+        let word = self.word.load(Ordering::Acquire);
+        if word == me().to_bits() {
+            drop(line);
+            panic!("the once is called from within what it runs, which would wait for itself");
+        }
+        if !is_to_wait(word) {
+            return;
+        }
+        line.join(&waiter);
+        drop(line);
+        let on = std::ptr::from_ref(self).addr();
+        let reason = Reason { what: "once", on, holder: Holder::In(&self.word), place };
+        waiter.wait(&reason, None, |selected| {
+            if selected.is_none() {
+                self.line().leave(&waiter);
+            }
+        });
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Once {
+    fn default() -> Once {
+        Once::new()
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").finish_non_exhaustive()
+    }
+}
+
+/// Tells of the end of a closure, however it ends.
+struct End<'a> {
+    once: &'a Once,
+    word: u64,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut line = self.once.line();
+        self.once.word.store(self.word, Ordering::Release);
+        let chosen = line.select_all(CHOSEN);
+        drop(line);
+        chosen.iter().for_each(|waiter| waiter.unpark());
+    }
+}

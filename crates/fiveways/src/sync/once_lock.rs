@@ -1,0 +1,183 @@
+//! A value that is written once: std's `OnceLock`, for tasks and plain threads.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::OnceLock as Place;
+
+use super::once::Once;
+
+/// Keeps a value that is written once, as [`std::sync::OnceLock`].
+///
+/// # Cancellation
+///
+/// If a task is unwound while it makes the value, the next makes it: nothing is lost.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::OnceLock;
+///
+/// static HOME: OnceLock<String> = OnceLock::new();
+/// assert!(HOME.get().is_none());
+/// assert_eq!(HOME.get_or_init(|| "here".to_owned()), "here");
+/// assert_eq!(HOME.set("there".to_owned()), Err("there".to_owned()));
+/// ```
+pub struct OnceLock<T> {
+    /// Lets one at a time make the value, and others wait.
+    once: Once,
+    /// Filled by that one, at once; so nobody ever waits in it.
+    place: Place<T>,
+}
+
+impl<T> OnceLock<T> {
+    /// Makes one without a value.
+    pub const fn new() -> OnceLock<T> {
+        OnceLock { once: Once::new(), place: Place::new() }
+    }
+
+    /// Gives the value, if there is one. Never suspends.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        self.place.get()
+    }
+
+    /// Gives the value to change, if there is one. Never suspends.
+    #[inline]
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.place.get_mut()
+    }
+
+    /// Gives the value, waiting until somebody has made it.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When called from within what makes the value.
+    #[track_caller]
+    pub fn wait(&self) -> &T {
+        if self.get().is_none() {
+            self.once.wait_force();
+        }
+        self.filled()
+    }
+
+    /// Writes the value, unless there is one; waits for who is just making it.
+    ///
+    /// # Suspends
+    ///
+    /// While another makes the value; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// `value`, when there is one already.
+    ///
+    /// # Panics
+    ///
+    /// When called from within what makes the value.
+    #[track_caller]
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let mut value = Some(value);
+        self.get_or_init(|| value.take().expect("it is called once"));
+        value.map_or(Ok(()), Err)
+    }
+
+    /// Gives the value, which `f` makes if there is none.
+    ///
+    /// # Suspends
+    ///
+    /// While another makes the value; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    ///
+    /// # Panics
+    ///
+    /// When `f` does; then there is still no value, and the next may make it. When called from
+    /// within what makes the value.
+    #[inline]
+    #[track_caller]
+    pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
+        let place = Location::caller();
+        if self.get().is_none() {
+            self.init(place, f);
+        }
+        self.filled()
+    }
+
+    #[cold]
+    fn init(&self, place: &'static Location<'static>, f: impl FnOnce() -> T) {
+        self.once.call(true, place, |_| {
+            let filled = self.place.set(f());
+            assert!(filled.is_ok(), "only one at a time makes the value, and only once");
+        });
+    }
+
+    #[inline]
+    fn filled(&self) -> &T {
+        self.get().expect("who has waited for the value finds it")
+    }
+
+    /// Takes the value out; then another can be written.
+    ///
+    /// Never suspends.
+    pub fn take(&mut self) -> Option<T> {
+        std::mem::take(self).into_inner()
+    }
+
+    /// Takes the value out.
+    pub fn into_inner(self) -> Option<T> {
+        self.place.into_inner()
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> OnceLock<T> {
+        OnceLock::new()
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> OnceLock<T> {
+        let new = OnceLock::new();
+        // It was made here: nobody was faster.
+        let _ = new.set(value);
+        new
+    }
+}
+
+impl<T: Clone> Clone for OnceLock<T> {
+    fn clone(&self) -> OnceLock<T> {
+        self.get().cloned().map_or_else(OnceLock::new, OnceLock::from)
+    }
+}
+
+impl<T: PartialEq> PartialEq for OnceLock<T> {
+    fn eq(&self, other: &OnceLock<T>) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Eq> Eq for OnceLock<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_tuple("OnceLock");
+        match self.get() {
+            Some(value) => shown.field(value),
+            None => shown.field(&format_args!("<uninit>")),
+        };
+        shown.finish()
+    }
+}

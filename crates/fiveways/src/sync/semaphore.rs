@@ -1,0 +1,410 @@
+//! Semaphores: a number of permits.
+//!
+//! ```text
+//!   state   63…1  free permits
+//!           0     WAITING: somebody is in line, and so no permit is free
+//! ```
+//!
+//! A permit that comes back while somebody waits is handed to the first in line: first come, first
+//! served. While `WAITING` is set the state is changed under the lock of the line only.
+
+use std::error::Error;
+use std::fmt;
+use std::mem;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Waiter};
+
+const WAITING: usize = 1;
+const ONE: usize = 2;
+
+/// Admits a number of tasks and threads at a time.
+///
+/// Permits have no owner: whoever likes may [`release`](Semaphore::release) one, also one that was
+/// never acquired. [`BoundedSemaphore`] refuses that.
+///
+/// # Fairness
+///
+/// First come, first served.
+///
+/// # Cancellation
+///
+/// A permit that had just been handed to a task that is unwound goes to the next.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::Semaphore;
+///
+/// let rooms = Semaphore::new(2);
+/// let first = rooms.acquire();
+/// let second = rooms.acquire();
+/// assert!(rooms.try_acquire().is_none());
+/// drop(first);
+/// assert!(rooms.try_acquire().is_some());
+/// # drop(second);
+/// ```
+#[doc(alias("threading.Semaphore", "sem_t", "sem_init"))]
+#[derive(Debug)]
+pub struct Semaphore {
+    state: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// A permit of a [`Semaphore`]; given back when dropped.
+#[must_use = "the permit is given back when it is dropped"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct Permit<'a>(&'a Semaphore);
+
+impl Semaphore {
+    /// The most free permits there can be.
+    pub const MAX_PERMITS: usize = usize::MAX / ONE;
+
+    /// Makes a semaphore with this many free permits; with 0, the first must be released.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than [`Semaphore::MAX_PERMITS`].
+    pub const fn new(permits: usize) -> Semaphore {
+        assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore has at most 2^63 - 1 permits");
+        Semaphore { state: AtomicUsize::new(permits * ONE), line: Mutex::new(Line::new()) }
+    }
+
+    /// Takes a permit, waiting for one if none is free.
+    ///
+    /// # Suspends
+    ///
+    /// Until a permit is had; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here, without a permit.
+    #[doc(alias = "sem_wait")]
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> Permit<'_> {
+        self.take(None);
+        Permit(self)
+    }
+
+    /// Takes a permit if one is free.
+    ///
+    /// Never suspends.
+    #[doc(alias = "sem_trywait")]
+    #[inline]
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        self.try_take().then(|| Permit(self))
+    }
+
+    /// Takes a permit, waiting for no longer than `timeout`; `None`: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until a permit is had or the time is over; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here, without a permit.
+    #[doc(alias = "sem_timedwait")]
+    #[track_caller]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
+        self.take(Some(timeout)).then(|| Permit(self))
+    }
+
+    /// Adds permits: those who wait get them first.
+    ///
+    /// Never suspends. Goes with [`Permit::forget`], or with a permit that somebody else waits for.
+    ///
+    /// # Panics
+    ///
+    /// When more than [`Semaphore::MAX_PERMITS`] would be free.
+    #[doc(alias = "sem_post")]
+    pub fn release(&self, permits: usize) {
+        let added = self.add(permits, Semaphore::MAX_PERMITS);
+        assert!(added, "{permits} more permits would be too many for a semaphore");
+    }
+
+    /// Counts the free permits; they may be gone when the caller looks at the number.
+    ///
+    /// Never suspends.
+    #[doc(alias = "sem_getvalue")]
+    pub fn available(&self) -> usize {
+        self.state.load(Ordering::Relaxed) / ONE
+    }
+
+    #[inline]
+    fn try_take(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state >= ONE && state & WAITING == 0 {
+            // ORDERING: Acquire pairs with the Release of who gave the permit back.
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match self.state.compare_exchange_weak(state, state - ONE, success, failure) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self, timeout: Option<Duration>) -> bool {
+        let place = Location::caller();
+        self.try_take() || {
+            let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            self.take_slowly(deadline, place)
+        }
+    }
+
+    #[cold]
+    fn take_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
+        let waiter = Lease::new();
+        if self.take_or_join(&waiter) {
+            return true;
+        }
+        let reason = Reason { place, ..Reason::new("semaphore", self) };
+        let selected = waiter.wait(&reason, deadline, |selected| match selected {
+            Some(_) => self.give_back(),
+            None => self.leave(&waiter),
+        });
+        if selected.is_none() {
+            self.leave(&waiter);
+        }
+        selected.is_some()
+    }
+
+    /// Takes a permit, or goes into the line.
+    fn take_or_join(&self, waiter: &Arc<Waiter>) -> bool {
+        let mut line = self.line();
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let is = if state >= ONE { state - ONE } else { WAITING };
+            // ORDERING: Acquire: as in `try_take`.
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match self.state.compare_exchange(state, is, success, failure) {
+                Ok(was) if was >= ONE => return true,
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        line.join(waiter);
+        false
+    }
+
+    /// Leaves the line; permits are free again only when nobody is in it.
+    fn leave(&self, waiter: &Arc<Waiter>) {
+        let mut line = self.line();
+        line.leave(waiter);
+        if line.is_empty() {
+            self.state.fetch_and(!WAITING, Ordering::Relaxed);
+        }
+    }
+
+    fn give_back(&self) {
+        // Permits beyond the highest number were added by somebody else: that one is at fault.
+        self.add(1, Semaphore::MAX_PERMITS);
+    }
+
+    /// Adds permits; false: more than `max` would be free, so none was added.
+    fn add(&self, permits: usize, max: usize) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & WAITING == 0 {
+            let Some(sum) = (state / ONE).checked_add(permits).filter(|sum| *sum <= max) else {
+                return false;
+            };
+            // ORDERING: Release: who gets the permit sees what was done with it.
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            match self.state.compare_exchange_weak(state, sum * ONE, success, failure) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        self.hand_over(permits, max)
+    }
+
+    /// As [`Semaphore::add`], with somebody in line.
+    #[cold]
+    fn hand_over(&self, permits: usize, max: usize) -> bool {
+        let mut line = self.line();
+        if self.state.load(Ordering::Relaxed) & WAITING == 0 {
+            // They have gone meanwhile, and others may have come.
+            drop(line);
+            return self.add(permits, max);
+        }
+        // None is free. Those who wait do not count: they could not have had more either.
+        if permits > max {
+            return false;
+        }
+        let mut chosen = Vec::new();
+        while chosen.len() < permits
+            && let Some(waiter) = line.select_first(CHOSEN)
+        {
+            chosen.push(waiter);
+        }
+        if line.is_empty() {
+            self.state.store((permits - chosen.len()) * ONE, Ordering::Release);
+        }
+        drop(line);
+        chosen.iter().for_each(|waiter| waiter.unpark());
+        true
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    /// Keeps the permit for good, or until it is [released](Semaphore::release).
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
+/// A [`Semaphore`] that cannot have more permits than it began with.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::BoundedSemaphore;
+///
+/// let rooms = BoundedSemaphore::new(1);
+/// rooms.acquire().forget();
+/// assert!(rooms.release(1).is_ok());
+/// let error = rooms.release(1).expect_err("it was released already");
+/// assert_eq!(error.to_string(), "1 permit released to a semaphore that has 1 of 1 free");
+/// ```
+#[doc(alias = "threading.BoundedSemaphore")]
+#[derive(Debug)]
+pub struct BoundedSemaphore {
+    semaphore: Semaphore,
+    bound: usize,
+}
+
+/// A permit of a [`BoundedSemaphore`]; given back when dropped.
+///
+/// If somebody else has released in its place meanwhile, its end adds nothing.
+#[must_use = "the permit is given back when it is dropped"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct BoundedPermit<'a>(&'a BoundedSemaphore);
+
+impl BoundedSemaphore {
+    /// Makes a semaphore with this many permits, all free.
+    ///
+    /// # Panics
+    ///
+    /// When it is 0, with which nobody could ever acquire, or more than
+    /// [`Semaphore::MAX_PERMITS`].
+    pub const fn new(permits: usize) -> BoundedSemaphore {
+        assert!(permits > 0, "a bounded semaphore of 0 permits never has one");
+        BoundedSemaphore { semaphore: Semaphore::new(permits), bound: permits }
+    }
+
+    /// Takes a permit, waiting for one if none is free.
+    ///
+    /// # Suspends
+    ///
+    /// Until a permit is had; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here, without a permit.
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> BoundedPermit<'_> {
+        self.semaphore.take(None);
+        BoundedPermit(self)
+    }
+
+    /// Takes a permit if one is free.
+    ///
+    /// Never suspends.
+    #[inline]
+    pub fn try_acquire(&self) -> Option<BoundedPermit<'_>> {
+        self.semaphore.try_take().then(|| BoundedPermit(self))
+    }
+
+    /// Takes a permit, waiting for no longer than `timeout`; `None`: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until a permit is had or the time is over; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here, without a permit.
+    #[track_caller]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Option<BoundedPermit<'_>> {
+        self.semaphore.take(Some(timeout)).then(|| BoundedPermit(self))
+    }
+
+    /// Gives back permits that were [forgotten](BoundedPermit::forget).
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyReleases`] when more would be free than there were at first; then none is given
+    /// back.
+    pub fn release(&self, permits: usize) -> Result<(), TooManyReleases> {
+        if self.semaphore.add(permits, self.bound) {
+            return Ok(());
+        }
+        Err(TooManyReleases { permits, free: self.available(), bound: self.bound })
+    }
+
+    /// Counts the free permits; they may be gone when the caller looks at the number.
+    ///
+    /// Never suspends.
+    pub fn available(&self) -> usize {
+        self.semaphore.available()
+    }
+}
+
+impl BoundedPermit<'_> {
+    /// Keeps the permit for good, or until it is [released](BoundedSemaphore::release).
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for BoundedPermit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.semaphore.add(1, self.0.bound);
+    }
+}
+
+/// A [`BoundedSemaphore`] was released more often than it was acquired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooManyReleases {
+    /// How many permits were to be released.
+    pub permits: usize,
+    /// How many were free.
+    pub free: usize,
+    /// How many there are.
+    pub bound: usize,
+}
+
+impl fmt::Display for TooManyReleases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooManyReleases { permits, free, bound } = self;
+        let s = if *permits == 1 { "" } else { "s" };
+        write!(f, "{permits} permit{s} released to a semaphore that has {free} of {bound} free")
+    }
+}
+
+impl Error for TooManyReleases {}

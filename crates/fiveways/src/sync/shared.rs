@@ -1,0 +1,200 @@
+//! What many read or one writes: a read-write lock without its data.
+//!
+//! ```text
+//!   state   63…2  readers that have it
+//!           1     WRITER: a writer has it
+//!           0     WAITING: somebody is in line; whoever lets go must look
+//!   writer  who writes, for the search for deadlocks; 0: nobody
+//! ```
+//!
+//! The order of the line is the order of service: who finds somebody waiting waits behind. The
+//! lock is handed over, never free in between: to one writer, or to all readers up to the next
+//! writer. So neither readers nor writers starve.
+//!
+//! While `WAITING` is set the lock can be taken under the lock of the line only.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use fiveways_runtime::{CHOSEN, Holder, Identity, Lease, Line, Reason, Waiter};
+
+const WAITING: usize = 1;
+const WRITER: usize = 2;
+const READER: usize = 4;
+
+/// A read-write lock without data.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: AtomicUsize,
+    writer: AtomicU64,
+    line: Mutex<Line<Access>>,
+}
+
+/// What somebody wants, or has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write(Identity),
+}
+
+impl Shared {
+    pub(super) const fn new() -> Shared {
+        Shared {
+            state: AtomicUsize::new(0),
+            writer: AtomicU64::new(0),
+            line: Mutex::new(Line::new()),
+        }
+    }
+
+    /// Takes it if it is to be had and nobody waits for it.
+    #[inline]
+    pub(super) fn try_take(&self, access: Access) -> bool {
+        self.take(access, WAITING)
+    }
+
+    /// Lets go of it; only for who has it so.
+    #[inline]
+    pub(super) fn release(&self, access: Access) {
+        // ORDERING: Release: the next holder sees what was done under the lock.
+        let left = match access {
+            Access::Read => self.state.fetch_sub(READER, Ordering::Release) - READER,
+            Access::Write(_) => {
+                self.writer.store(0, Ordering::Relaxed);
+                self.state.fetch_and(!WRITER, Ordering::Release) & !WRITER
+            }
+        };
+        if left == WAITING {
+            self.hand_over();
+        }
+    }
+
+    /// Makes a reader of the writer.
+    pub(super) fn downgrade(&self) {
+        self.writer.store(0, Ordering::Relaxed);
+        let was = self.state.fetch_add(READER - WRITER, Ordering::Release);
+        if was & WAITING != 0 {
+            self.hand_over();
+        }
+    }
+
+    /// Takes it, waiting for it if need be; false: the deadline came first.
+    ///
+    /// # Panics
+    ///
+    /// When the caller writes already.
+    #[cold]
+    pub(super) fn take_slowly(
+        &self,
+        access: Access,
+        me: Identity,
+        place: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let own = Identity::from_bits(self.writer.load(Ordering::Relaxed)) == Some(me);
+        assert!(!own, "the rwlock is written by the caller, {me}, who would wait for itself");
+        let waiter = Lease::new();
+        self.join(&waiter, access);
+        let what = if access == Access::Read { "rwlock read" } else { "rwlock write" };
+        let on = std::ptr::from_ref(self).addr();
+        let reason = Reason { what, on, holder: Holder::In(&self.writer), place };
+        let selected = waiter.wait(&reason, deadline, |selected| match selected {
+            Some(_) => self.release(access),
+            None => self.leave(&waiter),
+        });
+        if selected.is_none() {
+            self.leave(&waiter);
+        }
+        selected.is_some()
+    }
+
+    /// Goes into the line, and may be served at once.
+    fn join(&self, waiter: &Arc<Waiter>, access: Access) {
+        let mut line = self.line();
+        line.join_with(waiter, access);
+        self.state.fetch_or(WAITING, Ordering::Relaxed);
+        let served = self.serve(&mut line);
+        drop(line);
+        unpark(&served, Some(waiter));
+    }
+
+    /// Leaves the line; those behind may have waited for nobody else.
+    fn leave(&self, waiter: &Arc<Waiter>) {
+        let mut line = self.line();
+        line.leave(waiter);
+        let served = self.serve(&mut line);
+        drop(line);
+        unpark(&served, None);
+    }
+
+    #[cold]
+    fn hand_over(&self) {
+        let served = self.serve(&mut self.line());
+        unpark(&served, None);
+    }
+
+    /// Gives the lock to the first in line, as many as can have it together; they are to be
+    /// unparked. Called with `WAITING` set, or by who finds the line empty.
+    fn serve(&self, line: &mut Line<Access>) -> Vec<Arc<Waiter>> {
+        let mut served = Vec::new();
+        while let Some(&access) = line.first() {
+            if !self.take(access, 0) {
+                return served;
+            }
+            match line.pop() {
+                Some((waiter, _)) if waiter.select(CHOSEN) => served.push(waiter),
+                _ => self.take_back(access),
+            }
+        }
+        self.state.fetch_and(!WAITING, Ordering::Relaxed);
+        served
+    }
+
+    /// Takes the lock if `access` is to be had and none of the bits `against` it is set.
+    #[inline]
+    fn take(&self, access: Access, against: usize) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let (blocked, next) = match access {
+                Access::Read => (WRITER | against, state.checked_add(READER)),
+                Access::Write(_) => (!WAITING | against, Some(state | WRITER)),
+            };
+            if state & blocked != 0 {
+                return false;
+            }
+            let next = next.expect("there are less than 2^62 readers");
+            // ORDERING: Acquire pairs with the Release of who let go.
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match self.state.compare_exchange_weak(state, next, success, failure) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        if let Access::Write(me) = access {
+            self.writer.store(me.to_bits(), Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Undoes [`Shared::take`] for somebody who has given up.
+    fn take_back(&self, access: Access) {
+        match access {
+            Access::Read => self.state.fetch_sub(READER, Ordering::Release),
+            Access::Write(_) => {
+                self.writer.store(0, Ordering::Relaxed);
+                self.state.fetch_and(!WRITER, Ordering::Release)
+            }
+        };
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<Access>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Unparks those who were served, but for the caller.
+fn unpark(served: &[Arc<Waiter>], own: Option<&Arc<Waiter>>) {
+    let others = served.iter().filter(|one| own.is_none_or(|own| !Arc::ptr_eq(one, own)));
+    others.for_each(|waiter| waiter.unpark());
+}

@@ -1,0 +1,170 @@
+//! Waiting for a group to finish.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+
+/// Waits until all that were added to it are done.
+///
+/// Each [`Member`] counts until it is dropped, however its task ends; so nobody can be done twice,
+/// or be forgotten. It can be used again: the next members are waited for by later waits.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::sync::WaitGroup;
+/// use fiveways::task;
+///
+/// let group = WaitGroup::new();
+/// for _ in 0..3 {
+///     let member = group.add();
+///     task::spawn(move || {
+///         // … work …
+///         member.done();
+///     });
+/// }
+/// group.wait();
+/// assert_eq!(group.len(), 0);
+/// ```
+#[doc(alias = "sync.WaitGroup")]
+#[derive(Default)]
+pub struct WaitGroup(Arc<Count>);
+
+#[derive(Default)]
+struct Count {
+    members: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// One for whom a [`WaitGroup`] waits; done when dropped. A clone is another.
+#[must_use = "a member is done when it is dropped"]
+pub struct Member(Arc<Count>);
+
+impl WaitGroup {
+    /// Makes a group without members.
+    pub fn new() -> WaitGroup {
+        WaitGroup::default()
+    }
+
+    /// Adds a member. Never suspends.
+    pub fn add(&self) -> Member {
+        Member::new(&self.0)
+    }
+
+    /// Counts the members that are not done. Never suspends.
+    pub fn len(&self) -> usize {
+        self.0.members.load(Ordering::Acquire)
+    }
+
+    /// Are all done? Never suspends.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until no member is left; at once if there is none.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    #[track_caller]
+    pub fn wait(&self) {
+        let place = Location::caller();
+        if !self.is_empty() {
+            self.wait_slowly(None, place);
+        }
+    }
+
+    /// As [`WaitGroup::wait`], no longer than `timeout`; false: the time is over.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task that waits is unwound from here.
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let place = Location::caller();
+        self.is_empty() || self.wait_slowly(Instant::now().checked_add(timeout), place)
+    }
+
+    #[cold]
+    fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
+        let waiter = Lease::new();
+        let mut line = self.0.line();
+        // Under the lock: the last member takes it after it has counted itself out.
+        if self.is_empty() {
+            return true;
+        }
+        line.join(&waiter);
+        drop(line);
+        let reason = Reason { place, ..Reason::new("wait group", &*self.0) };
+        let leave = || self.0.line().leave(&waiter);
+        let selected = waiter.wait(&reason, deadline, |selected| {
+            if selected.is_none() {
+                leave();
+            }
+        });
+        if selected.is_none() {
+            leave();
+        }
+        selected.is_some()
+    }
+}
+
+impl fmt::Debug for WaitGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitGroup").field("members", &self.len()).finish()
+    }
+}
+
+impl Member {
+    fn new(count: &Arc<Count>) -> Member {
+        let was = count.members.fetch_add(1, Ordering::Relaxed);
+        assert!(was < usize::MAX / 2, "a wait group has less than 2^63 members");
+        Member(Arc::clone(count))
+    }
+
+    /// Says that this one is done. Never suspends.
+    pub fn done(self) {
+        drop(self);
+    }
+}
+
+impl Clone for Member {
+    fn clone(&self) -> Member {
+        Member::new(&self.0)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // ORDERING: Release: who sees that all are done sees what they did. Acquire: the last
+        // passes on what the others did.
+        if self.0.members.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let chosen = self.0.line().select_all(CHOSEN);
+            chosen.iter().for_each(|waiter| waiter.unpark());
+        }
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Member")
+    }
+}
+
+impl Count {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
