@@ -1,8 +1,9 @@
-//! Spawn, join and yield: programs that print one JSON line per figure, in interleaved rounds.
+//! Spawn, join, yield and channels: programs that print one JSON line per figure, in interleaved
+//! rounds.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,25 @@ use crate::stats;
 use crate::table::Table;
 use crate::{peer, processor};
 
-const NOTES: &str = "Nanoseconds for one spawn and join (one task at a time, and a thousand at a \
-    time) and for one yield among 1, 1,000 and 10,000 tasks; all on one processor. Ratios are \
-    formed inside each round, median [lowest-highest]; below 1 is faster.";
+const NOTES: &str = "Tasks: nanoseconds for one spawn and join (one task at a time, and a thousand \
+    at a time) and for one yield among 1, 1,000 and 10,000 tasks. Channels: nanoseconds for one \
+    hand-over of an item to a task that waits for it (ping-pong, by bound), and for one item of a \
+    stream (by bound); crossbeam's are between two threads, free to run on all processors, all \
+    others on one processor. Ratios are formed inside each round, median [lowest-highest]; below 1 \
+    is faster.";
 
-const RUNTIMES: [&str; 3] = ["tokio", "may", "fiveways"];
+/// Programs that print the same figures, ours last.
+struct Set {
+    title: &'static str,
+    programs: [Program; 3],
+}
+
+struct Program {
+    runtime: &'static str,
+    path: PathBuf,
+    /// On the server's processor only?
+    pinned: bool,
+}
 
 /// One line of a program's output.
 #[derive(Debug, Deserialize)]
@@ -36,38 +51,69 @@ struct Row {
 
 /// Runs the plan and reports.
 pub fn run(plan: &Plan) -> Result<Report, String> {
-    let directory = peer::own_directory()?;
-    let programs = [
-        directory.join("micro-tokio"),
-        directory.join("micro-may"),
-        plan.fiveways.join("examples/micro"),
-    ];
-    let row = |runtime| Row { runtime, ns: BTreeMap::new(), unavailable: None };
-    let mut rows = RUNTIMES.map(row);
     let mut random = fastrand::Rng::with_seed(plan.seed);
+    let (mut tables, mut data) = (Vec::new(), Vec::new());
+    for set in sets(plan)? {
+        let rows = measure_set(&set, plan, &mut random);
+        tables.push((set.title.to_owned(), table(&rows)));
+        data.push(rows);
+    }
+    Draft { seed: plan.seed, rounds: plan.rounds, notes: NOTES, tables, data: &data }.finish()
+}
+
+fn sets(plan: &Plan) -> Result<[Set; 2], String> {
+    let directory = peer::own_directory()?;
+    let program = |runtime, path, pinned| Program { runtime, path, pinned };
+    let rival = |runtime, name, pinned| program(runtime, directory.join(name), pinned);
+    let ours = |name| program("fiveways", plan.fiveways.join(name), true);
+    let tasks = [
+        rival("tokio", "micro-tokio", true),
+        rival("may", "micro-may", true),
+        ours("examples/micro"),
+    ];
+    let channels = [
+        rival("tokio", "micro-tokio-channels", true),
+        rival("crossbeam", "micro-crossbeam", false),
+        ours("examples/channel_speed"),
+    ];
+    Ok([
+        Set { title: "Tasks: ns", programs: tasks },
+        Set { title: "Channels: ns", programs: channels },
+    ])
+}
+
+fn measure_set(set: &Set, plan: &Plan, random: &mut fastrand::Rng) -> [Row; 3] {
+    let row = |program: &Program| Row {
+        runtime: program.runtime,
+        ns: BTreeMap::new(),
+        unavailable: None,
+    };
+    let mut rows = set.programs.each_ref().map(row);
     let mut order = [0, 1, 2];
     for round in 0..plan.rounds {
-        eprintln!("round {} of {}", round + 1, plan.rounds);
+        eprintln!("{}, round {} of {}", set.title, round + 1, plan.rounds);
         random.shuffle(&mut order);
         for index in order {
-            match measure(&programs[index], plan.server_cpu) {
+            let program = &set.programs[index];
+            match measure(&program.path, program.pinned.then_some(plan.server_cpu)) {
                 Ok(figures) => rows[index].push(round, figures),
                 Err(reason) => rows[index].unavailable = Some(reason),
             }
         }
     }
-    let tables = vec![("Tasks: ns".to_owned(), table(&rows))];
-    Draft { seed: plan.seed, rounds: plan.rounds, notes: NOTES, tables, data: &rows }.finish()
+    rows
 }
 
-fn measure(program: &PathBuf, cpu: usize) -> Result<Vec<Figure>, String> {
+fn measure(program: &Path, cpu: Option<usize>) -> Result<Vec<Figure>, String> {
     let name = program.display();
     if !program.exists() {
         return Err(format!("not built: {name}"));
     }
     let mut command = Command::new(program);
-    // SAFETY: pinning is one plain system call, allowed between fork and exec.
-    unsafe { command.pre_exec(move || processor::pin(cpu)) };
+    if let Some(cpu) = cpu {
+        // SAFETY: pinning is one plain system call, allowed between fork and exec.
+        unsafe { command.pre_exec(move || processor::pin(cpu)) };
+    }
     let output = command.output().map_err(|error| format!("cannot start {name}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{name}: {}", output.status));
@@ -89,16 +135,17 @@ impl Row {
 }
 
 fn table(rows: &[Row; 3]) -> Table {
-    let [tokio, may, fiveways] = rows;
-    let mut table =
-        Table::new(&["figure", "tokio", "may", "fiveways", "fiveways/tokio", "fiveways/may"]);
+    let [first, second, ours] = rows;
+    let ratios = [first, second].map(|row| format!("fiveways/{}", row.runtime));
+    let [a, b] = ratios.each_ref().map(String::as_str);
+    let mut table = Table::new(&["figure", first.runtime, second.runtime, ours.runtime, a, b]);
     let names: std::collections::BTreeSet<_> = rows.iter().flat_map(|row| row.ns.keys()).collect();
     for name in names {
         let values = |row: &Row| row.ns.get(name).cloned().unwrap_or_default();
         let middle = |row| median(stats::summary(values(row).into_iter().flatten()), 1);
-        let mut cells = vec![name.clone(), middle(tokio), middle(may), middle(fiveways)];
-        for rival in [tokio, may] {
-            cells.push(ratio(stats::ratio(&values(fiveways), &values(rival))));
+        let mut cells = vec![name.clone(), middle(first), middle(second), middle(ours)];
+        for rival in [first, second] {
+            cells.push(ratio(stats::ratio(&values(ours), &values(rival))));
         }
         table.push(cells);
     }

@@ -20,6 +20,9 @@
 //! worker, and for ever if only another task of that worker could end the wait: destructors should
 //! use the `try_` forms.
 
+pub mod select;
+pub mod mpsc;
+pub mod channel;
 mod lazy_lock;
 mod once_lock;
 mod once;

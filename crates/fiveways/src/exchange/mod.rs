@@ -1,0 +1,365 @@
+//! Where those who give items meet those who take them: what channels and queues are made of.
+//!
+//! ```text
+//!   give ──▶ takers wait? ──yes──▶ into the first one's slot, which is woken
+//!                 │no
+//!                 ▼
+//!            room in the store? ──yes──▶ stored
+//!                 │no
+//!                 ▼
+//!            waits in line `givers`, the item in its own slot
+//!
+//!   take ──▶ stored items? ──yes──▶ the store's next; the first giver's item takes its room
+//!                 │no
+//!                 ▼
+//!            givers wait? (no store at all) ──yes──▶ out of the first one's slot, which is woken
+//!                 │no
+//!                 ▼
+//!            waits in line `takers`, with an empty slot
+//! ```
+//!
+//! Items go from hand to hand, without another look under the lock by who was woken; nobody can
+//! overtake who waits. A waiter's slot tells it what became of it: a giver whose slot is empty has
+//! given, a taker whose slot is full has taken; else the exchange was closed.
+//!
+//! Nothing is lost: who was served in the moment of its cancellation has been served. Then a taker
+//! returns with its item, a giver without; the cancellation unwinds the task where it waits next.
+//! (Passing the item on would come too late for those who were told that nothing more comes.)
+#![expect(unsafe_code, reason = "who waits is given items in its own frame")]
+
+mod places;
+mod store;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use fiveways_runtime::{CHOSEN, Lease, Reason, Selection, Waiter, spend};
+
+use self::places::Places;
+pub(crate) use self::places::Slot;
+pub(crate) use self::store::{Fifo, Store};
+
+/// Why an item was not given or taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Not without waiting.
+    NotNow,
+    /// The deadline came first.
+    Late,
+    /// Never again: the exchange is closed.
+    Closed,
+}
+
+/// Is anything to come?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// What is stored can be taken; nothing can be given.
+    Draining,
+    /// Nothing is stored, nothing can be given.
+    Shut,
+}
+
+struct State<S: Store> {
+    store: S,
+    capacity: usize,
+    phase: Phase,
+    takers: Places<S::Item>,
+    givers: Places<S::Item>,
+}
+
+/// A store of items with two lines of those who wait at it.
+pub(crate) struct Exchange<S: Store> {
+    state: Mutex<State<S>>,
+}
+
+impl<S: Store> fmt::Debug for Exchange<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Unparks who was selected, when it is dropped: after the lock was let go.
+#[derive(Default)]
+struct Woken(Option<Arc<Waiter>>);
+
+impl Drop for Woken {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waiter) = self.0.take() {
+            waiter.unpark();
+        }
+    }
+}
+
+impl<S: Store> Exchange<S> {
+    /// Makes an exchange that stores up to `capacity` items; `usize::MAX` stands for any number.
+    pub(crate) fn new(store: S, capacity: usize) -> Exchange<S> {
+        let (takers, givers) = (Places::new(), Places::new());
+        let state = State { store, capacity, phase: Phase::Open, takers, givers };
+        Exchange { state: Mutex::new(state) }
+    }
+
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        // A comparison of items may panic while it is held; the store is still a store then.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives an item if that needs no waiting.
+    #[inline]
+    pub(crate) fn try_give(&self, item: S::Item) -> Result<(), (Why, S::Item)> {
+        let mut woken = Woken::default();
+        self.lock().give(item, &mut woken)
+    }
+
+    /// Takes an item if that needs no waiting.
+    #[inline]
+    pub(crate) fn try_take(&self) -> Result<S::Item, Why> {
+        let mut woken = Woken::default();
+        self.lock().take(&mut woken)
+    }
+
+    /// Gives an item, waiting for room or a taker as long as needed or until the deadline.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn give(
+        &self,
+        item: S::Item,
+        what: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Why, S::Item)> {
+        spend();
+        let mut woken = Woken::default();
+        let mut state = self.lock();
+        match state.give(item, &mut woken) {
+            Err((Why::NotNow, item)) => self.wait_to_give(state, item, what, deadline),
+            done => done,
+        }
+    }
+
+    /// Takes an item, waiting for one as long as needed or until the deadline.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take(
+        &self,
+        what: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<S::Item, Why> {
+        spend();
+        let mut woken = Woken::default();
+        let mut state = self.lock();
+        match state.take(&mut woken) {
+            Err(Why::NotNow) => self.wait_to_take(state, what, deadline),
+            done => done,
+        }
+    }
+
+    #[track_caller]
+    fn wait_to_give(
+        &self,
+        mut state: MutexGuard<'_, State<S>>,
+        item: S::Item,
+        what: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Why, S::Item)> {
+        let reason = Reason::new(what, self);
+        let (lease, slot) = (Lease::new(), Slot::with(item));
+        // SAFETY: required: `slot` stays until selected or left. Both ways out of `wait` see to it.
+        unsafe { state.givers.join(&lease, CHOSEN, &slot) };
+        drop(state);
+        let ended = wait(&lease, &reason, deadline, &|| self.leave_givers(&lease, CHOSEN));
+        match (slot.take(), ended) {
+            (None, _) => Ok(()),
+            (Some(item), Ok(why)) => Err((why, item)),
+            (Some(_), Err(unwound)) => resume_unwind(unwound),
+        }
+    }
+
+    #[track_caller]
+    fn wait_to_take(
+        &self,
+        mut state: MutexGuard<'_, State<S>>,
+        what: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<S::Item, Why> {
+        let reason = Reason::new(what, self);
+        let (lease, slot) = (Lease::new(), Slot::empty());
+        // SAFETY: required: `slot` stays until selected or left. Both ways out of `wait` see to it.
+        unsafe { state.takers.join(&lease, CHOSEN, &slot) };
+        drop(state);
+        let ended = wait(&lease, &reason, deadline, &|| self.leave_takers(&lease, CHOSEN));
+        match (slot.take(), ended) {
+            (Some(item), _) => Ok(item),
+            (None, Ok(why)) => Err(why),
+            (None, Err(unwound)) => resume_unwind(unwound),
+        }
+    }
+
+    /// Lets nothing more be given; what is stored can still be taken. Wakes all that wait in vain.
+    pub(crate) fn close(&self) {
+        self.enter(Phase::Draining);
+    }
+
+    /// As [`Exchange::close`], and drops what is stored.
+    pub(crate) fn shut(&self) {
+        self.enter(Phase::Shut);
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        if state.phase != Phase::Shut {
+            state.phase = phase;
+        }
+        // Items may take part in the exchange themselves: they are dropped without the lock.
+        let dropped = (phase == Phase::Shut).then(|| state.store.drain());
+        let mut woken = state.givers.refuse_all();
+        woken.extend(state.takers.refuse_all());
+        drop(state);
+        for waiter in woken {
+            waiter.unpark();
+        }
+        drop(dropped);
+    }
+
+    /// Items stored now.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().store.len()
+    }
+
+    /// Items that can be stored; `usize::MAX` stands for any number.
+    pub(crate) fn capacity(&self) -> usize {
+        self.lock().capacity
+    }
+
+    /// Is no room left at this moment? Where nothing is stored: never.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.store.len() >= state.capacity
+    }
+
+    /// Runs `f` with the store, under the lock.
+    pub(crate) fn with_store<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        f(&mut self.lock().store)
+    }
+
+    /// Joins the line of givers, unless that would not have to wait: then answers false.
+    ///
+    /// # Safety
+    ///
+    /// The slot must stay in place until the waiter was selected or has left the line.
+    pub(crate) unsafe fn join_givers(
+        &self,
+        waiter: &Arc<Waiter>,
+        arm: Selection,
+        slot: &Slot<S::Item>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.phase != Phase::Open || state.has_room() || state.takers.has_other_than(waiter) {
+            return false;
+        }
+        // SAFETY: required: the slot stays. By our own contract.
+        unsafe { state.givers.join(waiter, arm, slot) };
+        true
+    }
+
+    /// Joins the line of takers, unless that would not have to wait: then answers false.
+    ///
+    /// # Safety
+    ///
+    /// The slot must stay in place until the waiter was selected or has left the line.
+    pub(crate) unsafe fn join_takers(
+        &self,
+        waiter: &Arc<Waiter>,
+        arm: Selection,
+        slot: &Slot<S::Item>,
+    ) -> bool {
+        let mut state = self.lock();
+        let stored = state.store.len() > 0;
+        if state.phase != Phase::Open || stored || state.givers.has_other_than(waiter) {
+            return false;
+        }
+        // SAFETY: required: the slot stays. By our own contract.
+        unsafe { state.takers.join(waiter, arm, slot) };
+        true
+    }
+
+    /// Leaves the line of givers, if the waiter is still in it.
+    pub(crate) fn leave_givers(&self, waiter: &Arc<Waiter>, arm: Selection) {
+        self.lock().givers.leave(waiter, arm);
+    }
+
+    /// Leaves the line of takers, if the waiter is still in it.
+    pub(crate) fn leave_takers(&self, waiter: &Arc<Waiter>, arm: Selection) {
+        self.lock().takers.leave(waiter, arm);
+    }
+}
+
+impl<S: Store> State<S> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.store.len() < self.capacity
+    }
+
+    #[inline]
+    fn give(&mut self, item: S::Item, woken: &mut Woken) -> Result<(), (Why, S::Item)> {
+        if self.phase != Phase::Open {
+            return Err((Why::Closed, item));
+        }
+        let item = match self.takers.hand(item) {
+            Ok(waiter) => {
+                woken.0 = Some(waiter);
+                self.store.passed_by();
+                return Ok(());
+            }
+            Err(item) => item,
+        };
+        if !self.has_room() {
+            return Err((Why::NotNow, item));
+        }
+        self.store.push(item);
+        Ok(())
+    }
+
+    #[inline]
+    fn take(&mut self, woken: &mut Woken) -> Result<S::Item, Why> {
+        if let Some(item) = self.store.pop() {
+            if self.has_room()
+                && let Some((next, waiter)) = self.givers.fetch()
+            {
+                woken.0 = Some(waiter);
+                self.store.push(next);
+            }
+            return Ok(item);
+        }
+        if let Some((item, waiter)) = self.givers.fetch() {
+            woken.0 = Some(waiter);
+            self.store.passed_by();
+            return Ok(item);
+        }
+        Err(if self.phase == Phase::Open { Why::NotNow } else { Why::Closed })
+    }
+}
+
+/// Waits until selected, and tells what it means if the slot says nothing else; `Err`: it was
+/// unwound. Whoever was not selected has left the line.
+fn wait(
+    lease: &Lease,
+    reason: &Reason<'_>,
+    deadline: Option<Instant>,
+    leave: &dyn Fn(),
+) -> thread::Result<Why> {
+    let waiting = || lease.wait(reason, deadline, |chosen| leave_unless(chosen, leave));
+    let chosen = catch_unwind(AssertUnwindSafe(waiting))?;
+    leave_unless(chosen, leave);
+    Ok(if chosen.is_some() { Why::Closed } else { Why::Late })
+}
+
+fn leave_unless(chosen: Option<Selection>, leave: &dyn Fn()) {
+    if chosen.is_none() {
+        leave();
+    }
+}

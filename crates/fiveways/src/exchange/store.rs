@@ -1,0 +1,59 @@
+//! How an exchange keeps items that nobody takes yet.
+
+use std::collections::VecDeque;
+use std::mem;
+
+/// A container of items that says which is the next.
+pub(crate) trait Store {
+    /// What is stored.
+    type Item;
+
+    /// Stores an item.
+    fn push(&mut self, item: Self::Item);
+
+    /// Takes the next item.
+    fn pop(&mut self) -> Option<Self::Item>;
+
+    /// Items stored.
+    fn len(&self) -> usize;
+
+    /// Takes all items out.
+    fn drain(&mut self) -> Self;
+
+    /// Hears of an item that went from hand to hand.
+    #[inline]
+    fn passed_by(&mut self) {}
+}
+
+/// First in, first out.
+#[derive(Debug)]
+pub(crate) struct Fifo<T>(VecDeque<T>);
+
+impl<T> Fifo<T> {
+    pub(crate) const fn new() -> Fifo<T> {
+        Fifo(VecDeque::new())
+    }
+}
+
+impl<T> Store for Fifo<T> {
+    type Item = T;
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.0.push_back(item);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        self.0.pop_front()
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn drain(&mut self) -> Fifo<T> {
+        Fifo(mem::take(&mut self.0))
+    }
+}

@@ -1,0 +1,209 @@
+//! The queue that knows when all its work is done.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Waiter};
+
+use crate::exchange::{Exchange, Fifo, Store};
+use crate::queue::error::{GetError, PutError, ShutDown, TooManyDone};
+use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
+
+/// A queue, first in, first out, that counts the items that were put and are not done yet. A clone
+/// is the same queue.
+///
+/// A consumer calls [`JoinableQueue::task_done`] for each item it has dealt with;
+/// [`JoinableQueue::join`] waits until all are.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::{queue::JoinableQueue, task};
+///
+/// let queue = JoinableQueue::with_maxsize(4);
+/// for _ in 0..3 {
+///     let queue = queue.clone();
+///     task::spawn(move || {
+///         while let Ok(number) = queue.get() {
+///             std::hint::black_box(number * 2);
+///             queue.task_done().expect("this one was put");
+///         }
+///     });
+/// }
+/// for number in 0..100 {
+///     queue.put(number)?;
+/// }
+/// queue.join();
+/// assert_eq!(queue.unfinished(), 0);
+/// queue.shutdown(false);
+/// # Ok::<(), fiveways::queue::ShutDown<i32>>(())
+/// ```
+#[doc(alias("multiprocessing.JoinableQueue", "gevent.queue.JoinableQueue"))]
+pub struct JoinableQueue<T> {
+    exchange: Arc<Exchange<Counted<T>>>,
+}
+
+traits!(JoinableQueue<T>, Counted<T>);
+
+impl<T> JoinableQueue<T> {
+    /// Makes a queue that holds any number of items.
+    pub fn new() -> JoinableQueue<T> {
+        JoinableQueue::with_maxsize(0)
+    }
+
+    /// Makes a queue that holds up to `maxsize` items; 0: any number.
+    pub fn with_maxsize(maxsize: usize) -> JoinableQueue<T> {
+        let store = Counted { fifo: Fifo::new(), unfinished: 0, joiners: Line::new() };
+        JoinableQueue { exchange: Arc::new(Exchange::new(store, capacity(maxsize))) }
+    }
+
+    methods!(T);
+
+    /// Says that one item that was got has been dealt with.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// When it is called more often than items were put.
+    pub fn task_done(&self) -> Result<(), TooManyDone> {
+        let one_less = self.exchange.with_store(|store| {
+            store.unfinished = store.unfinished.checked_sub(1)?;
+            Some(())
+        });
+        one_less.ok_or(TooManyDone)?;
+        self.wake_joiners();
+        Ok(())
+    }
+
+    /// Items that were put and are not done yet, at this moment.
+    ///
+    /// Never suspends.
+    #[doc(alias = "unfinished_tasks")]
+    pub fn unfinished(&self) -> usize {
+        self.exchange.with_store(|store| store.unfinished)
+    }
+
+    /// Waits until every item that was put is done.
+    ///
+    /// # Suspends
+    ///
+    /// Until then; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here.
+    #[track_caller]
+    pub fn join(&self) {
+        self.join_by(None);
+    }
+
+    /// Waits until every item that was put is done, but no longer than the timeout; false: it took
+    /// longer.
+    ///
+    /// # Suspends
+    ///
+    /// For at most that long; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancelled task is unwound from here.
+    #[track_caller]
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.join_by(Instant::now().checked_add(timeout))
+    }
+
+    #[track_caller]
+    fn join_by(&self, deadline: Option<Instant>) -> bool {
+        let reason = Reason::new("join queue", &*self.exchange);
+        let lease = Lease::new();
+        let done = self.exchange.with_store(|store| {
+            if store.unfinished > 0 {
+                store.joiners.join(&lease);
+            }
+            store.unfinished == 0
+        });
+        if done {
+            return true;
+        }
+        let leave = || self.exchange.with_store(|store| store.joiners.leave(&lease));
+        let chosen = lease.wait(&reason, deadline, |chosen| {
+            if chosen.is_none() {
+                leave();
+            }
+        });
+        if chosen.is_none() {
+            leave();
+        }
+        chosen.is_some()
+    }
+
+    fn wake_joiners(&self) {
+        for waiter in self.exchange.with_store(Counted::joined) {
+            waiter.unpark();
+        }
+    }
+
+    /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown). What is dropped counts as
+    /// done.
+    ///
+    /// Never suspends.
+    pub fn shutdown(&self, immediate: bool) {
+        if immediate {
+            self.exchange.shut()
+        } else {
+            self.exchange.close()
+        }
+        self.wake_joiners();
+    }
+}
+
+/// First in, first out, and how much of it is unfinished.
+struct Counted<T> {
+    fifo: Fifo<T>,
+    /// Items stored or passed by, and not called done.
+    unfinished: usize,
+    joiners: Line,
+}
+
+impl<T> Counted<T> {
+    /// Who waited for the end of all work, if it has come; they are to be unparked.
+    fn joined(&mut self) -> Vec<Arc<Waiter>> {
+        match self.unfinished {
+            0 => self.joiners.select_all(CHOSEN),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<T> Store for Counted<T> {
+    type Item = T;
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.fifo.push(item);
+        self.unfinished += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        self.fifo.pop()
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.fifo.len()
+    }
+
+    fn drain(&mut self) -> Counted<T> {
+        let fifo = self.fifo.drain();
+        self.unfinished = self.unfinished.saturating_sub(fifo.len());
+        Counted { fifo, unfinished: 0, joiners: Line::new() }
+    }
+
+    #[inline]
+    fn passed_by(&mut self) {
+        self.unfinished += 1;
+    }
+}

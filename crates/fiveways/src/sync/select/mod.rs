@@ -1,0 +1,440 @@
+//! Waiting for whatever comes first: see [`select!`](crate::select).
+//!
+//! ```text
+//!   each arm tried, in random order ──one can──▶ chosen
+//!          │none can
+//!          ▼
+//!   one waiter joins every arm's line ──an arm need not wait any more──▶ leave all, try again
+//!          │
+//!          ▼
+//!        wait ──▶ selected by an arm's other side, or late ──▶ leave the other lines ──▶ chosen
+//! ```
+//!
+//! What was chosen has been done: an item has been received or sent, and only for the chosen arm.
+#![expect(unsafe_code, reason = "lines point into the arms of who waits")]
+
+mod arms;
+mod readiness;
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{Lease, Reason, Selection, Waiter, spend};
+
+pub use self::arms::{ReceiveFrom, SendTo};
+pub use self::readiness::{Watch, Watched};
+
+#[doc(hidden)]
+pub use self::arms::{ReceiveArm, SendArm};
+#[doc(hidden)]
+pub use self::readiness::ReadinessArm;
+
+/// Arms that one `select!` can have.
+const ARMS_MAX: usize = 16;
+
+/// Waits for the first of several: items received or sent, readiness, points in time.
+///
+/// ```text
+/// select! {
+///     recv(receiver) -> item => …,        // Result<T, RecvError>
+///     send(sender, value) -> sent => …,   // Result<(), SendError<T>>
+///     readable(socket) -> ready => …,     // io::Result<()>
+///     writable(socket) -> ready => …,     // io::Result<()>
+///     after(duration) => …,               // or default(duration)
+///     at(instant) => …,
+///     default => …,                       // at once, when nothing else can
+/// }
+/// ```
+///
+/// Each arm may appear any number of times, 16 in all. Exactly one is done, and its body is run;
+/// where several can be done at once, one of them is chosen at random, so that none starves. A
+/// channel without other ends can be done at once, with an error.
+///
+/// Receivers and senders are those of [`sync::mpsc`](crate::sync::mpsc) and
+/// [`sync::channel`](crate::sync::channel). What is to be sent is evaluated before anything is
+/// waited for, as in Go; when another arm is chosen, it is dropped. What can be watched for
+/// readiness is said by [`Watch`]: sockets, pipes, everything that has a descriptor. That it is
+/// ready is a hint: somebody else may be faster.
+///
+/// # Suspends
+///
+/// Until one arm can be done; a plain thread blocks. With `default`, only to watch a socket.
+///
+/// # Cancellation
+///
+/// A cancelled task is unwound from here; nothing was received or sent.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fiveways::sync::mpsc;
+/// use fiveways::{select, task};
+///
+/// let (numbers, some_numbers) = mpsc::channel();
+/// let (words, some_words) = mpsc::channel::<&str>();
+/// task::spawn(move || numbers.send(7));
+///
+/// let what = select! {
+///     recv(some_numbers) -> number => format!("number {number:?}"),
+///     recv(some_words) -> word => format!("word {word:?}"),
+///     after(Duration::from_secs(60)) => "nothing".to_owned(),
+/// };
+/// assert_eq!(what, "number Ok(7)");
+/// # drop(words);
+/// ```
+#[macro_export]
+#[doc(alias("gevent.wait", "asyncio.wait", "Select"))]
+macro_rules! select {
+    ($($arms:tt)+) => {
+        $crate::__select_arms!(
+            (a 0 b 1 c 2 d 3 e 4 f 5 g 6 h 7 i 8 j 9 k 10 l 11 m 12 n 13 o 14 p 15)
+            () () () $($arms)+
+        )
+    };
+}
+
+/// Takes one arm after the other off the list: `(free names and numbers) (declarations) (names of
+/// arms) (branches) arms…`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select_arms {
+    // All arms are taken.
+    ($free:tt ($($declared:tt)*) ($($arm:ident)+) ($($branch:tt)*)) => {{
+        $($declared)*
+        let chosen = $crate::sync::select::wait(&mut [$(&mut $arm),+]);
+        match chosen {
+            $($branch)*
+            _ => ::core::unreachable!("only one of the arms is chosen"),
+        }
+    }};
+
+    // A body that is a block needs no comma.
+    ($free:tt $declared:tt $names:tt $branches:tt
+        $what:ident $(($($of:expr),+))? $(-> $into:pat)? => $body:block, $($rest:tt)*) => {
+        $crate::__select_arm!($free $declared $names $branches
+            $what ($($($of),+)?) ($($into)?) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        $what:ident $(($($of:expr),+))? $(-> $into:pat)? => $body:block $($rest:tt)*) => {
+        $crate::__select_arm!($free $declared $names $branches
+            $what ($($($of),+)?) ($($into)?) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        $what:ident $(($($of:expr),+))? $(-> $into:pat)? => $body:expr, $($rest:tt)*) => {
+        $crate::__select_arm!($free $declared $names $branches
+            $what ($($($of),+)?) ($($into)?) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        $what:ident $(($($of:expr),+))? $(-> $into:pat)? => $body:expr) => {
+        $crate::__select_arm!($free $declared $names $branches
+            $what ($($($of),+)?) ($($into)?) ($body))
+    };
+    ($($wrong:tt)*) => {
+        ::core::compile_error!("not an arm of select!: see its documentation")
+    };
+}
+
+/// Declares one arm and its branch.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select_arm {
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        recv ($receiver:expr) ($($into:pat)?) ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)*
+                let $name = &$receiver;
+                let mut $name = $crate::sync::select::ReceiveFrom::arm($name);)
+            ($($names)* $name)
+            ($($branch)* $number => { $(let $into =)? $name.finish(); $body })
+            $($rest)*)
+    };
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        send ($sender:expr, $item:expr) ($($into:pat)?) ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)*
+                let $name = &$sender;
+                let mut $name = $crate::sync::select::SendTo::arm($name, $item);)
+            ($($names)* $name)
+            ($($branch)* $number => { $(let $into =)? $name.finish(); $body })
+            $($rest)*)
+    };
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        readable ($socket:expr) ($($into:pat)?) ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)*
+                let $name = &$socket;
+                let mut $name = $crate::sync::select::ReadinessArm::readable($name);)
+            ($($names)* $name)
+            ($($branch)* $number => { $(let $into =)? $name.finish(); $body })
+            $($rest)*)
+    };
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        writable ($socket:expr) ($($into:pat)?) ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)*
+                let $name = &$socket;
+                let mut $name = $crate::sync::select::ReadinessArm::writable($name);)
+            ($($names)* $name)
+            ($($branch)* $number => { $(let $into =)? $name.finish(); $body })
+            $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        after ($duration:expr) () ($body:expr) $($rest:tt)*) => {
+        $crate::__select_time!($free $declared $names $branches
+            ($crate::sync::select::Time::after($duration)) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        default ($duration:expr) () ($body:expr) $($rest:tt)*) => {
+        $crate::__select_time!($free $declared $names $branches
+            ($crate::sync::select::Time::after($duration)) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        at ($instant:expr) () ($body:expr) $($rest:tt)*) => {
+        $crate::__select_time!($free $declared $names $branches
+            ($crate::sync::select::Time::at($instant)) ($body) $($rest)*)
+    };
+    ($free:tt $declared:tt $names:tt $branches:tt
+        default () () ($body:expr) $($rest:tt)*) => {
+        $crate::__select_time!($free $declared $names $branches
+            ($crate::sync::select::Time::default()) ($body) $($rest)*)
+    };
+    (() $($wrong:tt)*) => {
+        ::core::compile_error!("a select! can have 16 arms")
+    };
+    ($($wrong:tt)*) => {
+        ::core::compile_error!("not an arm of select!: see its documentation")
+    };
+}
+
+/// Declares an arm that is a point in time, and its branch.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select_time {
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        ($time:expr) ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)* let mut $name = $time;)
+            ($($names)* $name)
+            ($($branch)* $number => { $body })
+            $($rest)*)
+    };
+    (() $($wrong:tt)*) => {
+        ::core::compile_error!("a select! can have 16 arms")
+    };
+}
+
+/// One arm of a `select!`, while that lasts.
+#[doc(hidden)]
+pub trait Arm {
+    /// Does what it is for if that needs no waiting. True: done.
+    fn attempt(&mut self, _at_once: bool) -> bool {
+        false
+    }
+
+    /// Joins the line of those who wait for it. False: it need not wait.
+    ///
+    /// # Safety
+    ///
+    /// The arm must stay in place until the waiter was selected for it or `leave` was called.
+    unsafe fn join(&mut self, _waiter: &Arc<Waiter>, _number: Selection) -> bool {
+        true
+    }
+
+    /// Leaves the line; also when it is not in it.
+    fn leave(&self, _waiter: &Arc<Waiter>, _number: Selection) {}
+
+    /// Has it been served? Asked when the task was unwound in that moment.
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// Ends what it has begun elsewhere; may suspend.
+    fn end(&mut self) {}
+
+    /// Must it be ended outside of any unwinding?
+    fn must_end(&self) -> bool {
+        false
+    }
+
+    /// When it is to be chosen, if nothing else was before.
+    fn time(&self) -> Option<Time> {
+        None
+    }
+}
+
+/// The arms that are points in time.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// At once.
+    Now,
+    /// Then.
+    At(Instant),
+    /// So late that it cannot be told.
+    Never,
+}
+
+impl Time {
+    /// So long from now.
+    pub fn after(duration: Duration) -> Time {
+        Instant::now().checked_add(duration).map_or(Time::Never, Time::At)
+    }
+
+    /// At this instant.
+    pub fn at(instant: Instant) -> Time {
+        Time::At(instant)
+    }
+
+    /// At once, when nothing else can be done.
+    #[expect(clippy::should_implement_trait, reason = "named as the arm it is for")]
+    pub fn default() -> Time {
+        Time::Now
+    }
+}
+
+impl Arm for Time {
+    fn attempt(&mut self, _at_once: bool) -> bool {
+        matches!(self, Time::At(instant) if *instant <= Instant::now())
+    }
+
+    fn time(&self) -> Option<Time> {
+        Some(*self)
+    }
+}
+
+type Arms<'a, 'b> = [&'a mut (dyn Arm + 'b)];
+
+/// Does one of the arms and tells which: what [`select!`](crate::select) calls.
+#[doc(hidden)]
+#[track_caller]
+pub fn wait(arms: &mut Arms<'_, '_>) -> usize {
+    spend();
+    let reason = Reason::new("select", arms);
+    if !arms.iter().any(|arm| arm.must_end()) {
+        return choose(arms, &reason);
+    }
+    // A task that unwinds cannot wait for the end of what it has begun.
+    let chosen = catch_unwind(AssertUnwindSafe(|| choose(arms, &reason)));
+    for arm in arms {
+        arm.end();
+    }
+    chosen.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
+    let otherwise = arms.iter().position(|arm| arm.time() == Some(Time::Now));
+    loop {
+        let ready = in_random_order(arms.len())
+            .into_iter()
+            .map(usize::from)
+            .take(arms.len())
+            .find(|index| arms[*index].attempt(otherwise.is_some()));
+        if let Some(chosen) = ready.or(otherwise) {
+            return chosen;
+        }
+        if let Some(chosen) = wait_once(arms, reason) {
+            return chosen;
+        }
+    }
+}
+
+/// Waits in every arm's line; `None`: an arm became ready in between, they are to be tried again.
+fn wait_once(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> Option<usize> {
+    let mut queued = Queued { arms, lease: Lease::new(), left: false };
+    let Queued { arms, lease, .. } = &mut queued;
+    let all_wait = arms.iter_mut().enumerate().all(|(index, arm)| {
+        // SAFETY: required: in place until selected or left. `queued` borrows the arms, and leaves
+        // every line, whatever happens.
+        unsafe { arm.join(lease, number(index)) }
+    });
+    let first = first_in_time(arms);
+    let mut unwound = None;
+    let chosen = if all_wait {
+        let waiting = || lease.wait(reason, first.map(|(_, at)| at), |_| {});
+        catch_unwind(AssertUnwindSafe(waiting)).unwrap_or_else(|payload| {
+            unwound = Some(payload);
+            // It has been selected or given up before.
+            lease.selection()
+        })
+    } else {
+        lease.abort()
+    };
+    let chosen = chosen.map(index);
+    queued.leave(chosen);
+    if let Some(payload) = unwound
+        && !chosen.is_some_and(|chosen| queued.arms[chosen].is_served())
+    {
+        resume_unwind(payload);
+    }
+    match all_wait {
+        true => chosen.or(first.map(|(index, _)| index)),
+        false => chosen,
+    }
+}
+
+/// Arms in their lines, with the waiter that waits for them.
+struct Queued<'w, 'a, 'b> {
+    arms: &'w mut Arms<'a, 'b>,
+    lease: Lease,
+    left: bool,
+}
+
+impl Queued<'_, '_, '_> {
+    /// Leaves all lines but that of the arm that was chosen, which has left already.
+    fn leave(&mut self, chosen: Option<usize>) {
+        for (index, arm) in self.arms.iter().enumerate() {
+            if Some(index) != chosen {
+                arm.leave(&self.lease, number(index));
+            }
+        }
+        self.left = true;
+    }
+}
+
+impl Drop for Queued<'_, '_, '_> {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let chosen = self.lease.abort().map(index);
+        self.leave(chosen);
+    }
+}
+
+fn first_in_time(arms: &Arms<'_, '_>) -> Option<(usize, Instant)> {
+    let times = arms.iter().enumerate().filter_map(|(index, arm)| match arm.time() {
+        Some(Time::At(at)) => Some((index, at)),
+        _ => None,
+    });
+    times.min_by_key(|(_, at)| *at)
+}
+
+fn number(index: usize) -> Selection {
+    Selection::MIN.saturating_add(index)
+}
+
+fn index(number: Selection) -> usize {
+    number.get() - 1
+}
+
+/// The numbers below `count`, shuffled.
+fn in_random_order(count: usize) -> [u8; ARMS_MAX] {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
+    }
+    let mut order = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut random = STATE.get();
+    for end in (1..count).rev() {
+        // xorshift64
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        order.swap(end, (random >> 32) as usize % (end + 1));
+    }
+    STATE.set(random);
+    order
+}

@@ -1,0 +1,296 @@
+//! The arms of a `select!` that watch descriptors.
+//!
+//! Each has a scout that waits for its descriptor and then selects the waiter: in a task, another
+//! task of the same worker, through the worker's driver; on a plain thread, another thread, in
+//! `poll(2)`. A scout is called back, and has ended, before `select!` returns.
+//!
+//! Our own streams are watched under their own name, since their driver may hold bytes that it has
+//! received ahead; everything else by a duplicate, so that no driver takes it for what it may know
+//! under the same number.
+#![expect(unsafe_code, reason = "a scout waits on a stream that its arm has borrowed")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use fiveways_driver::{Op, Source};
+use fiveways_runtime::{
+    JoinHandle, Selection, Spawn, Waiter, in_task, perform, reads_ahead, without_interruption,
+};
+use fiveways_sys::event_fd::EventFd;
+use fiveways_sys::{net, poll};
+
+use crate::descriptor::Descriptor;
+use crate::net::stream::Stream;
+use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use crate::sync::select::Arm;
+
+/// What a [`select!`](crate::select) can watch for readiness.
+///
+/// Of anything else that has a descriptor, its [`BorrowedFd`](std::os::fd::AsFd::as_fd).
+pub trait Watch {
+    #[doc(hidden)]
+    fn watched(&self) -> Watched<'_>;
+}
+
+/// How something is watched.
+#[doc(hidden)]
+pub struct Watched<'a>(How<'a>);
+
+#[derive(Clone, Copy)]
+enum How<'a> {
+    Stream(&'a Stream),
+    Descriptor(BorrowedFd<'a>),
+}
+
+/// Waits for readiness.
+#[doc(hidden)]
+pub struct ReadinessArm<'a> {
+    how: How<'a>,
+    writable: bool,
+    answer: Answer,
+    scout: Option<Scout>,
+}
+
+/// What a scout has found; it stays when the arm is not chosen, and is of no interest then.
+type Answer = Arc<Mutex<Option<io::Result<()>>>>;
+
+enum Scout {
+    Task(JoinHandle<()>),
+    Thread(Arc<EventFd>, thread::JoinHandle<()>),
+}
+
+impl<'a> ReadinessArm<'a> {
+    /// Until it is readable, at its end, or in error.
+    pub fn readable(what: &'a impl Watch) -> ReadinessArm<'a> {
+        ReadinessArm::new(what, false)
+    }
+
+    /// Until it is writable, or in error.
+    pub fn writable(what: &'a impl Watch) -> ReadinessArm<'a> {
+        ReadinessArm::new(what, true)
+    }
+
+    fn new(what: &'a impl Watch, writable: bool) -> ReadinessArm<'a> {
+        let Watched(how) = what.watched();
+        ReadinessArm { how, writable, answer: Arc::default(), scout: None }
+    }
+
+    /// Whether it can be watched at all, after the arm was chosen.
+    pub fn finish(self) -> io::Result<()> {
+        take(&self.answer).unwrap_or(Ok(()))
+    }
+
+    /// Is it ready now? `at_once`: the answer decides, so the driver is asked for what it holds.
+    fn look(&self, at_once: bool) -> io::Result<bool> {
+        if let (How::Stream(stream), false) = (self.how, self.writable) {
+            if stream.has_bytes()? {
+                return Ok(true);
+            }
+            if at_once && reads_ahead().is_some() {
+                return match stream.socket.wait_ready(false, Some(Instant::now())) {
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+                    result => result.map(|()| true),
+                };
+            }
+        }
+        net::wait_ready(self.how.fd(), self.writable, Some(Instant::now()))
+    }
+
+    /// Sends a scout out.
+    fn watch(&self, waiter: &Arc<Waiter>, number: Selection) -> io::Result<Scout> {
+        let (waiter, answer) = (Arc::clone(waiter), Arc::clone(&self.answer));
+        let tell = move |result: io::Result<()>| {
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            if waiter.select(number) {
+                waiter.unpark();
+            }
+        };
+        let writable = self.writable;
+        if !in_task() {
+            return thread_scout(self.how.fd(), writable, tell);
+        }
+        let spawn = Spawn::new().name("select");
+        let task = match self.how {
+            How::Stream(stream) => {
+                let source = stream.socket.source();
+                spawn.spawn_local(move || tell_unless_called_back(wait(source, writable), tell))
+            }
+            How::Descriptor(fd) => {
+                let descriptor = Descriptor::new_shared(net::duplicate(fd)?);
+                spawn.spawn_local(move || {
+                    tell_unless_called_back(descriptor.wait(writable, None), tell);
+                })
+            }
+        };
+        task.map(Scout::Task)
+    }
+}
+
+/// Waits on a stream that its arm has borrowed.
+fn wait(source: Source, writable: bool) -> io::Result<()> {
+    let op = if writable { Op::Writable { source } } else { Op::Readable { source } };
+    // SAFETY: required: the descriptor stays open. The arm borrows its socket, and the scout has
+    // ended before `select!` returns or unwinds.
+    unsafe { perform(op, None) }.map(drop)
+}
+
+/// A scout that is called back is cancelled, and has nothing to tell.
+fn tell_unless_called_back(result: io::Result<()>, tell: impl FnOnce(io::Result<()>)) {
+    if !fiveways_runtime::is_cancelled() {
+        tell(result);
+    }
+}
+
+/// A thread that polls until the descriptor is ready or it is called back.
+fn thread_scout(
+    fd: BorrowedFd<'_>,
+    writable: bool,
+    tell: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> io::Result<Scout> {
+    let fd = net::duplicate(fd)?;
+    let back = Arc::new(EventFd::new()?);
+    let call = Arc::clone(&back);
+    let scouting = move || {
+        let asked = if writable { poll::OUT } else { poll::IN };
+        let mut table =
+            [poll::Entry::new(fd.as_fd(), asked), poll::Entry::new(call.as_fd(), poll::IN)];
+        let result = loop {
+            match poll::poll(&mut table, None) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        if table[1].answer() == 0 {
+            tell(result.map(drop));
+        }
+    };
+    let thread = thread::Builder::new().name("select".to_owned()).spawn(scouting)?;
+    Ok(Scout::Thread(back, thread))
+}
+
+impl Scout {
+    /// Calls it back and waits for its end.
+    fn end(self) {
+        // A scout has nothing to say that matters now; it does not panic.
+        match self {
+            Scout::Task(task) => {
+                task.cancel();
+                let _ = without_interruption(|| task.join());
+            }
+            Scout::Thread(back, thread) => {
+                back.add_one();
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Arm for ReadinessArm<'_> {
+    fn attempt(&mut self, at_once: bool) -> bool {
+        match self.look(at_once) {
+            Ok(ready) => ready,
+            Err(error) => {
+                put(&self.answer, error);
+                true
+            }
+        }
+    }
+
+    unsafe fn join(&mut self, waiter: &Arc<Waiter>, number: Selection) -> bool {
+        // The one of an earlier try watches for another waiter.
+        self.end();
+        match self.watch(waiter, number) {
+            Ok(scout) => self.scout = Some(scout),
+            Err(error) => put(&self.answer, error),
+        }
+        self.scout.is_some()
+    }
+
+    fn end(&mut self) {
+        if let Some(scout) = self.scout.take() {
+            scout.end();
+        }
+    }
+
+    fn must_end(&self) -> bool {
+        true
+    }
+}
+
+fn put(answer: &Answer, error: io::Error) {
+    *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error));
+}
+
+fn take(answer: &Answer) -> Option<io::Result<()>> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl<'a> How<'a> {
+    fn fd(self) -> BorrowedFd<'a> {
+        match self {
+            How::Stream(stream) => stream.socket.as_fd(),
+            How::Descriptor(fd) => fd,
+        }
+    }
+}
+
+impl<W: Watch + ?Sized> Watch for &W {
+    fn watched(&self) -> Watched<'_> {
+        (**self).watched()
+    }
+}
+
+impl<W: Watch + ?Sized> Watch for &mut W {
+    fn watched(&self) -> Watched<'_> {
+        (**self).watched()
+    }
+}
+
+/// Our own streams.
+macro_rules! watch_streams {
+    ($($type:ty),+) => {$(
+        impl Watch for $type {
+            fn watched(&self) -> Watched<'_> {
+                Watched(How::Stream(self.stream()))
+            }
+        }
+    )+};
+}
+
+/// What has a descriptor that no driver reads ahead of.
+macro_rules! watch_descriptors {
+    ($($type:ty),+) => {$(
+        impl Watch for $type {
+            fn watched(&self) -> Watched<'_> {
+                Watched(How::Descriptor(self.as_fd()))
+            }
+        }
+    )+};
+}
+
+watch_streams!(TcpStream, UnixStream);
+
+watch_descriptors!(
+    TcpListener,
+    UdpSocket,
+    UnixListener,
+    UnixDatagram,
+    BorrowedFd<'_>,
+    std::os::fd::OwnedFd,
+    std::fs::File,
+    io::PipeReader,
+    io::PipeWriter,
+    io::Stdin,
+    std::net::TcpListener,
+    std::net::TcpStream,
+    std::net::UdpSocket,
+    std::os::unix::net::UnixDatagram,
+    std::os::unix::net::UnixListener,
+    std::os::unix::net::UnixStream,
+    std::process::ChildStderr,
+    std::process::ChildStdin,
+    std::process::ChildStdout
+);
