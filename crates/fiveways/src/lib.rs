@@ -45,6 +45,7 @@ pub mod handoff;
 pub mod process;
 pub mod signal;
 pub mod io;
+pub mod executor;
 pub mod task;
 pub mod greenlet;
 pub mod generator;

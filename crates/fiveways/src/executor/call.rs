@@ -1,0 +1,140 @@
+//! Calls by name, and the functions that can be called so.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::executor::failure::{FutureError, SubmitError};
+use crate::executor::wire::Answer;
+
+/// What can go to another process and come back: anything that serde can write and read.
+///
+/// The format is compact and does not describe itself, so types that ask what comes next
+/// (`deserialize_any`, untagged enums) cannot be read.
+pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
+
+/// A call of a function by its name, with arguments as bytes: work for any pool.
+///
+/// Made by the functions of [`remote!`](crate::executor::remote).
+pub struct Call<T> {
+    name: Cow<'static, str>,
+    arguments: Result<Vec<u8>, postcard::Error>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Portable> Call<T> {
+    /// Makes a call of a function by its full name, with a tuple of its arguments.
+    ///
+    /// Nothing is checked here: that there is such a function, and that arguments and result are of
+    /// these types, is found out where it runs.
+    pub fn named(name: impl Into<Cow<'static, str>>, arguments: &impl Serialize) -> Call<T> {
+        let arguments = postcard::to_stdvec(arguments);
+        Call { name: name.into(), arguments, output: PhantomData }
+    }
+
+    /// The full name of the function.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn prepare(self) -> Result<Prepared<T>, SubmitError> {
+        let arguments = self.arguments.map_err(|e| SubmitError::Unencodable(e.to_string()))?;
+        Ok(Prepared { name: self.name, arguments, output: PhantomData })
+    }
+}
+
+/// A call whose arguments have become bytes.
+pub(super) struct Prepared<T> {
+    pub(super) name: Cow<'static, str>,
+    pub(super) arguments: Vec<u8>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T: Portable> Prepared<T> {
+    /// Runs it on this thread.
+    pub(super) fn run_here(&self) -> Result<T, FutureError> {
+        self.read(run(&self.name, &self.arguments))
+    }
+
+    /// Reads the answer to it.
+    pub(super) fn read(&self, answer: Answer) -> Result<T, FutureError> {
+        let bytes = answer.into_value(&self.name)?;
+        decode(&bytes).map_err(FutureError::Undecodable)
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A function from bytes to bytes.
+type Bytewise = fn(&[u8]) -> Answer;
+
+/// A function that can be called by name.
+pub struct Registered {
+    name: &'static str,
+    answer: Bytewise,
+}
+
+impl Registered {
+    /// Registers a function.
+    pub const fn new(name: &'static str, answer: Bytewise) -> Registered {
+        Registered { name, answer }
+    }
+}
+
+inventory::collect!(Registered);
+
+/// Runs the function of this name. Panics with it.
+pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
+    static FUNCTIONS: OnceLock<HashMap<&str, Bytewise>> = OnceLock::new();
+    let known = || inventory::iter::<Registered>().map(|one| (one.name, one.answer)).collect();
+    match FUNCTIONS.get_or_init(known).get(name) {
+        Some(function) => function(arguments),
+        None => Answer::UnknownFunction,
+    }
+}
+
+/// Reads the arguments, calls the function, writes its result.
+pub fn answer<A: DeserializeOwned, T: Serialize>(
+    arguments: &[u8],
+    function: impl FnOnce(A) -> T,
+) -> Answer {
+    match decode(arguments) {
+        Err(why) => Answer::Undecodable(why),
+        Ok(arguments) => match postcard::to_stdvec(&function(arguments)) {
+            Ok(bytes) => Answer::Value(bytes),
+            Err(error) => Answer::Unencodable(error.to_string()),
+        },
+    }
+}
+
+/// What a function gives.
+pub type Output<F> = <F as Function>::Output;
+
+/// A type of functions.
+pub trait Function {
+    /// What they give.
+    type Output;
+}
+
+impl<T> Function for fn() -> T {
+    type Output = T;
+}

@@ -1,0 +1,169 @@
+//! Waiting for many futures.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::executor::failure::FutureError;
+use crate::executor::future::Future;
+use crate::executor::waiting::Waiting;
+
+/// Gives futures in the order in which they end.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fiveways::executor::{ThreadPool, as_completed};
+/// use fiveways::time::sleep;
+///
+/// let pool = ThreadPool::default();
+/// let futures = [40, 0, 20].map(|delay| {
+///     let work = move || { sleep(Duration::from_millis(delay)); delay };
+///     pool.submit(work).expect("it is open")
+/// });
+/// let ended = as_completed(futures).map(|future| future.result().expect("no panic"));
+/// assert_eq!(ended.collect::<Vec<_>>(), [0, 20, 40]);
+/// ```
+#[track_caller]
+pub fn as_completed<T: Send + 'static>(
+    futures: impl IntoIterator<Item = Future<T>>,
+) -> AsCompleted<T> {
+    let futures: Vec<_> = futures.into_iter().map(Some).collect();
+    let jobs = futures.iter().flatten().map(Future::job);
+    AsCompleted { waiting: Waiting::new(jobs), left: futures.len(), futures }
+}
+
+/// Futures in the order in which they end; made by [`as_completed`].
+#[must_use = "it waits only when it is iterated"]
+pub struct AsCompleted<T> {
+    waiting: Waiting,
+    futures: Vec<Option<Future<T>>>,
+    left: usize,
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> AsCompleted<T> {
+    /// Waits within a time limit for the next to end; `None`: there are no more.
+    ///
+    /// # Suspends
+    ///
+    /// Until one has ended, at most for that long; a plain thread blocks, a thread of the same pool
+    /// helps if otherwise none could end.
+    ///
+    /// # Cancellation
+    ///
+    /// If the waiting task is cancelled it is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// [`FutureError::TimedOut`], and [`FutureError::WouldDeadlock`] when waiting would never end.
+    /// It can be asked again.
+    pub fn next_timeout(&mut self, limit: Duration) -> Result<Option<Future<T>>, FutureError> {
+        self.next_by(Instant::now().checked_add(limit))
+    }
+
+    fn next_by(&mut self, deadline: Option<Instant>) -> Result<Option<Future<T>>, FutureError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let number = self.waiting.next(deadline)?;
+        self.left -= 1;
+        Ok(self.futures[number].take())
+    }
+
+    /// Those that have not come out, in the order in which they were given.
+    fn rest(&mut self) -> impl Iterator<Item = Future<T>> + '_ {
+        self.left = 0;
+        self.futures.iter_mut().filter_map(Option::take)
+    }
+}
+
+impl<T: Send + 'static> Iterator for AsCompleted<T> {
+    type Item = Future<T>;
+
+    /// Waits for the next to end.
+    ///
+    /// When the wait would never end, the rest come out as they are: their results say so.
+    fn next(&mut self) -> Option<Future<T>> {
+        self.next_by(None).unwrap_or_else(|_would_deadlock| {
+            let future = self.futures.iter_mut().find_map(Option::take);
+            self.left -= usize::from(future.is_some());
+            future
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Any one has ended.
+    #[doc(alias = "FIRST_COMPLETED")]
+    FirstCompleted,
+    /// Any one has ended without a value (being cancelled does not count), or all have ended.
+    #[doc(alias = "FIRST_EXCEPTION")]
+    FirstException,
+    /// All have ended.
+    #[doc(alias = "ALL_COMPLETED")]
+    AllCompleted,
+}
+
+/// Which futures have ended and which have not; made by [`wait`].
+#[derive(Debug)]
+pub struct Waited<T> {
+    /// Those that have ended, in that order.
+    pub done: Vec<Future<T>>,
+    /// The others, in the order in which they were given.
+    pub not_done: Vec<Future<T>>,
+}
+
+/// Waits for several futures, at most as long as the time limit says.
+///
+/// Ends early when the wait would never end. No futures are waited for no time at all.
+///
+/// # Suspends
+///
+/// Until then; a plain thread blocks, a thread of the same pool helps.
+///
+/// # Cancellation
+///
+/// If the waiting task is cancelled it is unwound from here.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::executor::{ThreadPool, Until, wait};
+///
+/// let pool = ThreadPool::default();
+/// let futures = (0..3).map(|n| pool.submit(move || n * n).expect("it is open"));
+/// let waited = wait(futures, Until::AllCompleted, None);
+/// assert_eq!((waited.done.len(), waited.not_done.len()), (3, 0));
+/// ```
+#[track_caller]
+pub fn wait<T: Send + 'static>(
+    futures: impl IntoIterator<Item = Future<T>>,
+    until: Until,
+    limit: Option<Duration>,
+) -> Waited<T> {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let mut futures = as_completed(futures);
+    let mut done = Vec::new();
+    while let Ok(Some(future)) = futures.next_by(deadline) {
+        let failed = future.error().is_some_and(|error| !error.is_cancelled());
+        done.push(future);
+        if until == Until::FirstCompleted || (until == Until::FirstException && failed) {
+            break;
+        }
+    }
+    // What has ended meanwhile has ended.
+    let not_done = futures.rest().collect();
+    Waited { done, not_done }
+}

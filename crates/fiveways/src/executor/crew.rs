@@ -1,0 +1,317 @@
+//! Threads that run jobs from one queue: what both pools are made of.
+//!
+//! ```text
+//!   submit ──▶ queue ──▶ runner 0 ┐ started when more jobs wait than runners are idle,
+//!                        runner 1 ├ up to the crew's size; idle ones sleep on the condition
+//!                        …        ┘
+//!   open ──close──▶ closed: the queue is worked off, then the runners end; the last tells
+//! ```
+//!
+//! A job in the queue may have been cancelled, or been run by the runner that waits for it; whoever
+//! finds it then skips it.
+
+use std::any::Any;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+
+use fiveways_runtime::Reason;
+
+use crate::executor::failure::{FutureError, SubmitError, message_of};
+use crate::executor::watch::Watch;
+
+/// What a crew runs and what is waited for: a future without its type.
+pub(super) trait Job: Send + Sync {
+    /// Runs it here, unless it has begun or ended. Never unwinds.
+    fn run(self: Arc<Self>) -> bool;
+
+    /// Ends it with this error, unless it has begun or ended. Never unwinds.
+    fn refuse(self: Arc<Self>, error: FutureError) -> bool;
+
+    fn status(&self) -> Status;
+
+    /// Has the end told under this number. False: it has ended, and nothing will be told.
+    fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool;
+
+    /// Takes a watch away.
+    fn unwatch(&self, watch: &Arc<Watch>);
+}
+
+/// How far a job is.
+pub(super) enum Status {
+    Queued(Weak<Crew>),
+    Running(RunnerId),
+    Ended,
+}
+
+/// A runner's number, of its own in the whole program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RunnerId(u64);
+
+static NEXT_RUNNER: AtomicU64 = AtomicU64::new(0);
+static NEXT_CREW: AtomicU64 = AtomicU64::new(0);
+
+/// A thread of a crew.
+pub(super) struct Runner {
+    pub(super) id: RunnerId,
+    pub(super) crew: Arc<Crew>,
+}
+
+thread_local! {
+    static RUNNER: OnceCell<Runner> = const { OnceCell::new() };
+}
+
+/// Runs `f` with the calling thread's runner, if it is one.
+pub(super) fn with_runner<R>(f: impl FnOnce(Option<&Runner>) -> R) -> R {
+    let mut f = Some(f);
+    let mut take = || f.take().expect("it is called once");
+    // A destructor of another thread-local may ask when ours is gone; then nothing runs here.
+    let answer = RUNNER.try_with(|runner| runner.get().map(|runner| take()(Some(runner))));
+    answer.ok().flatten().unwrap_or_else(|| take()(None))
+}
+
+/// The number of the calling thread's runner.
+pub(super) fn runner_id() -> Option<RunnerId> {
+    with_runner(|runner| runner.map(|runner| runner.id))
+}
+
+/// What a thread does besides jobs.
+pub(super) type Duty = Box<dyn Fn() + Send + Sync>;
+
+/// How a crew is made up.
+pub(super) struct Plan {
+    /// The threads' names begin with it; `None`: `pool-` and the crew's number.
+    pub(super) name: Option<String>,
+    pub(super) size: usize,
+    pub(super) stack_size: Option<usize>,
+    /// Done by each thread before its first job; its panic breaks the crew.
+    pub(super) begin: Duty,
+    /// Done by each thread after its last job.
+    pub(super) end: Duty,
+}
+
+/// Threads and the queue they run.
+pub(super) struct Crew {
+    plan: Plan,
+    name: String,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    queue: VecDeque<Arc<dyn Job>>,
+    runners: Vec<RunnerId>,
+    idle: usize,
+    closed: bool,
+    broken: bool,
+    threads: Vec<JoinHandle<()>>,
+    /// Who waits for the last runner to end.
+    watches: Vec<Arc<Watch>>,
+}
+
+impl Crew {
+    pub(super) fn new(plan: Plan) -> Arc<Crew> {
+        let number = NEXT_CREW.fetch_add(1, Ordering::Relaxed);
+        let name = plan.name.clone().unwrap_or_else(|| format!("pool-{number}"));
+        let state = State {
+            queue: VecDeque::new(),
+            runners: Vec::new(),
+            idle: 0,
+            closed: false,
+            broken: false,
+            threads: Vec::new(),
+            watches: Vec::new(),
+        };
+        Arc::new(Crew { plan, name, state: Mutex::new(state), work: Condvar::new() })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.plan.size
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many threads it has.
+    pub(super) fn threads(&self) -> usize {
+        self.lock().runners.len()
+    }
+
+    /// Who could begin a queued job. Never nobody: whoever queues a job sees to that.
+    pub(super) fn runners(&self) -> Vec<RunnerId> {
+        self.lock().runners.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job into the queue and sees to it that a thread will come to it.
+    pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
+        let mut state = self.lock();
+        if state.broken {
+            return Err(SubmitError::Broken);
+        }
+        if state.closed {
+            return Err(SubmitError::ShutDown);
+        }
+        state.queue.push_back(job);
+        let short = state.queue.len() > state.idle && state.runners.len() < self.plan.size;
+        // The lock is held meanwhile, or another job would count on a thread that never comes.
+        if short
+            && let Err(error) = self.start(&mut state)
+            && state.runners.is_empty()
+        {
+            state.queue.pop_back();
+            return Err(SubmitError::NoThread(error));
+        }
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let id = RunnerId(NEXT_RUNNER.fetch_add(1, Ordering::Relaxed));
+        let mut builder = thread::Builder::new();
+        builder = builder.name(format!("{}-{}", self.name, state.threads.len()));
+        if let Some(bytes) = self.plan.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let crew = Arc::clone(self);
+        state.threads.push(builder.spawn(move || serve(Runner { id, crew }))?);
+        state.runners.push(id);
+        Ok(())
+    }
+
+    /// The next job; `None` when there will be none.
+    fn next(&self) -> Option<Arc<dyn Job>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle += 1;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    /// Takes no more jobs from now on.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// Takes and runs no more jobs, after its initializer has panicked.
+    fn break_down(&self) {
+        self.lock().broken = true;
+        self.close();
+        self.refuse_queued(&FutureError::BrokenPool);
+    }
+
+    /// Ends all that has not begun. Answers how many that were.
+    pub(super) fn refuse_queued(&self, error: &FutureError) -> usize {
+        let queue = std::mem::take(&mut self.lock().queue);
+        queue.into_iter().filter(|job| Arc::clone(job).refuse(error.clone())).count()
+    }
+
+    /// Is the calling thread one of its own?
+    pub(super) fn is_own_thread(&self) -> bool {
+        with_runner(|runner| runner.is_some_and(|runner| std::ptr::eq(&*runner.crew, self)))
+    }
+
+    /// Waits for the end of all threads. The crew is closed, and the caller none of its threads.
+    #[track_caller]
+    pub(super) fn wait_for_end(&self) {
+        let watch = Watch::new();
+        let leaving = Leaving { crew: self, watch: &watch };
+        let mut state = self.lock();
+        let anybody = !state.runners.is_empty();
+        if anybody {
+            state.watches.push(Arc::clone(&watch));
+        }
+        drop(state);
+        if anybody {
+            watch.wait(&Reason::new("end of a pool", self), None);
+        }
+        drop(leaving);
+        let threads = std::mem::take(&mut self.lock().threads);
+        for thread in threads {
+            // It has left the crew: this ends at once. Panics were contained.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes a watch away from the crew, also when the wait is unwound.
+struct Leaving<'a> {
+    crew: &'a Crew,
+    watch: &'a Arc<Watch>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.crew.lock().watches.retain(|watch| !Arc::ptr_eq(watch, self.watch));
+    }
+}
+
+/// The life of a crew's thread.
+fn serve(runner: Runner) {
+    let crew = Arc::clone(&runner.crew);
+    let _membership = Membership { crew: &crew, id: runner.id };
+    let set = RUNNER.with(|place| place.set(runner).is_ok());
+    debug_assert!(set, "a thread serves once");
+    if contain("the initializer of a pool", &crew.plan.begin) {
+        while let Some(job) = crew.next() {
+            // With the last copy of a job goes its value.
+            contain("the drop of a result", || {
+                job.run();
+            });
+        }
+    } else {
+        crew.break_down();
+    }
+    contain("the end of a pool's thread", &crew.plan.end);
+}
+
+/// A thread's place among the runners.
+struct Membership<'a> {
+    crew: &'a Crew,
+    id: RunnerId,
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        let mut state = self.crew.lock();
+        state.runners.retain(|id| *id != self.id);
+        if state.runners.is_empty() {
+            let watches = std::mem::take(&mut state.watches);
+            drop(state);
+            watches.iter().for_each(|watch| watch.tell(0));
+        }
+    }
+}
+
+/// Runs code of users that has nobody above it to panic to, and reports its panic. True: it
+/// returned.
+pub(super) fn contain(what: &str, f: impl FnOnce()) -> bool {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
+    eprintln!("fiveways: {what} has panicked: {}", message_of(payload.as_ref()));
+    discard(payload);
+    false
+}
+
+/// Drops a panic's payload, whose drop may panic as well.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // There would be no end to it.
+        std::mem::forget(again);
+    }
+}

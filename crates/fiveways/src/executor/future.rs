@@ -1,0 +1,388 @@
+//! A result that is yet to come.
+//!
+//! A future and the pool that works on it share a [`Core`]:
+//!
+//! ```text
+//!   Queued ──run──▶ Running ──end──▶ Ended (a value, taken or not, or an error)
+//!      └──cancel, refuse──────────────▲
+//! ```
+//!
+//! Whoever moves it to `Ended` tells the watches, then calls the callbacks, in the order in which
+//! they came. What comes later finds it ended.
+
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::executor::crew::{Crew, Job, RunnerId, Status, contain, runner_id};
+use crate::executor::failure::{FutureError, Panic, SubmitError};
+use crate::executor::waiting::Waiting;
+use crate::executor::watch::Watch;
+
+/// What is to be done for a future.
+pub(super) type Work<T> = Box<dyn FnOnce() -> Result<T, FutureError> + Send>;
+
+type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
+
+enum Stage<T> {
+    Queued(Work<T>),
+    Running(RunnerId),
+    Ended(Result<Option<T>, FutureError>),
+}
+
+struct Core<T> {
+    parts: Mutex<Parts<T>>,
+    crew: Weak<Crew>,
+}
+
+struct Parts<T> {
+    stage: Stage<T>,
+    watches: Vec<(usize, Arc<Watch>)>,
+    callbacks: Vec<Callback<T>>,
+}
+
+impl<T: Send + 'static> Core<T> {
+    fn lock(&self) -> MutexGuard<'_, Parts<T>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves it to its end and tells everybody.
+    fn end(
+        self: &Arc<Self>,
+        mut parts: MutexGuard<'_, Parts<T>>,
+        outcome: Result<Option<T>, FutureError>,
+    ) {
+        let before = mem::replace(&mut parts.stage, Stage::Ended(outcome));
+        let watches = mem::take(&mut parts.watches);
+        let callbacks = mem::take(&mut parts.callbacks);
+        drop(parts);
+        contain("the drop of cancelled work", || drop(before));
+        watches.iter().for_each(|(number, watch)| watch.tell(*number));
+        let future = Future { core: Arc::clone(self) };
+        callbacks.into_iter().for_each(|callback| future.call(callback));
+    }
+}
+
+impl<T: Send + 'static> Job for Core<T> {
+    fn run(self: Arc<Self>) -> bool {
+        let me = runner_id().expect("jobs run on threads of pools");
+        let mut parts = self.lock();
+        if !matches!(parts.stage, Stage::Queued(_)) {
+            return false;
+        }
+        let Stage::Queued(work) = mem::replace(&mut parts.stage, Stage::Running(me)) else {
+            unreachable!("it was looked at under the same lock")
+        };
+        drop(parts);
+        let outcome = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(outcome) => outcome.map(Some),
+            Err(payload) => Err(FutureError::Panicked(Panic::new(payload))),
+        };
+        self.end(self.lock(), outcome);
+        true
+    }
+
+    fn refuse(self: Arc<Self>, error: FutureError) -> bool {
+        let parts = self.lock();
+        let queued = matches!(parts.stage, Stage::Queued(_));
+        if queued {
+            self.end(parts, Err(error));
+        }
+        queued
+    }
+
+    fn status(&self) -> Status {
+        match &self.lock().stage {
+            Stage::Queued(_) => Status::Queued(Weak::clone(&self.crew)),
+            Stage::Running(runner) => Status::Running(*runner),
+            Stage::Ended(_) => Status::Ended,
+        }
+    }
+
+    fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool {
+        let mut parts = self.lock();
+        let ended = matches!(parts.stage, Stage::Ended(_));
+        if !ended {
+            parts.watches.push((number, Arc::clone(watch)));
+        }
+        !ended
+    }
+
+    fn unwatch(&self, watch: &Arc<Watch>) {
+        self.lock().watches.retain(|(_, other)| !Arc::ptr_eq(other, watch));
+    }
+}
+
+/// A result that is yet to come, from work that was submitted to a pool.
+///
+/// Clones are handles on the same result, so that it can be waited for, looked at and given to
+/// callbacks in several places. Therefore [`result`](Future::result) gives a copy, as often as it
+/// is asked; a value that cannot or should not be copied is moved out by [`take`](Future::take),
+/// once. Dropping all handles changes nothing: the work is done.
+///
+/// On a thread of a pool, waiting for work of the same pool that has not begun runs that work right
+/// there; so work may wait for what it has submitted, however few threads there are. A wait that
+/// could never end (the awaited work waits for the job that waits for it) fails with
+/// [`FutureError::WouldDeadlock`].
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::executor::{FutureError, ThreadPool};
+///
+/// let pool = ThreadPool::default();
+/// let sum = pool.submit(|| (1..=10).sum::<u32>()).expect("it is open");
+/// sum.add_done_callback(|sum| println!("it is {:?}", sum.result()));
+/// assert_eq!(sum.result().expect("nothing goes wrong"), 55);
+///
+/// let broken = pool.submit(|| -> u32 { panic!("no way") }).expect("it is open");
+/// assert_eq!(broken.result().expect_err("it panics").to_string(), "the work panicked: no way");
+/// ```
+pub struct Future<T> {
+    core: Arc<Core<T>>,
+}
+
+impl<T> Clone for Future<T> {
+    fn clone(&self) -> Future<T> {
+        Future { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<T> fmt::Debug for Future<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.core.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        match &parts.stage {
+            Stage::Queued(_) => f.write_str("Future(queued)"),
+            Stage::Running(_) => f.write_str("Future(running)"),
+            Stage::Ended(Ok(_)) => f.write_str("Future(done)"),
+            Stage::Ended(Err(error)) => write!(f, "Future({error})"),
+        }
+    }
+}
+
+impl<T: Send + 'static> Future<T> {
+    /// Has work done by a crew.
+    pub(super) fn submit(crew: &Arc<Crew>, work: Work<T>) -> Result<Future<T>, SubmitError> {
+        let parts =
+            Parts { stage: Stage::Queued(work), watches: Vec::new(), callbacks: Vec::new() };
+        let core = Arc::new(Core { parts: Mutex::new(parts), crew: Arc::downgrade(crew) });
+        crew.submit(Arc::clone(&core) as Arc<dyn Job>)?;
+        Ok(Future { core })
+    }
+
+    /// This future as what can be waited for.
+    pub(super) fn job(&self) -> Arc<dyn Job> {
+        Arc::clone(&self.core) as Arc<dyn Job>
+    }
+
+    /// Waits for the result and gives a copy of it.
+    ///
+    /// # Suspends
+    ///
+    /// Until the work has ended; a plain thread blocks, a thread of the same pool helps.
+    ///
+    /// # Cancellation
+    ///
+    /// If the waiting task is cancelled it is unwound from here; the work goes on.
+    ///
+    /// # Errors
+    ///
+    /// What kept the work from giving a value; [`FutureError::WouldDeadlock`] when waiting would
+    /// never end, [`FutureError::Taken`] when [`take`](Future::take) came first.
+    #[track_caller]
+    pub fn result(&self) -> Result<T, FutureError>
+    where
+        T: Clone,
+    {
+        self.result_by(None)
+    }
+
+    /// Waits for the result within a time limit and gives a copy of it.
+    ///
+    /// A limit too long to be told is none. A thread of the same pool helps only if otherwise the
+    /// result could not come within the limit; then it may come late.
+    ///
+    /// # Suspends
+    ///
+    /// As [`Future::result`], at most for that long.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Future::result`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Future::result`], and [`FutureError::TimedOut`].
+    #[track_caller]
+    pub fn result_timeout(&self, limit: Duration) -> Result<T, FutureError>
+    where
+        T: Clone,
+    {
+        self.result_by(Instant::now().checked_add(limit))
+    }
+
+    #[track_caller]
+    fn result_by(&self, deadline: Option<Instant>) -> Result<T, FutureError>
+    where
+        T: Clone,
+    {
+        self.wait(deadline)?;
+        match &self.core.lock().stage {
+            Stage::Ended(Ok(value)) => value.clone().ok_or(FutureError::Taken),
+            Stage::Ended(Err(error)) => Err(error.clone()),
+            _ => unreachable!("it was awaited"),
+        }
+    }
+
+    /// Waits for the result and moves it out.
+    ///
+    /// Who asks later, through whatever handle, is told that it has been taken.
+    ///
+    /// # Suspends
+    ///
+    /// As [`Future::result`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Future::result`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Future::result`].
+    #[track_caller]
+    pub fn take(&self) -> Result<T, FutureError> {
+        self.take_by(None)
+    }
+
+    /// Waits for the result within a time limit and moves it out.
+    ///
+    /// # Suspends
+    ///
+    /// As [`Future::result_timeout`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Future::result`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Future::result_timeout`].
+    #[track_caller]
+    pub fn take_timeout(&self, limit: Duration) -> Result<T, FutureError> {
+        self.take_by(Instant::now().checked_add(limit))
+    }
+
+    #[track_caller]
+    pub(super) fn take_by(&self, deadline: Option<Instant>) -> Result<T, FutureError> {
+        self.wait(deadline)?;
+        match &mut self.core.lock().stage {
+            Stage::Ended(Ok(value)) => value.take().ok_or(FutureError::Taken),
+            Stage::Ended(Err(error)) => Err(error.clone()),
+            _ => unreachable!("it was awaited"),
+        }
+    }
+
+    /// Waits for the work to end and tells why it gave no value, if it gave none.
+    ///
+    /// # Suspends
+    ///
+    /// As [`Future::result`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Future::result`].
+    #[track_caller]
+    pub fn exception(&self) -> Option<FutureError> {
+        self.exception_by(None)
+    }
+
+    /// Waits for the work to end within a time limit and tells why there is no value, if there is
+    /// none: [`FutureError::TimedOut`] when it has not ended.
+    ///
+    /// # Suspends
+    ///
+    /// As [`Future::result_timeout`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Future::result`].
+    #[track_caller]
+    pub fn exception_timeout(&self, limit: Duration) -> Option<FutureError> {
+        self.exception_by(Instant::now().checked_add(limit))
+    }
+
+    #[track_caller]
+    fn exception_by(&self, deadline: Option<Instant>) -> Option<FutureError> {
+        self.wait(deadline).err().or_else(|| self.error())
+    }
+
+    /// The error it has ended with, if it has.
+    pub(super) fn error(&self) -> Option<FutureError> {
+        match &self.core.lock().stage {
+            Stage::Ended(Err(error)) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    #[track_caller]
+    fn wait(&self, deadline: Option<Instant>) -> Result<(), FutureError> {
+        if self.is_done() {
+            return Ok(());
+        }
+        Waiting::new([self.job()]).next(deadline).map(|_| ())
+    }
+
+    /// Cancels the work unless it has begun. True: it is cancelled, now or before.
+    ///
+    /// Never suspends. The callbacks are called here.
+    pub fn cancel(&self) -> bool {
+        let cancelled = Arc::clone(&self.core).refuse(FutureError::Cancelled);
+        cancelled || self.is_cancelled()
+    }
+
+    /// Was it cancelled before it began? Never suspends.
+    #[doc(alias = "cancelled")]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.core.lock().stage, Stage::Ended(Err(FutureError::Cancelled)))
+    }
+
+    /// Is somebody at work on it? Never suspends.
+    #[doc(alias = "running")]
+    pub fn is_running(&self) -> bool {
+        matches!(self.core.lock().stage, Stage::Running(_))
+    }
+
+    /// Has it ended, in whatever way? Never suspends.
+    #[doc(alias = "done")]
+    pub fn is_done(&self) -> bool {
+        matches!(self.core.lock().stage, Stage::Ended(_))
+    }
+
+    /// Has `callback` called with this future as soon as it has ended: exactly once.
+    ///
+    /// Callbacks are called in the order in which they were added, by the thread of the pool that
+    /// did the work or by whoever cancelled it; when it has ended already, right here. They may ask
+    /// for the result, which is there. The pool's thread does nothing else meanwhile. Waiting for
+    /// the result does not wait for the callbacks; shutting the pool down does.
+    ///
+    /// A panic in a callback is contained and reported on standard error.
+    ///
+    /// # Suspends
+    ///
+    /// Never, unless `callback` does.
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Future<T>) + Send + 'static) {
+        let mut parts = self.core.lock();
+        if !matches!(parts.stage, Stage::Ended(_)) {
+            parts.callbacks.push(Box::new(callback));
+            return;
+        }
+        drop(parts);
+        self.call(Box::new(callback));
+    }
+
+    fn call(&self, callback: Callback<T>) {
+        contain("the callback of a future", || callback(self));
+    }
+}

@@ -1,0 +1,114 @@
+//! Results of one function over many items, in the order of the items.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+use std::vec;
+
+use crate::executor::failure::FutureError;
+use crate::executor::future::Future;
+
+/// The results for many items, in the order of the items.
+///
+/// All were submitted before the first is waited for. Being dropped it cancels those that have not
+/// begun.
+///
+/// # Suspends
+///
+/// `next` does, as [`Future::take`].
+#[must_use = "being dropped it cancels what has not begun"]
+pub struct Map<T: Send + 'static> {
+    futures: VecDeque<Future<T>>,
+    deadline: Option<Instant>,
+}
+
+impl<T: Send + 'static> fmt::Debug for Map<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("left", &self.futures.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Map<T> {
+    pub(super) fn new() -> Map<T> {
+        Map { futures: VecDeque::new(), deadline: None }
+    }
+
+    pub(super) fn push(&mut self, future: Future<T>) {
+        self.futures.push_back(future);
+    }
+
+    /// Sets a time limit for all the results together, from now on. What has not come by then
+    /// comes as [`FutureError::TimedOut`].
+    pub fn timeout(mut self, limit: Duration) -> Map<T> {
+        self.deadline = Instant::now().checked_add(limit);
+        self
+    }
+}
+
+impl<T: Send + 'static> Iterator for Map<T> {
+    type Item = Result<T, FutureError>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Result<T, FutureError>> {
+        // It is taken out before the wait: if that is unwound, the others are cancelled.
+        let future = self.futures.pop_front()?;
+        Some(future.take_by(self.deadline))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.futures.len(), Some(self.futures.len()))
+    }
+}
+
+impl<T: Send + 'static> ExactSizeIterator for Map<T> {}
+
+impl<T: Send + 'static> Drop for Map<T> {
+    fn drop(&mut self) {
+        for future in &self.futures {
+            future.cancel();
+        }
+    }
+}
+
+/// As [`Map`], with several items for each submission; made by
+/// [`ThreadPool::map_chunked`](crate::executor::ThreadPool::map_chunked).
+#[must_use = "being dropped it cancels what has not begun"]
+pub struct ChunkedMap<T: Send + 'static> {
+    chunks: Map<Vec<T>>,
+    chunk: vec::IntoIter<T>,
+}
+
+impl<T: Send + 'static> fmt::Debug for ChunkedMap<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkedMap").field("chunks", &self.chunks).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> ChunkedMap<T> {
+    pub(super) fn new(chunks: Map<Vec<T>>) -> ChunkedMap<T> {
+        ChunkedMap { chunks, chunk: Vec::new().into_iter() }
+    }
+
+    /// Sets a time limit, as [`Map::timeout`].
+    pub fn timeout(mut self, limit: Duration) -> ChunkedMap<T> {
+        self.chunks.deadline = Instant::now().checked_add(limit);
+        self
+    }
+}
+
+impl<T: Send + 'static> Iterator for ChunkedMap<T> {
+    type Item = Result<T, FutureError>;
+
+    /// Gives the next result; an error stands for a whole chunk.
+    fn next(&mut self) -> Option<Result<T, FutureError>> {
+        loop {
+            if let Some(value) = self.chunk.next() {
+                return Some(Ok(value));
+            }
+            match self.chunks.next()? {
+                Ok(chunk) => self.chunk = chunk.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A pool of processes.
+
+use std::fmt;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use crate::executor::call::{Call, Portable};
+use crate::executor::contract::{Executor, Wait};
+use crate::executor::crew::{Crew, Plan};
+use crate::executor::failure::{BuildError, FutureError, SubmitError};
+use crate::executor::future::Future;
+use crate::executor::lane::{Roster, call, retire};
+use crate::executor::map::Map;
+use crate::executor::serve::is_guarded;
+use crate::executor::sizing::Sizing;
+use crate::executor::thread_pool::{leave, shut_down};
+
+/// Settings of a new [`ProcessPool`].
+#[derive(Clone, Debug)]
+pub struct ProcessPoolBuilder {
+    sizing: Sizing,
+    name: Option<String>,
+    calls_max: Option<NonZero<u64>>,
+}
+
+impl Default for ProcessPoolBuilder {
+    fn default() -> ProcessPoolBuilder {
+        ProcessPoolBuilder { sizing: Sizing::Cpus, name: None, calls_max: None }
+    }
+}
+
+impl ProcessPoolBuilder {
+    /// Sets how many processes there are at most.
+    pub fn size(mut self, sizing: Sizing) -> ProcessPoolBuilder {
+        self.sizing = sizing;
+        self
+    }
+
+    /// Names the threads that wait for the processes `name-0`, `name-1` ….
+    pub fn name(mut self, name: impl Into<String>) -> ProcessPoolBuilder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Replaces each process after so many calls: for functions that leak.
+    #[doc(alias = "max_tasks_per_child")]
+    pub fn calls_per_process(mut self, calls: NonZero<u64>) -> ProcessPoolBuilder {
+        self.calls_max = Some(calls);
+        self
+    }
+
+    /// Makes the pool. Processes are started when there is work.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ZeroSize`], and [`BuildError::NotGuarded`] when `main` has not called
+    /// [`serve_if_worker`](crate::executor::serve_if_worker).
+    pub fn build(self) -> Result<ProcessPool, BuildError> {
+        let size = self.sizing.checked()?;
+        if !is_guarded() {
+            return Err(BuildError::NotGuarded);
+        }
+        let roster = Arc::new(Roster::new(self.calls_max.map(NonZero::get)));
+        let (begin, end) = (Box::new(|| ()), Box::new(retire));
+        let plan = Plan { name: self.name, size, stack_size: None, begin, end };
+        Ok(ProcessPool { crew: Crew::new(plan), roster })
+    }
+}
+
+/// Processes that do what is submitted, several at a time.
+///
+/// The processes run this same program again, so its `main` begins with
+/// [`serve_if_worker`](crate::executor::serve_if_worker), and what they can be asked to do are the
+/// functions of [`remote!`](crate::executor::remote). They share nothing with this process but
+/// environment, directory and standard output and error; their standard input is empty. Arguments
+/// and results go through bytes.
+///
+/// Processes are started when there is work for them, up to the pool's size, and kept until the
+/// pool is shut down; then they exit and are collected. They die when this process dies, however it
+/// dies. Keys that interrupt this program (Ctrl-C) do not reach them.
+///
+/// A function that panics hands its message to whoever asks for the result, and the process goes
+/// on. A process that dies at work fails that one call with [`FutureError::BrokenWorker`], and is
+/// replaced.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::executor::{self, ProcessPool, remote};
+///
+/// remote! {
+///     fn square(x: u64) -> u64 {
+///         x * x
+///     }
+/// }
+///
+/// fn main() {
+///     executor::serve_if_worker();
+///     let pool = ProcessPool::default();
+///     let nine = pool.submit(square::call(3)).expect("it is open");
+///     assert_eq!(nine.result().expect("it does not panic"), 9);
+/// }
+/// ```
+#[doc(alias = "ProcessPoolExecutor")]
+pub struct ProcessPool {
+    crew: Arc<Crew>,
+    roster: Arc<Roster>,
+}
+
+impl fmt::Debug for ProcessPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("ProcessPool");
+        f.field("size", &self.size()).field("processes", &self.processes()).finish()
+    }
+}
+
+impl Default for ProcessPool {
+    /// Makes a pool of a process for each processor.
+    ///
+    /// # Panics
+    ///
+    /// When `main` has not called [`serve_if_worker`](crate::executor::serve_if_worker).
+    fn default() -> ProcessPool {
+        let built = ProcessPool::builder().build();
+        built.unwrap_or_else(|error| panic!("no process pool: {error}"))
+    }
+}
+
+impl ProcessPool {
+    /// Makes a pool of this size.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPoolBuilder::build`].
+    pub fn new(sizing: Sizing) -> Result<ProcessPool, BuildError> {
+        ProcessPool::builder().size(sizing).build()
+    }
+
+    /// Starts describing a pool.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::default()
+    }
+
+    /// How many processes it has at most.
+    pub fn size(&self) -> usize {
+        self.crew.size()
+    }
+
+    /// The numbers of its processes now, in ascending order.
+    pub fn processes(&self) -> Vec<u32> {
+        self.roster.pids().iter().copied().collect()
+    }
+
+    /// Submits a call, and returns before it is done.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// When the pool has been shut down, has no thread and gets none, or the arguments cannot be
+    /// put into bytes.
+    pub fn submit<T: Portable>(&self, work: Call<T>) -> Result<Future<T>, SubmitError> {
+        let prepared = work.prepare()?;
+        let roster = Arc::clone(&self.roster);
+        let work = move || {
+            let answer = call(&roster, &prepared.name, &prepared.arguments)?;
+            prepared.read(answer)
+        };
+        Future::submit(&self.crew, Box::new(work))
+    }
+
+    /// Submits a call for each item, as in `pool.map(1..=3, square::call)`; the results come in the
+    /// order of the items.
+    ///
+    /// Never suspends; waiting for the results does.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPool::submit`]; then what was submitted and has not begun is cancelled.
+    pub fn map<A, T: Portable>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        work: impl FnMut(A) -> Call<T>,
+    ) -> Result<Map<T>, SubmitError> {
+        Executor::map(self, items, work)
+    }
+
+    /// Takes no more work from now on; what was submitted is done. May be called again.
+    ///
+    /// # Suspends
+    ///
+    /// With [`Wait::Yes`], until everything has been done and the processes have been collected; a
+    /// plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the waiting task is cancelled it is unwound from here; the work is done all the same.
+    ///
+    /// # Panics
+    ///
+    /// With [`Wait::Yes`] in a callback of this very pool, which would wait for its own end.
+    #[track_caller]
+    pub fn shutdown(&self, wait: Wait) {
+        shut_down(&self.crew, wait);
+    }
+
+    /// Cancels all work that has not begun. Answers how much that was.
+    ///
+    /// Never suspends. The callbacks are called here.
+    #[doc(alias = "cancel_futures")]
+    pub fn cancel_queued(&self) -> usize {
+        self.crew.refuse_queued(&FutureError::Cancelled)
+    }
+}
+
+impl Drop for ProcessPool {
+    fn drop(&mut self) {
+        leave(&self.crew);
+    }
+}
+
+impl<T: Portable> Executor<Call<T>> for ProcessPool {
+    type Output = T;
+
+    fn submit(&self, work: Call<T>) -> Result<Future<T>, SubmitError> {
+        ProcessPool::submit(self, work)
+    }
+
+    fn shutdown(&self, wait: Wait) {
+        ProcessPool::shutdown(self, wait);
+    }
+
+    fn cancel_queued(&self) -> usize {
+        ProcessPool::cancel_queued(self)
+    }
+}

@@ -1,0 +1,135 @@
+//! The life of a worker process: answering the calls of its pool.
+//!
+//! ```text
+//!   main thread    hello ▸ call ▸ answer ▸ call ▸ answer … ▸ quit: exits with 0
+//!   reader thread  reads calls from the socket and passes them on; when the socket ends without a
+//!                  quit, the pool's process is gone, and it kills this one, in whatever call
+//! ```
+//!
+//! The socket comes as standard input: that is the one way to hand a descriptor down without code
+//! between fork and exec. It moves away from there at once, so that nobody reads from it who means
+//! the terminal.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use fiveways_sys::pipe::keep_on_exec;
+use fiveways_sys::process::{Signal, id, kill};
+
+use crate::executor::call;
+use crate::executor::failure::message_of;
+use crate::executor::wire::{Answer, Request};
+use crate::net::UnixStream;
+
+/// The only argument of a worker process.
+pub(super) const MARK: &str = "--fiveways-worker";
+
+/// false → true, when `main` has called [`serve_if_worker`].
+static GUARDED: AtomicBool = AtomicBool::new(false);
+
+/// Would worker processes know that they are?
+pub(super) fn is_guarded() -> bool {
+    GUARDED.load(Ordering::Relaxed)
+}
+
+/// Serves the calls of a [`ProcessPool`](crate::executor::ProcessPool) if this process is one of
+/// its workers, and exits after that; else returns at once.
+///
+/// Workers are started as this same program. So `main` calls this first, before it reads arguments,
+/// starts threads or opens anything.
+///
+/// # Suspends
+///
+/// Never.
+///
+/// # Examples
+///
+/// See [`ProcessPool`](crate::executor::ProcessPool).
+#[doc(alias = "freeze_support")]
+pub fn serve_if_worker() {
+    GUARDED.store(true, Ordering::Relaxed);
+    let mut arguments = env::args_os().skip(1);
+    let marked = arguments.next().is_some_and(|argument| argument == MARK);
+    if !marked || arguments.next().is_some() {
+        return;
+    }
+    match take_socket().and_then(serve) {
+        Ok(()) => process::exit(0),
+        Err(error) => {
+            // Not by the macro, which panics when nobody listens.
+            let _ = writeln!(io::stderr(), "error: this worker process has no pool: {error}");
+            process::exit(2);
+        }
+    }
+}
+
+/// Takes the socket away from standard input and leaves nothing to be read there.
+#[expect(unsafe_code, reason = "descriptor 0 is closed and opened again")]
+fn take_socket() -> io::Result<UnixStream> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    // SAFETY: required: an open descriptor that nobody else owns. It was just duplicated, so it is
+    // open. std's handle only names the number, and nobody reads before there is a file behind it
+    // again: `main` has just begun.
+    drop(unsafe { OwnedFd::from_raw_fd(0) });
+    let nothing = File::open("/dev/null")?;
+    if nothing.as_raw_fd() != 0 {
+        return Err(io::Error::other("a thread was started before serve_if_worker was called"));
+    }
+    // As programs that a call starts will find it, too.
+    keep_on_exec(nothing.as_fd())?;
+    let _ = nothing.into_raw_fd();
+    Ok(UnixStream::from(socket))
+}
+
+fn serve(mut socket: UnixStream) -> io::Result<()> {
+    Answer::Hello.write(&mut socket)?;
+    let (tell, told) = mpsc::channel();
+    let calls = socket.try_clone()?;
+    let reader = thread::Builder::new().name("fiveways-calls".to_owned());
+    reader.spawn(move || read_calls(calls, &tell))?;
+    answer_calls(&mut socket, &told);
+    Ok(())
+}
+
+/// Passes calls on, and ends the process when the pool is gone.
+fn read_calls(mut socket: UnixStream, tell: &Sender<Request>) {
+    while let Ok(Some(request)) = Request::read(&mut socket) {
+        let quits = request == Request::Quit;
+        // The main thread listens until it quits.
+        let _ = tell.send(request);
+        if quits {
+            return;
+        }
+    }
+    end_now();
+}
+
+/// Answers calls until it is asked to quit.
+fn answer_calls(socket: &mut UnixStream, told: &Receiver<Request>) {
+    while let Ok(Request::Call { name, arguments }) = told.recv() {
+        let answered = catch_unwind(AssertUnwindSafe(|| call::run(&name, &arguments)));
+        let answer = answered.unwrap_or_else(|payload| {
+            let answer = Answer::Panicked(message_of(payload.as_ref()).to_owned());
+            // Its drop might panic as well, and this process has better things to do.
+            std::mem::forget(payload);
+            answer
+        });
+        if answer.write(socket).is_err() {
+            end_now();
+        }
+    }
+}
+
+/// Ends this process without running anything more of it.
+fn end_now() -> ! {
+    // It cannot fail for ourselves.
+    let _ = kill(id(), Signal::KILL);
+    process::abort();
+}

@@ -1,0 +1,294 @@
+//! A pool of threads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::executor::call::{Call, Portable};
+use crate::executor::contract::{Executor, Wait};
+use crate::executor::crew::{Crew, Plan};
+use crate::executor::failure::{BuildError, FutureError, SubmitError};
+use crate::executor::future::Future;
+use crate::executor::map::{ChunkedMap, Map};
+use crate::executor::sizing::Sizing;
+
+/// Settings of a new [`ThreadPool`].
+pub struct ThreadPoolBuilder {
+    sizing: Sizing,
+    plan: Plan,
+}
+
+impl fmt::Debug for ThreadPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("ThreadPoolBuilder");
+        f.field("sizing", &self.sizing).field("name", &self.plan.name).finish_non_exhaustive()
+    }
+}
+
+impl Default for ThreadPoolBuilder {
+    fn default() -> ThreadPoolBuilder {
+        let plan = Plan {
+            name: None,
+            size: 0,
+            stack_size: None,
+            begin: Box::new(|| ()),
+            end: Box::new(|| ()),
+        };
+        ThreadPoolBuilder { sizing: Sizing::CpusPlusFourAtMost32, plan }
+    }
+}
+
+impl ThreadPoolBuilder {
+    /// Sets how many threads there are at most.
+    pub fn size(mut self, sizing: Sizing) -> ThreadPoolBuilder {
+        self.sizing = sizing;
+        self
+    }
+
+    /// Names the threads `name-0`, `name-1` … instead of `pool-0-0`, `pool-0-1` ….
+    #[doc(alias = "thread_name_prefix")]
+    pub fn name(mut self, name: impl Into<String>) -> ThreadPoolBuilder {
+        self.plan.name = Some(name.into());
+        self
+    }
+
+    /// Sets the bytes of each thread's stack.
+    pub fn stack_size(mut self, bytes: usize) -> ThreadPoolBuilder {
+        self.plan.stack_size = Some(bytes);
+        self
+    }
+
+    /// Has each thread call this before its first work.
+    ///
+    /// If it panics the pool is broken: everything that waits fails with
+    /// [`FutureError::BrokenPool`], and nothing more is taken.
+    pub fn initializer(mut self, begin: impl Fn() + Send + Sync + 'static) -> ThreadPoolBuilder {
+        self.plan.begin = Box::new(begin);
+        self
+    }
+
+    /// Makes the pool. Threads are started when there is work.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ZeroSize`].
+    pub fn build(mut self) -> Result<ThreadPool, BuildError> {
+        self.plan.size = self.sizing.checked()?;
+        Ok(ThreadPool { crew: Crew::new(self.plan) })
+    }
+}
+
+/// Threads that do what is submitted, several at a time.
+///
+/// Threads are started when there is work for them, up to the pool's size, and kept until the pool
+/// is shut down. Being dropped the pool waits for all that was submitted, as after
+/// `shutdown(Wait::Yes)`; dropped by its own work it does not wait. To share it, put it into an
+/// `Arc` or borrow it.
+///
+/// Work that panics hands its panic to whoever asks for the result; the thread goes on.
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::executor::{Sizing, ThreadPool};
+///
+/// let pool = ThreadPool::builder().size(Sizing::Fixed(3)).build().expect("3 is not 0");
+/// let lengths = pool.map(["a", "bc", "def"], str::len).expect("it is open");
+/// let lengths: Vec<_> = lengths.map(|length| length.expect("it does not panic")).collect();
+/// assert_eq!(lengths, [1, 2, 3]);
+/// ```
+#[doc(alias = "ThreadPoolExecutor")]
+pub struct ThreadPool {
+    crew: Arc<Crew>,
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("ThreadPool");
+        f.field("name", &self.crew.name()).field("size", &self.crew.size()).finish_non_exhaustive()
+    }
+}
+
+impl Default for ThreadPool {
+    /// Makes a pool of four threads more than there are processors, but at most 32.
+    fn default() -> ThreadPool {
+        ThreadPoolBuilder::default().build().expect("the default size is not zero")
+    }
+}
+
+impl ThreadPool {
+    /// Makes a pool of this size.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ZeroSize`].
+    pub fn new(sizing: Sizing) -> Result<ThreadPool, BuildError> {
+        ThreadPool::builder().size(sizing).build()
+    }
+
+    /// Starts describing a pool.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::default()
+    }
+
+    /// How many threads it has at most.
+    pub fn size(&self) -> usize {
+        self.crew.size()
+    }
+
+    /// How many threads it has now.
+    pub fn threads(&self) -> usize {
+        self.crew.threads()
+    }
+
+    /// Submits work, and returns before it is done.
+    ///
+    /// Never suspends.
+    ///
+    /// # Errors
+    ///
+    /// When the pool has been shut down, is broken, or has no thread and gets none.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Future<T>, SubmitError> {
+        Future::submit(&self.crew, Box::new(move || Ok(work())))
+    }
+
+    /// Submits one function for many items; the results come in the order of the items.
+    ///
+    /// Never suspends; waiting for the results does.
+    ///
+    /// # Errors
+    ///
+    /// As [`ThreadPool::submit`]; then what was submitted and has not begun is cancelled.
+    pub fn map<A: Send + 'static, T: Send + 'static>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        work: impl Fn(A) -> T + Send + Sync + 'static,
+    ) -> Result<Map<T>, SubmitError> {
+        let work = Arc::new(work);
+        let mut map = Map::new();
+        for item in items {
+            let work = Arc::clone(&work);
+            map.push(self.submit(move || work(item))?);
+        }
+        Ok(map)
+    }
+
+    /// As [`ThreadPool::map`], submitting that many items at a time: for many short pieces of work.
+    ///
+    /// An error stands for a whole chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`ThreadPool::map`].
+    ///
+    /// # Panics
+    ///
+    /// When `chunk` is zero.
+    #[doc(alias = "chunksize")]
+    pub fn map_chunked<A: Send + 'static, T: Send + 'static>(
+        &self,
+        chunk: usize,
+        items: impl IntoIterator<Item = A>,
+        work: impl Fn(A) -> T + Send + Sync + 'static,
+    ) -> Result<ChunkedMap<T>, SubmitError> {
+        assert!(chunk > 0, "a chunk of 0 items would never come to an end");
+        let mut items = items.into_iter().peekable();
+        let mut chunks = Vec::new();
+        while items.peek().is_some() {
+            chunks.push(items.by_ref().take(chunk).collect::<Vec<A>>());
+        }
+        let whole = move |chunk: Vec<A>| chunk.into_iter().map(&work).collect::<Vec<T>>();
+        Ok(ChunkedMap::new(self.map(chunks, whole)?))
+    }
+
+    /// Takes no more work from now on; what was submitted is done. May be called again.
+    ///
+    /// # Suspends
+    ///
+    /// With [`Wait::Yes`], until everything has been done and the threads have ended; a plain
+    /// thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the waiting task is cancelled it is unwound from here; the work is done all the same.
+    ///
+    /// # Panics
+    ///
+    /// With [`Wait::Yes`] in work or a callback of this very pool, which would wait for its own
+    /// end.
+    #[track_caller]
+    pub fn shutdown(&self, wait: Wait) {
+        shut_down(&self.crew, wait);
+    }
+
+    /// Cancels all work that has not begun. Answers how much that was.
+    ///
+    /// Never suspends. The callbacks are called here.
+    #[doc(alias = "cancel_futures")]
+    pub fn cancel_queued(&self) -> usize {
+        self.crew.refuse_queued(&FutureError::Cancelled)
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        leave(&self.crew);
+    }
+}
+
+/// Closes a crew and waits for its end if asked to.
+#[track_caller]
+pub(super) fn shut_down(crew: &Arc<Crew>, wait: Wait) {
+    crew.close();
+    if wait == Wait::Yes {
+        let name = crew.name();
+        assert!(!crew.is_own_thread(), "work of {name} must not wait for the end of {name}");
+        crew.wait_for_end();
+    }
+}
+
+/// Closes a crew whose pool is dropped, and waits for its end unless it would wait for itself.
+pub(super) fn leave(crew: &Arc<Crew>) {
+    let wait = if crew.is_own_thread() { Wait::No } else { Wait::Yes };
+    shut_down(crew, wait);
+}
+
+impl<F, T> Executor<F> for ThreadPool
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    type Output = T;
+
+    fn submit(&self, work: F) -> Result<Future<T>, SubmitError> {
+        ThreadPool::submit(self, work)
+    }
+
+    fn shutdown(&self, wait: Wait) {
+        ThreadPool::shutdown(self, wait);
+    }
+
+    fn cancel_queued(&self) -> usize {
+        ThreadPool::cancel_queued(self)
+    }
+}
+
+impl<T: Portable> Executor<Call<T>> for ThreadPool {
+    type Output = T;
+
+    /// Submits a call. It goes through bytes here as well, so that it means the same everywhere.
+    fn submit(&self, call: Call<T>) -> Result<Future<T>, SubmitError> {
+        let prepared = call.prepare()?;
+        Future::submit(&self.crew, Box::new(move || prepared.run_here()))
+    }
+
+    fn shutdown(&self, wait: Wait) {
+        ThreadPool::shutdown(self, wait);
+    }
+
+    fn cancel_queued(&self) -> usize {
+        ThreadPool::cancel_queued(self)
+    }
+}

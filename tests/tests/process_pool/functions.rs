@@ -1,0 +1,72 @@
+//! The functions that the workers run.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use fiveways::executor::{ProcessPool, Sizing, remote};
+
+remote! {
+    /// The square of a number.
+    pub(crate) fn square(x: u64) -> u64 {
+        x * x
+    }
+
+    pub(crate) fn pid() -> u32 {
+        std::process::id()
+    }
+
+    pub(crate) fn fail(why: String) -> u64 {
+        panic!("{why}")
+    }
+
+    pub(crate) fn exit(status: i32) {
+        std::process::exit(status)
+    }
+
+    pub(crate) fn abort() {
+        std::process::abort()
+    }
+
+    /// Makes a file, so that others see that it has begun, and hangs.
+    pub(crate) fn hang(file: PathBuf) {
+        std::fs::write(file, "").expect("a file can be made");
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+    }
+
+    /// Sleeps and tells who has slept.
+    pub(crate) fn nap(length: Duration) -> u32 {
+        std::thread::sleep(length);
+        std::process::id()
+    }
+
+    pub(crate) fn reverse(bytes: Vec<u8>) -> Vec<u8> {
+        bytes.into_iter().rev().collect()
+    }
+
+    /// What can be read from standard input.
+    pub(crate) fn read_stdin() -> Result<usize, String> {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(|error| error.to_string())
+    }
+
+    /// What another program can read from the standard input of this one.
+    pub(crate) fn cat_stdin() -> Result<bool, String> {
+        let status = Command::new("cat").status().map_err(|error| error.to_string())?;
+        Ok(status.success())
+    }
+
+    /// A pool in a pool.
+    pub(crate) fn sum_of_squares(numbers: Vec<u64>) -> u64 {
+        let pool = pool(2);
+        let squares = pool.map(numbers, square::call).expect("it is open");
+        squares.map(|square| square.expect("no panic")).sum()
+    }
+}
+
+pub(crate) fn pool(processes: usize) -> ProcessPool {
+    ProcessPool::new(Sizing::Fixed(processes)).expect("main has asked")
+}
