@@ -1,11 +1,14 @@
-//! The program `fiveways`: serve, connect, compare.
+//! The program `fiveways`: serve, connect, compare; look into what runs; short demonstrations.
 //!
 //! Data goes to stdout, everything else to stderr. Exit status: 0 for success, 1 when a check
 //! failed, 2 for wrong usage or an environment that lacks something.
 
 mod compare;
 mod connect;
+mod demo;
 mod serve;
+mod top;
+mod dump;
 mod error;
 
 use std::process::ExitCode;
@@ -28,13 +31,21 @@ enum Command {
     Serve(serve::ServeArgs),
     Connect(connect::ConnectArgs),
     Compare(compare::CompareArgs),
+    Demo(demo::DemoArgs),
+    Dump(dump::DumpArgs),
+    Top(top::TopArgs),
 }
 
 fn main() -> ExitCode {
+    // A process that a pool of this program has started does that pool's work.
+    fiveways::executor::serve_if_worker();
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Top(args) => top::run(&args),
     };
     result.unwrap_or_else(|error| error.report())
 }

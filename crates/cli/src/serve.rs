@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Once;
 use std::time::Duration;
 
 use clap::Args;
 use fiveways::Model;
+use fiveways::inspect;
 use fiveways::server::{ListenMode, Overload, Server};
 use fiveways::service::Service;
 use fiveways_sys::errno;
@@ -115,7 +117,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     fiveways::support(args.model).map_err(|error| model_error(args.model, &error))?;
     announce(address)?;
     let service = args.service;
-    let served = configure(server, args).serve(move |stream| service.serve(stream));
+    if args.processes == 1 {
+        let_look_in();
+    }
+    let served = configure(server, args).serve(move |stream| {
+        // Of several processes each lets look in by itself, once it has a thread anyway.
+        let_look_in();
+        service.serve(stream)
+    });
     match served {
         Ok(report) => {
             if report.cut_short > 0 {
@@ -125,6 +134,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
         }
         Err(error) => Err(serve_error(&error)),
     }
+}
+
+/// Lets `fiveways dump` and `top` look in, and SIGQUIT ask for a dump on stderr; once.
+fn let_look_in() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Err(error) = inspect::listen().and_then(|()| inspect::on_sigquit()) {
+            eprintln!("fiveways: nobody can look in: {error}");
+        }
+    });
 }
 
 /// What would help against an error of the serving itself.

@@ -33,6 +33,7 @@
 //! - [`server`]: a handler, a model, limits, a graceful end;
 //! - [`net`]: TCP, UDP and Unix sockets with std's names;
 //! - [`task`]: spawn, join, cancel, time limits; [`time`]: sleep;
+//! - [`inspect`]: what every task waits for; deadlocks; tasks that keep a worker;
 //! - [`runtime`]: workers, when the defaults will not do;
 //! - [`selector`]: the multiplexers by themselves.
 //!
@@ -43,6 +44,7 @@ pub mod service;
 pub mod server;
 pub mod handoff;
 pub mod process;
+pub mod inspect;
 pub mod signal;
 pub mod io;
 pub mod executor;

@@ -1,0 +1,121 @@
+//! Two locks, taken in opposite order: the deadlock of which the course only speaks, reproduced,
+//! found, and escaped in two ways.
+//!
+//! ```text
+//!   first  ──has──▶ A ◀──wants── second
+//!      └───wants──▶ B ◀───has──────┘
+//! ```
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, PoisonError};
+
+use clap::Args;
+use fiveways::inspect::{Deadlock, Detection, detect_deadlocks};
+use fiveways::runtime::Runtime;
+use fiveways::sync::{Mutex, MutexGuard};
+use fiveways::task::{self, JoinError, JoinHandle};
+use fiveways::time;
+
+use super::stage::{Outcome, Pace, say};
+
+/// Two locks in opposite order: found, told, and two ways out
+#[derive(Args, Debug)]
+#[group(id = "escape", multiple = false)]
+pub(super) struct DeadlockArgs {
+    /// Take the locks in one order everywhere: there is no deadlock
+    #[arg(long)]
+    ordered: bool,
+
+    /// Wait for the second lock only so long, then give the first back and try again
+    #[arg(long)]
+    timeout: bool,
+}
+
+/// A lock with a name.
+#[derive(Debug)]
+struct Named {
+    name: &'static str,
+    lock: Mutex<()>,
+}
+
+impl Named {
+    fn new(name: &'static str) -> Arc<Named> {
+        Arc::new(Named { name, lock: Mutex::new(()) })
+    }
+
+    /// Takes the lock; who was unwound with it has left nothing half done.
+    #[track_caller]
+    fn take(&self, who: &str) -> MutexGuard<'_, ()> {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        say!("{who} has {}", self.name);
+        guard
+    }
+}
+
+pub(super) fn run(args: &DeadlockArgs, pace: Pace) -> Outcome {
+    let (ordered, timeout) = (args.ordered, args.timeout);
+    detect_deadlocks(Detection::Panic);
+    let runtime = Runtime::builder().workers(1).build()?;
+    runtime.block_on(move || {
+        let (a, b) = (Named::new("A"), Named::new("B"));
+        let (x, y) = if ordered { (&a, &b) } else { (&b, &a) };
+        let patience = if timeout { [Some(3.0), Some(1.0)] } else { [None, None] };
+        let first = spawn("first", [&a, &b], patience[0], pace);
+        let second = spawn("second", [x, y], patience[1], pace);
+        let ends = task::join_all([first, second]);
+        for (who, end) in ["first", "second"].iter().zip(ends) {
+            tell(who, end);
+        }
+    });
+    Ok(())
+}
+
+/// Spawns a task that takes both locks, with a pause in between.
+fn spawn(
+    who: &'static str,
+    locks: [&Arc<Named>; 2],
+    patience: Option<f64>,
+    pace: Pace,
+) -> JoinHandle<()> {
+    let [one, other] = locks.map(Arc::clone);
+    let spawned = task::Builder::new().name(who).spawn(move || match patience {
+        None => {
+            let _one = one.take(who);
+            time::sleep(pace.seconds(1.0));
+            let _other = other.take(who);
+        }
+        Some(patience) => while !try_both(who, &one, &other, patience, pace) {},
+    });
+    spawned.expect("there is memory for two stacks")
+}
+
+/// Takes both locks, or neither if the other one does not come in time.
+fn try_both(who: &str, one: &Named, other: &Named, patience: f64, pace: Pace) -> bool {
+    let held = one.take(who);
+    time::sleep(pace.seconds(1.0));
+    if let Ok(_other) = other.lock.lock_timeout(pace.seconds(patience)) {
+        say!("{who} has {}", other.name);
+        return true;
+    }
+    say!("{who} has waited {patience} s for {}, and gives {} back", other.name, one.name);
+    drop(held);
+    // Who waits for it goes first.
+    time::sleep(pace.seconds(1.0));
+    false
+}
+
+/// Says how a task ended.
+fn tell(who: &str, end: Result<(), JoinError>) {
+    let Err(error) = end else {
+        say!("{who} is done");
+        return;
+    };
+    let payload = error.into_panic();
+    match payload.downcast_ref::<Deadlock>() {
+        // A line for each wait of the circle.
+        Some(deadlock) => {
+            say!("{who} was ended by a {}", deadlock.to_string().replace("; ", "\n  "));
+        }
+        None => resume_unwind(payload),
+    }
+}

@@ -1,0 +1,40 @@
+//! A lock that its holder may take again: RLock, of which the course only speaks.
+//!
+//! Each acquire counts up, each release down; while the count is not zero nobody else gets it. The
+//! holder is a task, or a plain thread as here.
+
+use std::thread;
+
+use clap::Args;
+use fiveways::sync::ReentrantMutex;
+
+use super::stage::{Outcome, say};
+
+/// A lock that its holder takes again, and nobody else
+#[derive(Args, Debug)]
+pub(super) struct RlockArgs {}
+
+static LOCK: ReentrantMutex<()> = ReentrantMutex::new(());
+
+/// Lets somebody else try.
+fn other_gets_it() -> bool {
+    let other = thread::spawn(|| LOCK.try_lock().is_some());
+    other.join().expect("it does not panic")
+}
+
+fn answer() -> &'static str {
+    if other_gets_it() { "another gets it" } else { "another does not get it" }
+}
+
+pub(super) fn run(_: &RlockArgs) -> Outcome {
+    let mut guards = Vec::new();
+    for _ in 0..3 {
+        guards.push(LOCK.lock());
+        say!("acquire: count {}, {}", LOCK.count(), answer());
+    }
+    while let Some(guard) = guards.pop() {
+        drop(guard);
+        say!("release: count {}, {}", LOCK.count(), answer());
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `fiveways dump` and `fiveways top` look into a running `fiveways serve`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fiveways");
+
+/// A server, and a client that it has answered.
+struct Served {
+    server: Child,
+    _stdout: BufReader<ChildStdout>,
+    _client: TcpStream,
+}
+
+impl Served {
+    fn start(args: &[&str]) -> Served {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").args(args).stdout(Stdio::piped());
+        let mut server = command.spawn().expect("the program starts");
+        let mut stdout = BufReader::new(server.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it tells its address");
+        let addr = line.trim().strip_prefix("listening on ").expect("an address");
+        let mut client = TcpStream::connect(addr).expect("it listens");
+        client.write_all(b"x").expect("it reads");
+        client.read_exact(&mut [0]).expect("it answers");
+        Served { server, _stdout: stdout, _client: client }
+    }
+
+    fn id(&self) -> String {
+        self.server.id().to_string()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+#[test]
+fn a_dump_tells_of_the_acceptor_and_the_connection() {
+    let served = Served::start(&["--model", "epoll", "--workers", "2"]);
+    let output = run(&["dump", &served.id()]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told} {}", text(&output.stderr));
+    assert!(told.contains("runtime: model epoll, 2 workers"), "{told}");
+    assert!(told.contains("accept on fd "), "{told}");
+    assert!(told.contains("recv on fd "), "{told}");
+    assert!(told.contains("fiveways::service::echo"), "{told}");
+}
+
+#[test]
+fn a_dump_as_json_is_json() {
+    let served = Served::start(&["--model", "epoll"]);
+    let output = run(&["dump", &served.id(), "--format", "json", "--no-backtraces"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["process"], served.server.id());
+    let tasks = told["runtimes"][0]["workers"][0]["tasks"].as_array().expect("tasks");
+    assert_eq!(tasks.len(), 2, "{told}");
+    assert!(tasks.iter().all(|task| task["state"] == "waiting"), "{told}");
+}
+
+#[test]
+fn top_shows_workers_and_tasks_once_where_there_is_no_terminal() {
+    let served = Served::start(&["--model", "epoll", "--workers", "2"]);
+    for args in [&["top", &served.id(), "--once"][..], &["top", &served.id()]] {
+        let output = run(args);
+        let told = text(&output.stdout);
+        assert!(output.status.success(), "{told} {}", text(&output.stderr));
+        assert!(told.contains("2 workers, 2 tasks"), "{told}");
+        assert!(told.contains("accept on fd "), "{told}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
+}
+
+/// Each of several processes lets look in, from its first connection on.
+#[test]
+fn a_process_that_only_supervises_names_its_children() {
+    let served = Served::start(&["--model", "epoll", "--processes", "2"]);
+    let output = run(&["dump", &served.id()]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("hint: its children listen: "), "{told}");
+    let child = told.trim().rsplit(' ').next().expect("a process");
+    assert!(text(&run(&["dump", child]).stdout).contains("recv on fd "));
+}
+
+#[test]
+fn a_process_that_does_not_listen_is_an_error_with_a_hint() {
+    let output = run(&["dump", &std::process::id().to_string()]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.starts_with("error: cannot look into process "), "{told}");
+    assert!(told.contains("\n\nhint: "), "{told}");
+}

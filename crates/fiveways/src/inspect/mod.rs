@@ -1,0 +1,139 @@
+//! Seeing inside a running program: what every task waits for, and since when.
+//!
+//! - [`dump`] tells of all tasks of all runtimes of the process: name, state, what they wait for
+//!   (the descriptor and its peer, the lock and who holds it, the time left), for how long, where
+//!   they were spawned and by whom, where they stand, how deep their stacks have been used; and of
+//!   the plain threads that are blocked in a wait of this library. A [`Dump`] prints as text, and
+//!   serialises.
+//! - [`on_sigquit`] prints one on stderr when the process gets `SIGQUIT` (Ctrl-\ in a terminal).
+//! - [`listen`] lets `fiveways dump PID` and `fiveways top PID` look in from outside, if they are
+//!   the same user's; [`of_process`] is what they use.
+//! - [`watchdog`] tells of a worker that does not come back to its scheduler, because a task
+//!   computes for long or calls what blocks the thread, and of which task.
+//! - [`detect_deadlocks`] sets what is done about deadlocks: in debug builds they are reported.
+//!
+//! # Deadlocks
+//!
+//! Locks and joins that wait for each other in a circle are found when the wait begins that closes
+//! the circle: with certainty, and without false alarms. Waits with a deadline and waits that
+//! anybody may end (channels, semaphores) are no part of a circle. In debug builds each is reported
+//! on stderr; the environment says otherwise with `FIVEWAYS_DEADLOCK=off`, `report` or `panic`.
+//!
+//! Where deadlocks are looked for, a plain thread that joins a task (as `block_on` does) also
+//! notices that *all tasks are asleep*: no worker runs, no deadline is set, no operation is under
+//! way, no message. That is reported after a second; if the process has other threads, which may be
+//! about to wake a task, after ten. Threads that do so later are not known of.
+//!
+//! # What it costs
+//!
+//! Nothing until asked, but for a few loads and stores each time a task is suspended. A dump takes
+//! each worker some microseconds a task, in slices between which other tasks run. A task that is
+//! asked where it stands is resumed for that and suspended at once; it notices nothing.
+
+mod socket;
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+
+pub use fiveways_runtime::{
+    Counts, Deadlock, Detection, Dump, DumpOptions as Options, Frame, Identity, Incident, LostTask,
+    Place, RuntimeDump, Shutdown, Stuck, TaskDump, TaskState, ThreadDump, Wait, Watchdog,
+    WorkerDump, deadlocks_found, detect_deadlocks, incidents, watch_workers as watchdog,
+};
+use fiveways_runtime::{Onlooker, unblock};
+use fiveways_sys::fault::write_to_stderr;
+
+pub use socket::{listen, of_process, processes};
+
+use crate::signal::{SIGQUIT, Signals};
+
+/// Tells of all tasks of all runtimes of the process, with backtraces.
+///
+/// Worker after worker answers; one that is kept by a task is looked at by signal after a second.
+///
+/// # Suspends
+///
+/// Until all have answered; a plain thread blocks.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fiveways::{inspect, task, time};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let idler = task::Builder::new().name("idler");
+/// let idler = idler.spawn(|| time::sleep(Duration::from_secs(60)))?;
+/// let dump = task::spawn(inspect::dump).join().expect("it did not panic");
+/// assert!(dump.to_string().contains("'idler': asleep"));
+/// # idler.cancel();
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "print_run_info")]
+#[doc(alias = "jstack")]
+#[doc(alias = "faulthandler")]
+pub fn dump() -> Dump {
+    dump_with(&Options::new())
+}
+
+/// As [`dump`], with a choice of what is told.
+///
+/// # Suspends
+///
+/// Until all workers have answered; a plain thread blocks.
+pub fn dump_with(options: &Options) -> Dump {
+    let options = options.clone();
+    unblock(move || options.take())
+}
+
+/// The process whose threads of one kind have been started; a fork has none of them.
+struct Started(Mutex<Option<u32>>);
+
+impl Started {
+    const fn never() -> Started {
+        Started(Mutex::new(None))
+    }
+
+    /// Runs `start` unless it has been in this process.
+    fn once(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *process != Some(std::process::id()) {
+            start()?;
+            *process = Some(std::process::id());
+        }
+        Ok(())
+    }
+}
+
+/// Starts a thread that looks at others.
+fn onlooker(name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let life = move || {
+        let _onlooker = Onlooker::enter();
+        life();
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(life).map(drop)
+}
+
+/// Prints a dump on stderr whenever the process gets `SIGQUIT`, which then ends it no more.
+///
+/// By a thread of its own; later calls do nothing. After a fork, the child calls it again.
+///
+/// # Errors
+///
+/// When the thread cannot be started, or no descriptor is left.
+pub fn on_sigquit() -> io::Result<()> {
+    static STARTED: Started = Started::never();
+    STARTED.once(|| {
+        let signals = Signals::new([SIGQUIT])?;
+        onlooker("fiveways-sigquit", move || {
+            while signals.wait().is_ok() {
+                let text = Options::new().patience(Duration::from_secs(1)).take().to_string();
+                write_to_stderr(format!("\n{text}").as_bytes());
+            }
+        })
+    })
+}

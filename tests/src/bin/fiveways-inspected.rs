@@ -1,0 +1,91 @@
+//! A program to be looked at: it plays the part that its argument names, and writes a byte to
+//! stdout when it has begun.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fiveways::net::TcpListener;
+use fiveways::runtime::Runtime;
+use fiveways::sync::{Barrier, Mutex};
+use fiveways::{Model, inspect, task, time};
+
+fn main() -> std::io::Result<()> {
+    let part = std::env::args().nth(1).unwrap_or_default();
+    let lost = part == "lost";
+    let runtime = Runtime::builder().model(Model::Epoll).workers(2).tell_lost(lost).build()?;
+    match part.as_str() {
+        "idle" => idle(&runtime),
+        "cross" => cross(&runtime),
+        "stuck" => runtime.block_on(|| {
+            ready();
+            wait_for_nobody();
+        }),
+        "lost" => runtime.block_on(|| {
+            let forgotten = task::Builder::new().name("forgotten");
+            drop(forgotten.spawn(|| time::sleep(Duration::from_secs(600))).expect("a stack"));
+            time::sleep(Duration::from_millis(1));
+            ready();
+        }),
+        other => panic!("there is no part '{other}'"),
+    }
+    Ok(())
+}
+
+fn ready() {
+    let mut stdout = std::io::stdout();
+    // Who has gone does not want to know.
+    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
+}
+
+/// A server without clients, for a while.
+fn idle(runtime: &Runtime) {
+    inspect::listen().expect("a socket");
+    inspect::on_sigquit().expect("a handler");
+    runtime.block_on(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let waiter = task::Builder::new().name("waiter");
+        drop(waiter.spawn(wait_for_nobody).expect("a stack"));
+        let server = task::spawn(move || listener.accept().map(drop));
+        time::sleep(Duration::from_millis(10));
+        ready();
+        drop(server.join_timeout(Duration::from_secs(4)));
+    });
+}
+
+#[inline(never)]
+fn wait_for_nobody() {
+    let event = Arc::new(Mutex::new(()));
+    let condition = fiveways::sync::Condvar::new();
+    let held = event.lock().expect("no panic");
+    drop(condition.wait(held));
+}
+
+/// Two tasks, two locks, opposite orders.
+fn cross(runtime: &Runtime) {
+    runtime.block_on(|| {
+        let (a, b) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        let pause = Arc::new(Barrier::new(2));
+        let (a2, b2, pause2) = (Arc::clone(&a), Arc::clone(&b), Arc::clone(&pause));
+        let first = task::Builder::new().name("first");
+        let first = first.spawn(move || cross_first(&a, &b, &pause)).expect("a stack");
+        let second = task::Builder::new().name("second");
+        drop(second.spawn(move || cross_second(&b2, &a2, &pause2)).expect("a stack"));
+        ready();
+        drop(first.join());
+    });
+}
+
+#[inline(never)]
+fn cross_first(a: &Mutex<()>, b: &Mutex<()>, pause: &Barrier) {
+    let _a = a.lock();
+    pause.wait();
+    let _b = b.lock();
+}
+
+#[inline(never)]
+fn cross_second(b: &Mutex<()>, a: &Mutex<()>, pause: &Barrier) {
+    let _b = b.lock();
+    pause.wait();
+    let _a = a.lock();
+}

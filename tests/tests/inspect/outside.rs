@@ -1,0 +1,133 @@
+//! Looking at a program from outside: by signal, and by socket.
+
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Instant;
+
+use fiveways::inspect;
+use fiveways_tests::patience::LONG;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The program that is looked at, see `src/bin/fiveways-inspected.rs`.
+pub(crate) struct Inspected {
+    child: Child,
+    stderr: ChildStderr,
+}
+
+impl Inspected {
+    /// Starts it; it plays this part, in this environment.
+    pub(crate) fn start(part: &str, environment: &[(&str, &str)]) -> Inspected {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fiveways-inspected"));
+        command.arg(part).envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        // It is ready.
+        let stdout = child.stdout.as_mut().expect("piped");
+        stdout.read_exact(&mut [0]).expect("it says so");
+        let stderr = child.stderr.take().expect("piped");
+        Inspected { child, stderr }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn quit(&self) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a child has a number");
+        kill_process(pid, Signal::QUIT).expect("it lives");
+    }
+
+    /// What it prints until this text has come.
+    #[track_caller]
+    pub(crate) fn stderr_until(&mut self, text: &str) -> String {
+        let end = Instant::now() + LONG;
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let count = self.stderr.read(&mut piece).expect("it prints");
+            bytes.extend_from_slice(&piece[..count]);
+            let so_far = String::from_utf8_lossy(&bytes);
+            if so_far.contains(text) {
+                return so_far.into_owned();
+            }
+            assert!(count > 0 && Instant::now() < end, "no {text:?} in {so_far}");
+        }
+    }
+
+    /// What it prints until it has ended.
+    pub(crate) fn stderr_to_the_end(&mut self) -> String {
+        let mut text = String::new();
+        self.stderr.read_to_string(&mut text).expect("text");
+        text
+    }
+
+    fn connect(&self) -> UnixStream {
+        let name = format!("fiveways-inspect-{}", self.id());
+        let address = SocketAddr::from_abstract_name(name).expect("a short name");
+        let stream = UnixStream::connect_addr(&address).expect("it listens");
+        stream.set_read_timeout(Some(LONG)).expect("a time limit");
+        stream
+    }
+}
+
+impl Drop for Inspected {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_quit_signal_prints_a_dump_and_the_program_goes_on() {
+    let mut program = Inspected::start("idle", &[]);
+    for _ in 0..2 {
+        program.quit();
+        let text = program.stderr_until("accept on fd");
+        assert!(text.contains("'main'"), "{text}");
+    }
+}
+
+#[test]
+fn another_process_can_ask_for_a_dump() {
+    let program = Inspected::start("idle", &[]);
+    let dump = inspect::of_process(program.id(), true, None).expect("a dump");
+    assert_eq!(dump.process, program.id());
+    let text = dump.to_string();
+    assert!(text.contains("accept on fd"), "{text}");
+    assert!(text.contains("wait_for_nobody"), "{text}");
+    assert!(inspect::processes().expect("a list").contains(&program.id()));
+}
+
+/// Nonsense, silence and hasty clients leave it answering.
+#[test]
+fn nonsense_does_not_keep_the_next_from_a_dump() {
+    let program = Inspected::start("idle", &[]);
+    let mut random = fastrand::Rng::with_seed(6);
+    for _ in 0..50 {
+        let bytes: Vec<u8> = (0..random.usize(0..400)).map(|_| random.u8(..)).collect();
+        // It may hang up while we write.
+        let _ = program.connect().write_all(&bytes);
+    }
+    let mut wrong = program.connect();
+    wrong.write_all(b"dumb\n").expect("it reads");
+    let mut answer = String::new();
+    wrong.read_to_string(&mut answer).expect("text");
+    assert_eq!(answer, "error: this is no question\n");
+    // One that asks and does not read, one that says nothing.
+    let mut deaf = program.connect();
+    deaf.write_all(b"dump backtraces=1\n").expect("it reads");
+    let _silent = program.connect();
+    inspect::of_process(program.id(), false, Some(1)).expect("a dump all the same");
+}
+
+#[test]
+fn a_process_that_has_ended_refuses() {
+    let program = Inspected::start("idle", &[]);
+    let id = program.id();
+    drop(program);
+    let error = inspect::of_process(id, false, None).expect_err("nobody is there");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
