@@ -1,0 +1,131 @@
+//! What servers of different kinds do with many clients.
+
+use std::io::{Read, Write};
+use std::net::TcpStream as Client;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways::Model;
+use fiveways::service::Service;
+use fiveways_tests::arena::Arena;
+use fiveways_tests::child::Remote;
+use fiveways_tests::patience::eventually;
+
+use crate::{at_least, settle};
+
+const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
+
+fn echo(model: Model, pool: usize) -> Arena {
+    Arena::with(model, |server| server.pool_size(pool), |stream| Service::Echo.serve(stream))
+}
+
+fn ask(client: &mut Client) {
+    client.write_all(b"hello").expect("room");
+    client.read_exact(&mut [0; 5]).expect("an answer");
+}
+
+/// How many threads a process has.
+fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").count()
+}
+
+/// C37, S004-21: a pool bounds what clients can cost; a thread for each does not.
+#[test]
+fn c37_a_pool_bounds_the_threads_that_clients_can_cost() {
+    let grown = |model, settings: &[&str], served| {
+        let mut remote = Remote::start(ARENA, model, settings);
+        ask(&mut remote.connect());
+        let before = threads(remote.id());
+        let clients: Vec<_> = (0..40).map(|_| remote.connect()).collect();
+        eventually("it serves them", || remote.counts().connections >= served);
+        let grown = threads(remote.id()).saturating_sub(before);
+        drop(clients);
+        remote.stop();
+        grown
+    };
+    assert!(grown(Model::Pool, &["pool=4"], 4) <= 4);
+    assert!(grown(Model::Threads, &[], 40) >= 39);
+}
+
+/// C39, D22: threads do not end the waiting, they only keep it apart; and a pool whose threads all
+/// wait for silent clients serves nobody else.
+#[test]
+fn c39_threads_keep_waiting_apart_and_a_full_pool_serves_nobody() {
+    let each = echo(Model::Threads, 2);
+    let silent = [each.connect(), each.connect()];
+    each.wait_for_connections(2);
+    ask(&mut each.connect());
+    drop(silent);
+    each.stop();
+
+    let pool = echo(Model::Pool, 2);
+    let silent = [pool.connect(), pool.connect()];
+    pool.wait_for_connections(2);
+    let mut third = pool.connect();
+    third.write_all(b"hello").expect("room");
+    third.set_read_timeout(Some(Duration::from_millis(200))).expect("an option");
+    assert!(third.read(&mut [0; 5]).is_err(), "nobody is there to answer");
+    drop(silent);
+    third.set_read_timeout(Some(Duration::from_secs(30))).expect("an option");
+    third.read_exact(&mut [0; 5]).expect("now there is");
+    drop(third);
+    pool.stop();
+}
+
+/// C40, S003-47: one client at a time is slow as soon as there are several who think in between.
+#[test]
+fn c40_serving_one_after_the_other_is_slow_when_clients_think() {
+    const CLIENTS: usize = 8;
+    const THINK: Duration = Duration::from_millis(10);
+    let visits = |model| {
+        let arena = echo(model, 4);
+        let addr = arena.addr();
+        let started = Instant::now();
+        let visit = move || {
+            let mut client = fiveways_tests::client::connect(addr);
+            for _ in 0..4 {
+                thread::sleep(THINK);
+                ask(&mut client);
+            }
+        };
+        let all: Vec<_> = (0..CLIENTS).map(|_| thread::spawn(visit)).collect();
+        all.into_iter().for_each(|visit| visit.join().expect("no panic"));
+        let took = started.elapsed();
+        arena.stop();
+        took
+    };
+    settle("one after the other against all at once", || {
+        at_least(2.0, visits(Model::Blocking), visits(Model::Epoll))
+    });
+}
+
+/// C41, S004-39, G17: processes, threads in each, coroutines in each of those: it serves.
+#[test]
+fn c41_processes_times_threads_times_coroutines_serve() {
+    for (processes, workers) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        let settings = [format!("processes={processes}"), format!("workers={workers}")];
+        let settings = settings.each_ref().map(String::as_str);
+        let remote = Remote::start(ARENA, Model::Epoll, &settings);
+        let answered = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    ask(&mut remote.connect());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(answered.into_inner(), 20);
+        let children_wanted = if processes > 1 { processes } else { 0 };
+        eventually("a child for each process", || children(remote.id()) == children_wanted);
+        remote.stop();
+    }
+}
+
+/// How many children a process has.
+fn children(pid: u32) -> usize {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().count()
+}
