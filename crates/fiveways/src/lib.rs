@@ -81,3 +81,26 @@ pub use fiveways_driver::{Model, ParseModelError, support};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The guide's examples, compiled and run with the documentation's.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/servers.md")]
+    struct Servers;
+    #[doc = include_str!("../../../docs/guide/tasks.md")]
+    struct Tasks;
+    #[doc = include_str!("../../../docs/guide/time.md")]
+    struct Time;
+    #[doc = include_str!("../../../docs/guide/locks.md")]
+    struct Locks;
+    #[doc = include_str!("../../../docs/guide/channels.md")]
+    struct Channels;
+    #[doc = include_str!("../../../docs/guide/executors.md")]
+    struct Executors;
+    #[doc = include_str!("../../../docs/guide/handoff.md")]
+    struct Handoff;
+    #[doc = include_str!("../../../docs/guide/processes.md")]
+    struct Processes;
+    #[doc = include_str!("../../../docs/guide/inside.md")]
+    struct Inside;
+}
