@@ -7,6 +7,8 @@
 mod check;
 mod test;
 mod peers;
+mod loom;
+mod tsan;
 mod asan;
 mod runner;
 mod needs;
@@ -32,10 +34,14 @@ enum Command {
     Check,
     /// The house style: layers, module order, sizes, unsafe code, leftovers, links, names.
     Tidy(TidyFlags),
-    /// All tests: unit, conformance, examples, documentation, AddressSanitizer.
+    /// All tests: unit, conformance, examples, documentation, loom, sanitizers.
     Test(TestFlags),
     /// The tests of the crates that handle raw memory, under AddressSanitizer.
     Asan(AsanFlags),
+    /// The waiting protocols in every order of their steps.
+    Loom(LoomFlags),
+    /// A storm over locks, channels and queues, under ThreadSanitizer.
+    Tsan,
     /// Builds the rival runtimes and our release binaries, then compares them.
     Peers(PeersFlags),
     /// Prints how many unsafe sites each crate holds.
@@ -57,7 +63,7 @@ struct TidyFlags {
 
 #[derive(Args)]
 struct TestFlags {
-    /// Skip the slow steps: AddressSanitizer, and tests with `heavy` in their name.
+    /// Skip the slow steps: the sanitizers, and tests with `heavy` in their name.
     #[arg(long)]
     quick: bool,
     /// Passed to the test runner; with any of these only the runner is called.
@@ -68,6 +74,16 @@ struct TestFlags {
 #[derive(Args)]
 struct AsanFlags {
     /// Passed to the test runner.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+#[derive(Args)]
+struct LoomFlags {
+    /// Make mistakes on purpose, and expect that the models find them.
+    #[arg(long)]
+    mistakes: bool,
+    /// Passed to `cargo test`; with `--mistakes`, only those for models with these words.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
@@ -89,6 +105,8 @@ fn main() -> ExitCode {
         Command::Tidy(_) => tidy::run(&root),
         Command::Test(flags) => test::run(&root, flags.quick, &flags.rest),
         Command::Asan(flags) => asan::run(&root, &flags.rest),
+        Command::Loom(flags) => loom::run(&root, flags.mistakes, &flags.rest),
+        Command::Tsan => tsan::run(&root),
         Command::Peers(flags) => peers::run(&root, &flags.rest),
         Command::UnsafeMap => tidy::print_unsafe_map(&root),
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::runner::{Extent, Runner};
 use crate::step::{Steps, cargo};
-use crate::{asan, needs};
+use crate::{asan, loom, needs, tsan};
 
 /// The targets whose tests run; those of the documentation are a step of their own.
 const TARGETS: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
@@ -22,10 +22,13 @@ pub(crate) fn run(root: &Path, quick: bool, rest: &[String]) -> ExitCode {
     steps.command("tests", &mut runner.command(root, &targets, extent, rest));
     if rest.is_empty() {
         steps.command("doc tests", cargo(root).args(["test", "--workspace", "--doc"]));
+        loom::step(&mut steps, root);
         if quick {
             steps.skip("asan", "--quick");
+            steps.skip("tsan", "--quick");
         } else {
             asan::step(&mut steps, root, runner, rest);
+            tsan::step(&mut steps, root);
         }
     }
     steps.finish()

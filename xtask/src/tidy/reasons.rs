@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::finding::{Finding, Rule};
-use super::manifest::{self, packages};
+use super::manifest::{self, Package, packages};
 use super::tree::Tree;
 
 /// A dependency has its reason.
@@ -43,7 +43,11 @@ fn check_reasons(tree: &Tree, found: &mut Vec<Finding>) {
 }
 
 fn check_inheritance(tree: &Tree, found: &mut Vec<Finding>) {
-    for package in packages(tree).iter().filter(|package| !package.dir.starts_with("fuzz")) {
+    // A package that is a workspace of its own has nothing to inherit.
+    let inherits = |package: &&Package| {
+        !package.table.contains_key("workspace") && !package.dir.starts_with("fuzz")
+    };
+    for package in packages(tree).iter().filter(inherits) {
         let text = tree.text(&package.path).unwrap_or_default();
         for dependency in package.dependencies() {
             if !dependency.is_inherited {

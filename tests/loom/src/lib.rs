@@ -1,0 +1,39 @@
+//! Models of the waiting protocols, run through every order of their steps: the waiter, the locks,
+//! the channels and the queues.
+//!
+//! The product's own files are compiled here (`build.rs` copies them), over loom's atomics and
+//! substitutes for what they stand on:
+//!
+//! ```text
+//!   product                       here
+//!   std's atomics, Arc            loom's, which tell of every order the memory model allows
+//!   std's Mutex                   over_loom/sync.rs, out of a loom atomic
+//!   std's Cell                    loom's, where another thread uses it: the slots of an exchange
+//!   runtime::park                 park.rs: a token; deadlines and cancels come from the model
+//!   what a lock protects          a `Witness`, which notices two that touch it at a time
+//! ```
+//!
+//! The models are in `tests/`. Each says which mistakes it finds; `mistakes.toml` lists them, and
+//! `cargo xtask loom --mistakes` makes each in the copy and expects that it is found.
+
+extern crate self as fiveways_runtime;
+
+pub mod fate;
+pub mod witness;
+pub mod park;
+pub mod over_loom;
+
+pub use identity::Identity;
+pub use park::{Unparker, Wake, me, park_for, spend, unparker, without_interruption};
+pub use reason::{Holder, Reason};
+pub use waiter::{CHOSEN, Lease, Line, Selection, Waiter};
+
+/// Runs a model through every order of its steps in which at most two threads are interrupted where
+/// they need not have been (`LOOM_MAX_PREEMPTIONS` changes that).
+pub fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut search = loom::model::Builder::new();
+    search.preemption_bound.get_or_insert(2);
+    search.check(run);
+}
+
+include!(concat!(env!("OUT_DIR"), "/product.rs"));

@@ -1,0 +1,159 @@
+//! In the place of the runtime's parking: one token for each thread of a model.
+//!
+//! Time does not pass here, and nobody is cancelled, unless the model lets it happen with a
+//! [`Fate`](crate::fate::Fate): then at every moment in turn.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread::Thread;
+
+use crate::identity::{Identity, this_thread};
+use crate::reason::Reason;
+
+const UNPARKED: usize = 1;
+const LATE: usize = 2;
+const CANCELLED: usize = 4;
+
+/// Why a park ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Unparked, now or before.
+    Unparked,
+    /// The deadline has come.
+    TimedOut,
+}
+
+/// What a cancelled thread unwinds with: until it is dropped.
+pub(crate) struct Cancelled;
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        UNWINDS.with(|unwinds| unwinds.set(false));
+    }
+}
+
+/// What has happened to a thread.
+#[derive(Default)]
+pub(crate) struct Token {
+    /// `UNPARKED` by anybody, taken by the thread; `LATE` and `CANCELLED` by the model, for ever.
+    signs: AtomicUsize,
+    /// Not a step of the model: it changes with `signs`.
+    parked: Mutex<Option<Thread>>,
+}
+
+loom::thread_local! {
+    static HERE: RefCell<Arc<Token>> = RefCell::default();
+    static UNWINDS: Cell<bool> = Cell::new(false);
+}
+
+impl Token {
+    pub(crate) fn expire(&self) {
+        self.give(LATE);
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.give(CANCELLED);
+    }
+
+    fn give(&self, sign: usize) {
+        self.signs.fetch_or(sign, Ordering::Release);
+        let parked = self.parked().take();
+        if let Some(thread) = parked {
+            thread.unpark();
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Option<Thread>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the token. Before the thread sleeps the token goes before the cancel, after it the
+    /// cancel before the token, as with tasks.
+    fn take(&self, deadline: Option<Instant>) -> Wake {
+        let may_end = if unwinds() { UNPARKED } else { UNPARKED | CANCELLED };
+        let may_end = if deadline.is_some() { may_end | LATE } else { may_end };
+        let mut slept = false;
+        loop {
+            let signs = self.signs.fetch_and(!UNPARKED, Ordering::Acquire) & may_end;
+            if signs & UNPARKED != 0 && !(slept && signs & CANCELLED != 0) {
+                return Wake::Unparked;
+            }
+            if signs & CANCELLED != 0 {
+                UNWINDS.with(|unwinds| unwinds.set(true));
+                resume_unwind(Box::new(Cancelled));
+            }
+            if signs & LATE != 0 {
+                return Wake::TimedOut;
+            }
+            *self.parked() = Some(loom::thread::current());
+            loom::thread::park();
+            slept = true;
+        }
+    }
+}
+
+/// Runs `f` with this token.
+pub(crate) fn with_token<R>(token: &Arc<Token>, f: impl FnOnce() -> R) -> R {
+    HERE.with(|here| *here.borrow_mut() = Arc::clone(token));
+    let result = f();
+    HERE.with(|here| *here.borrow_mut() = Arc::default());
+    result
+}
+
+/// Does the calling thread unwind?
+pub(crate) fn unwinds() -> bool {
+    UNWINDS.with(Cell::get)
+}
+
+fn here() -> Arc<Token> {
+    HERE.with(|here| Arc::clone(&here.borrow()))
+}
+
+/// Unparks one thread of the model.
+#[derive(Clone)]
+pub struct Unparker(Arc<Token>);
+
+impl Unparker {
+    /// Makes the thread's present or next park return.
+    pub fn unpark(&self) {
+        self.0.give(UNPARKED);
+    }
+
+    pub(crate) fn renew(&mut self) {
+        *self = unparker();
+    }
+}
+
+impl fmt::Debug for Unparker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unparker").finish_non_exhaustive()
+    }
+}
+
+/// Gives the means to unpark the caller.
+pub fn unparker() -> Unparker {
+    Unparker(here())
+}
+
+/// Parks the caller until it is unparked, or the model says that it is late or cancelled.
+pub fn park_for(_reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
+    here().take(deadline)
+}
+
+/// The caller's number.
+pub fn me() -> Identity {
+    this_thread()
+}
+
+/// Nothing to let others go first for: every order is tried anyway.
+pub fn spend() {}
+
+/// Runs `f`; models do not cancel inside.
+pub fn without_interruption<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}

@@ -1,0 +1,193 @@
+//! Models of channels and queues: small programs, in every order of their steps.
+
+use std::time::Duration;
+
+use fiveways_loom::fate::Fate;
+use fiveways_loom::model;
+use fiveways_loom::queue::JoinableQueue;
+use fiveways_loom::sync::channel::bounded;
+use fiveways_loom::witness::Witness;
+use loom::thread;
+
+const LONG: Duration = Duration::from_secs(1);
+
+/// An item goes over whole, by the slot of a receiver that waits or through the store.
+#[test]
+fn items_go_over_whole_and_in_order() {
+    for bound in [0, 1, 2] {
+        model(move || {
+            let (tx, rx) = bounded(bound);
+            let sending = thread::spawn(move || {
+                for number in [1, 2] {
+                    assert!(tx.send(Witness::new(number)).is_ok());
+                }
+            });
+            for number in [1, 2] {
+                assert_eq!(rx.recv().map(|item| item.add(10)), Ok(number + 10));
+            }
+            assert!(rx.recv().is_err());
+            sending.join().expect("it does not panic");
+        });
+    }
+}
+
+/// Room that comes free is given to who waits for it, though nobody takes another item.
+#[test]
+fn who_waits_for_room_gets_it() {
+    model(|| {
+        let (tx, rx) = bounded(1);
+        let sending = thread::spawn(move || {
+            for number in [1, 2] {
+                assert!(tx.send(Witness::new(number)).is_ok());
+            }
+        });
+        assert!(rx.recv().is_ok_and(|item| item.read() == 1));
+        sending.join().expect("it does not panic");
+        assert!(rx.try_recv().is_ok_and(|item| item.read() == 2));
+    });
+}
+
+#[test]
+fn two_receivers_share_what_is_sent() {
+    model(|| {
+        let (tx, rx) = bounded(0);
+        let receiving = [rx.clone(), rx].map(|rx| {
+            thread::spawn(move || rx.recv().map(|item: Witness| item.read()).unwrap_or(0))
+        });
+        assert!(tx.send(Witness::new(1)).is_ok());
+        assert!(tx.send(Witness::new(2)).is_ok());
+        drop(tx);
+        let sum: usize = receiving.map(|one| one.join().expect("it does not panic")).iter().sum();
+        assert_eq!(sum, 3);
+    });
+}
+
+/// The deadline and the item race: it was taken, or it is still the sender's.
+#[test]
+fn a_late_receiver_takes_all_or_nothing() {
+    model(|| {
+        let (tx, rx) = bounded(0);
+        let fate = Fate::new();
+        let theirs = fate.clone();
+        let receiving = thread::spawn(move || {
+            let got = theirs.rule(|| rx.recv_timeout(LONG).map(|item: Witness| item.read()));
+            (rx, got)
+        });
+        let clock = thread::spawn(move || fate.expire());
+        let sent = tx.try_send(Witness::new(1)).is_ok();
+        clock.join().expect("it does not panic");
+        let (_rx, got) = receiving.join().expect("it does not panic");
+        assert_eq!(got.is_some_and(|got| got == Ok(1)), sent);
+    });
+}
+
+/// A cancelled receiver has the item that it was given, or it is there for the next.
+#[test]
+fn a_cancelled_receiver_loses_nothing() {
+    model(|| {
+        let (tx, rx) = bounded(1);
+        let fate = Fate::new();
+        let (theirs, mine) = (fate.clone(), rx.clone());
+        let receiving = thread::spawn(move || {
+            theirs.rule(|| mine.recv().map(|item: Witness| item.read())).is_some()
+        });
+        let sending = thread::spawn(move || assert!(tx.send(Witness::new(1)).is_ok()));
+        fate.cancel();
+        sending.join().expect("it does not panic");
+        let taken = receiving.join().expect("it does not panic");
+        assert_eq!(rx.try_recv().is_ok(), !taken);
+    });
+}
+
+/// The same with one who waits: it has the item, or hears of the end when the other has it.
+#[test]
+fn a_cancelled_receiver_and_the_next_share_one_item() {
+    model(|| {
+        let (tx, rx) = bounded(0);
+        let fate = Fate::new();
+        let (theirs, mine) = (fate.clone(), rx.clone());
+        let cancelled = thread::spawn(move || {
+            theirs.rule(|| mine.recv().map(|item: Witness| item.read()).is_ok()) == Some(true)
+        });
+        let sending = thread::spawn(move || {
+            fate.cancel();
+            assert!(tx.send(Witness::new(1)).is_ok());
+            // Had the last sender gone before it is passed on, the next would have been told that
+            // nothing is to come, and the item would lie there for another.
+            let taken = cancelled.join().expect("it does not panic");
+            drop(tx);
+            taken
+        });
+        let next = rx.recv().is_ok();
+        assert_ne!(sending.join().expect("it does not panic"), next);
+    });
+}
+
+/// A cancelled sender has sent or not, and what it has not sent is not received.
+#[test]
+fn a_cancelled_sender_has_sent_all_or_nothing() {
+    model(|| {
+        let (tx, rx) = bounded(0);
+        let fate = Fate::new();
+        let theirs = fate.clone();
+        let sending = thread::spawn(move || {
+            let sent = theirs.rule(|| tx.send(Witness::new(1)).is_ok());
+            drop(tx);
+            sent
+        });
+        fate.cancel();
+        let got = rx.recv().map(|item| item.read()).is_ok();
+        let sent = sending.join().expect("it does not panic");
+        assert_eq!(got, sent.is_some());
+    });
+}
+
+#[test]
+fn the_end_of_either_side_wakes_the_other() {
+    model(|| {
+        let (tx, rx) = bounded::<Witness>(0);
+        let receiving = thread::spawn(move || rx.recv().is_err());
+        drop(tx);
+        assert!(receiving.join().expect("it does not panic"));
+        let (tx, rx) = bounded(0);
+        let sending = thread::spawn(move || tx.send(Witness::new(1)).is_err());
+        drop(rx);
+        assert!(sending.join().expect("it does not panic"));
+    });
+}
+
+/// A join is woken by the last work, whoever does it.
+#[test]
+fn a_join_ends_with_the_last_work() {
+    model(|| {
+        let queue = JoinableQueue::with_maxsize(1);
+        let theirs = queue.clone();
+        let working = thread::spawn(move || {
+            for _ in 0..2 {
+                assert!(theirs.get().is_ok_and(|item: Witness| item.read() > 0));
+                assert!(theirs.task_done().is_ok());
+            }
+        });
+        assert!(queue.put(Witness::new(1)).is_ok());
+        assert!(queue.put(Witness::new(2)).is_ok());
+        queue.join();
+        assert_eq!(queue.unfinished(), 0);
+        working.join().expect("it does not panic");
+    });
+}
+
+#[test]
+fn a_shutdown_wakes_both_sides() {
+    model(|| {
+        let queue = JoinableQueue::with_maxsize(1);
+        assert!(queue.put(Witness::new(1)).is_ok());
+        let theirs = queue.clone();
+        let putting = thread::spawn(move || theirs.put(Witness::new(2)).is_ok());
+        queue.shutdown(false);
+        let mut left = 0;
+        while queue.get().is_ok() {
+            left += 1;
+        }
+        assert_eq!(left, 1 + usize::from(putting.join().expect("it does not panic")));
+    });
+}

@@ -1,0 +1,157 @@
+//! Waiting to be chosen: selected, late or cancelled, but only one of them.
+
+use std::time::Instant;
+
+use fiveways_loom::fate::Fate;
+use fiveways_loom::over_loom::sync::{Arc, Mutex};
+use fiveways_loom::witness::Witness;
+use fiveways_loom::{CHOSEN, Lease, Line, Reason, Selection, model};
+use loom::thread;
+
+const OTHER: Selection = CHOSEN.saturating_add(1);
+const PANIC: &str = "it does not panic";
+const POISON: &str = "it is never poisoned";
+
+/// Something that is given: to the first in line, or it lies here.
+struct Gift {
+    state: Mutex<(Line, usize)>,
+    wrapped: Witness,
+}
+
+impl Gift {
+    fn new() -> Arc<Gift> {
+        Arc::new(Gift { state: Mutex::new((Line::new(), 0)), wrapped: Witness::new(0) })
+    }
+
+    /// Gives one, wrapped anew.
+    fn give(&self) {
+        self.wrapped.add(1);
+        self.put();
+    }
+
+    fn put(&self) {
+        let mut state = self.state.lock().expect(POISON);
+        let chosen = state.0.select_first(CHOSEN);
+        state.1 += usize::from(chosen.is_none());
+        drop(state);
+        if let Some(waiter) = chosen {
+            waiter.unpark();
+        }
+    }
+
+    /// Takes one, waiting for it; false: it was late.
+    fn take(&self, deadline: Option<Instant>) -> bool {
+        let waiter = Lease::new();
+        let mut state = self.state.lock().expect(POISON);
+        if state.1 > 0 {
+            state.1 -= 1;
+            return true;
+        }
+        state.0.join(&waiter);
+        drop(state);
+        let reason = Reason::new("gift", self);
+        let leave = || {
+            self.state.lock().expect(POISON).0.leave(&waiter);
+        };
+        let chosen = waiter.wait(&reason, deadline, |chosen| match chosen {
+            Some(_) => self.put(),
+            None => leave(),
+        });
+        if chosen.is_none() {
+            leave();
+        }
+        chosen.is_some()
+    }
+
+    fn left(&self) -> usize {
+        let state = self.state.lock().expect(POISON);
+        assert!(state.0.is_empty(), "somebody who has gone is still in line");
+        state.1
+    }
+}
+
+#[test]
+fn who_is_selected_is_woken_and_sees_what_was_prepared() {
+    model(|| {
+        let gift = Gift::new();
+        let theirs = Arc::clone(&gift);
+        let giver = thread::spawn(move || theirs.give());
+        assert!(gift.take(None));
+        assert_eq!(gift.wrapped.add(1), 2);
+        giver.join().expect(PANIC);
+    });
+}
+
+#[test]
+fn who_is_late_was_not_given_anything() {
+    model(|| {
+        let (gift, fate) = (Gift::new(), Fate::new());
+        let (theirs, own) = (Arc::clone(&gift), fate.clone());
+        let taker = thread::spawn(move || {
+            let taken = own.rule(|| theirs.take(Some(Instant::now())));
+            // Whichever way it was noticed, it was wrapped before it was given.
+            taken.inspect(|taken| assert!(!taken || theirs.wrapped.read() == 1))
+        });
+        let theirs = Arc::clone(&gift);
+        let giver = thread::spawn(move || theirs.give());
+        fate.expire();
+        let taken = taker.join().expect(PANIC).expect("nobody cancels");
+        giver.join().expect(PANIC);
+        assert_eq!(gift.left(), usize::from(!taken));
+    });
+}
+
+#[test]
+fn who_is_cancelled_passes_on_what_was_given() {
+    model(|| {
+        let (gift, fate) = (Gift::new(), Fate::new());
+        let (theirs, own) = (Arc::clone(&gift), fate.clone());
+        let taker = thread::spawn(move || own.rule(|| theirs.take(None)) == Some(true));
+        let theirs = Arc::clone(&gift);
+        let giver = thread::spawn(move || theirs.give());
+        fate.cancel();
+        let taken = taker.join().expect(PANIC);
+        giver.join().expect(PANIC);
+        assert_eq!(gift.left(), usize::from(!taken));
+    });
+}
+
+#[test]
+fn of_two_lines_one_selects() {
+    model(|| {
+        let lines: [_; 2] = std::array::from_fn(|_| Arc::new(Mutex::new(Line::new())));
+        let waiter = Lease::new();
+        for line in &lines {
+            line.lock().expect(POISON).join(&waiter);
+        }
+        let select = |(at, what): (usize, Selection)| {
+            let line = Arc::clone(&lines[at]);
+            thread::spawn(move || {
+                let chosen = line.lock().expect(POISON).select_first(what);
+                chosen.inspect(|waiter| waiter.unpark()).map(|_| what)
+            })
+        };
+        let selectors = [(0, CHOSEN), (1, OTHER)].map(select);
+        let chosen = waiter.wait(&Reason::new("two", &lines), None, |_| {});
+        let winners = selectors.map(|selector| selector.join().expect(PANIC));
+        assert_eq!(Vec::from_iter(winners.into_iter().flatten()), Vec::from_iter(chosen));
+        assert!(lines.iter().all(|line| line.lock().expect(POISON).is_empty()));
+    });
+}
+
+#[test]
+fn a_waiter_that_is_used_again_knows_nothing_of_its_last_wait() {
+    model(|| {
+        let gift = Gift::new();
+        let theirs = Arc::clone(&gift);
+        let giver = thread::spawn(move || {
+            theirs.put();
+            theirs.give();
+        });
+        assert!(gift.take(None));
+        assert!(gift.take(None));
+        assert_eq!(gift.wrapped.add(1), 2);
+        giver.join().expect(PANIC);
+        assert_eq!(gift.left(), 0);
+    });
+}
