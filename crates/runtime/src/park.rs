@@ -164,6 +164,7 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
 /// # Panics
 ///
 /// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
+#[inline]
 pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
     let is_lasting = deadline.is_none() && !matches!(reason.holder, Holder::Anyone);
     let watches = is_lasting && deadlock::detection() != Detection::Off && !will_end();
@@ -240,6 +241,7 @@ pub fn park_while_not(is_so: impl Fn() -> bool, deadline: Option<Instant>) -> bo
 }
 
 /// As [`park_while_not`], and dumps tell for what.
+#[inline]
 pub fn park_for_while_not(
     reason: &Reason<'_>,
     is_so: impl Fn() -> bool,
@@ -272,6 +274,7 @@ pub(crate) fn park_watched(
     }
 }
 
+#[inline]
 fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -> bool {
     let mut kept = None;
     let so = loop {
@@ -373,6 +376,8 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
     worker.suspend(task, State::Ready);
 }
 
+// Each frame between the caller and the switch costs a mispredicted return.
+#[inline(always)]
 fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<Instant>) -> Wake {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };

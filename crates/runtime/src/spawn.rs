@@ -367,6 +367,7 @@ impl<T> JoinHandle<T> {
         own == Some(true) && as_task(|_, _| ()).is_none()
     }
 
+    #[inline]
     #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         if self.is_finished() {
@@ -395,6 +396,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits on the task's own worker: nothing can happen between a look and a park.
+    #[inline]
     fn wait_next_door(&self, me: TaskId, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         let look = || {
             self.packet.neighbour.set(Some(me));
@@ -584,7 +586,11 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     }
     let stack = worker.take_stack(settings)?;
     let packet = Arc::new(Packet::new(Arc::clone(&worker.inbox)));
-    start_on(worker, stack, settings, Finisher(Arc::clone(&packet)), f);
+    let id = start_on(worker, stack, settings, &packet, Finisher(Arc::clone(&packet)), f);
+    // Nobody else has the handle yet, so nobody can have cancelled it.
+    if worker.is_ending() {
+        worker.cancel(id);
+    }
     Ok(JoinHandle { packet })
 }
 
@@ -618,7 +624,16 @@ fn start_for<T: 'static>(
     f: impl FnOnce() -> T + 'static,
 ) {
     match worker.take_stack(settings) {
-        Ok(stack) => start_on(worker, stack, settings, finisher, f),
+        Ok(stack) => {
+            let packet = Arc::clone(&finisher.0);
+            let id = start_on(worker, stack, settings, &packet, finisher, f);
+            // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its
+            // wish.
+            fence(Ordering::SeqCst);
+            if packet.cancelled.load(Ordering::Relaxed) || worker.is_ending() {
+                worker.cancel(id);
+            }
+        }
         Err(error) => finisher.finish(Err(JoinError(Why::NotStarted(error)))),
     }
     // Only now, or it would be seen nowhere.
@@ -629,19 +644,15 @@ fn start_on<T: 'static>(
     worker: &Worker,
     stack: Stack,
     settings: &Settings,
+    packet: &Packet<T>,
     finisher: Finisher<T>,
     f: impl FnOnce() -> T + 'static,
-) {
-    let packet = Arc::clone(&finisher.0);
+) -> TaskId {
     let anyway = settings.begins_cancelled;
     let id = worker.start(stack, settings, move || run_task(finisher, f, anyway));
     packet.identity.store(worker.newest().to_bits(), Ordering::Relaxed);
     packet.id.store(id.to_bits(), Ordering::Relaxed);
-    // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its wish.
-    fence(Ordering::SeqCst);
-    if packet.cancelled.load(Ordering::Relaxed) || worker.is_ending() {
-        worker.cancel(id);
-    }
+    id
 }
 
 /// The whole life of a task.
