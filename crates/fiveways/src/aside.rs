@@ -8,10 +8,9 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::time::Instant;
 
 use fiveways_coro::{Coroutine, DEFAULT_STACK_SIZE, Phase, Stack, StackPool, State, Suspender};
-use fiveways_runtime::{scope_deadline, set_scope_deadline};
+use fiveways_runtime::{Caller, Standing, enter, leave};
 
 thread_local! {
     static POOL: RefCell<StackPool> = {
@@ -25,8 +24,8 @@ thread_local! {
 /// A coroutine that keeps its own time limits; dropped while suspended it is unwound.
 pub(crate) struct Aside {
     coroutine: Coroutine,
-    /// The deadline of the scopes that it was suspended in.
-    limit: Option<Instant>,
+    /// The time limits that it was suspended in.
+    standing: Standing,
 }
 
 impl Aside {
@@ -38,7 +37,7 @@ impl Aside {
     ) -> io::Result<Aside> {
         let coroutine = Coroutine::new(stack(bytes)?, body);
         coroutine.set_name(name);
-        Ok(Aside { coroutine, limit: None })
+        Ok(Aside { coroutine, standing: Standing::default() })
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -51,21 +50,41 @@ impl Aside {
 
     /// Runs it on, in the time limits that it was suspended in and those of the caller.
     pub(crate) fn resume(&mut self) -> State {
-        let callers = Callers::now();
-        let both = self.limit.into_iter().chain(callers.0).min();
-        if both != callers.0 {
-            set_scope_deadline(both);
-        }
+        let mut entered = Entered::new(&mut self.standing);
         let state = self.coroutine.resume();
-        let now = scope_deadline();
-        self.limit = now.filter(|_| now != callers.0);
+        entered.leave();
         state
     }
 
     /// Unwinds it if it is suspended; see [`Coroutine::unwind`].
     pub(crate) fn unwind(&mut self) {
-        let _callers = Callers::now();
+        let _entered = Entered::new(&mut self.standing);
         self.coroutine.unwind();
+    }
+}
+
+/// The time in which another stack runs: at its end the caller has its own limits again.
+struct Entered<'a> {
+    standing: &'a mut Standing,
+    caller: Option<Caller>,
+}
+
+impl<'a> Entered<'a> {
+    fn new(standing: &'a mut Standing) -> Entered<'a> {
+        let caller = Some(enter(*standing));
+        Entered { standing, caller }
+    }
+
+    fn leave(&mut self) {
+        if let Some(caller) = self.caller.take() {
+            *self.standing = leave(caller);
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -73,23 +92,6 @@ impl Drop for Aside {
     fn drop(&mut self) {
         if self.phase() == Phase::Suspended {
             self.unwind();
-        }
-    }
-}
-
-/// The caller's time limit, which it gets back.
-struct Callers(Option<Instant>);
-
-impl Callers {
-    fn now() -> Callers {
-        Callers(scope_deadline())
-    }
-}
-
-impl Drop for Callers {
-    fn drop(&mut self) {
-        if scope_deadline() != self.0 {
-            set_scope_deadline(self.0);
         }
     }
 }

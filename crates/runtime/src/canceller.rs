@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::deadlock;
+use crate::identity::Identity;
 use crate::inbox::{Inbox, Message};
 use crate::task::TaskId;
 use crate::worker::with_worker;
@@ -13,6 +15,7 @@ use crate::worker::with_worker;
 pub struct Canceller {
     inbox: Arc<Inbox>,
     id: TaskId,
+    identity: Identity,
 }
 
 impl fmt::Debug for Canceller {
@@ -26,7 +29,7 @@ impl Canceller {
     ///
     /// Never suspends.
     pub fn cancel(&self) {
-        cancel(&self.inbox, self.id);
+        cancel(&self.inbox, self.id, Some(self.identity));
     }
 }
 
@@ -37,14 +40,18 @@ pub fn canceller() -> Option<Canceller> {
     with_worker(|worker| {
         let task = worker.current()?;
         // SAFETY: required: a live task. It is the running one.
-        let id = unsafe { task.as_ref() }.id;
-        Some(Canceller { inbox: Arc::clone(&worker.inbox), id })
+        let block = unsafe { task.as_ref() };
+        let (id, identity) = (block.id, block.identity);
+        Some(Canceller { inbox: Arc::clone(&worker.inbox), id, identity })
     })
     .flatten()
 }
 
 /// Cancels a task of the worker with this inbox; both may be gone.
-pub(crate) fn cancel(inbox: &Arc<Inbox>, id: TaskId) {
+pub(crate) fn cancel(inbox: &Arc<Inbox>, id: TaskId, identity: Option<Identity>) {
+    if let Some(identity) = identity {
+        deadlock::is_ending(identity);
+    }
     let own = with_worker(|worker| {
         let own = Arc::ptr_eq(&worker.inbox, inbox);
         if own {

@@ -146,6 +146,8 @@ struct Graph {
     waits: HashMap<Identity, Shared>,
     /// The circles that were told of, by their sorted members.
     told: HashSet<Vec<Identity>>,
+    /// Those that were asked to end: their waits end by themselves, however late they hear of it.
+    ending: HashSet<Identity>,
 }
 
 /// A reason in the frame of somebody who waits.
@@ -188,13 +190,25 @@ pub(crate) fn begin<'a>(who: Identity, reason: &'a Reason<'a>) -> (Edge<'a>, Opt
     (Edge { who, _reason: reason }, circle.map(Deadlock::new))
 }
 
+/// Notes that a task is asked to end.
+pub(crate) fn is_ending(who: Identity) {
+    if detection() == Detection::Off {
+        return;
+    }
+    let mut graph = lock();
+    if graph.ending.len() >= TOLD_MAX {
+        graph.ending.clear();
+    }
+    graph.ending.insert(who);
+}
+
 impl Graph {
     /// The circle that leads from `who` back, if there is one.
     fn circle_from(&self, who: Identity) -> Option<Vec<Link>> {
         let mut links: Vec<Link> = Vec::new();
         let mut at = who;
         loop {
-            let shared = self.waits.get(&at)?;
+            let shared = self.waits.get(&at).filter(|_| !self.ending.contains(&at))?;
             // SAFETY: required: live and shared. It stands in the graph, which is locked.
             let reason = unsafe { &*shared.0 };
             let holder = reason.holder.now()?;

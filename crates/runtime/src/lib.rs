@@ -73,7 +73,7 @@ pub use snapshot::{
 pub use spawn::{JoinError, JoinHandle, Spawn};
 pub use unblock::unblock;
 pub use unwind::{
-    Elapsed, is_cancel, is_cancelled, scope_deadline, set_scope_deadline, unwind_cancelled,
+    Caller, Elapsed, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
     with_deadline, without_interruption,
 };
 pub use wait::{close, control, perform, reads_ahead, worker_index};

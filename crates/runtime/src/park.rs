@@ -4,7 +4,8 @@
 //! up. Anything that waits for another task or thread is built on this.
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
-use std::mem;
+use std::cell::Cell;
+use std::mem::{self, ManuallyDrop};
 use std::panic::resume_unwind;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +18,7 @@ use crate::deadlock::{self, Detection, Edge, Finding};
 use crate::identity::{Identity, this_thread};
 use crate::inbox::{Inbox, Message};
 use crate::reason::{Holder, Reason};
-use crate::task::{State, Task, TaskId};
-use crate::timers::earlier;
+use crate::task::{State, Task, TaskId, earlier};
 use crate::unwind::{unwind_cancelled, unwind_expired};
 use crate::worker::{Worker, with_worker};
 
@@ -430,12 +430,29 @@ struct Token {
 }
 
 impl Token {
+    /// The same one for as long as the thread lives, while its locals are destroyed as well: it may
+    /// still wait then, and who unparks it must have the token it waits for.
     fn of_thread() -> Arc<Token> {
         thread_local! {
-            static HERE: Arc<Token> = Arc::default();
+            /// Without a destructor, so that it is always there.
+            static HERE: Cell<Option<ManuallyDrop<Arc<Token>>>> = const { Cell::new(None) };
+            static LAST: LetGo = const { LetGo };
         }
-        // While a thread's locals are destroyed it may still wait, with a token of its own.
-        HERE.try_with(Arc::clone).unwrap_or_default()
+        struct LetGo;
+        impl Drop for LetGo {
+            fn drop(&mut self) {
+                // A wait that comes later still makes another one, which then is not freed.
+                drop(HERE.take().map(ManuallyDrop::into_inner));
+            }
+        }
+        let here = HERE.take().unwrap_or_else(|| {
+            // Registers the destructor, while that can be done.
+            let _ = LAST.try_with(|_| ());
+            ManuallyDrop::new(Arc::default())
+        });
+        let token = Arc::clone(&here);
+        HERE.set(Some(here));
+        token
     }
 
     fn give(&self) {

@@ -165,6 +165,12 @@ impl<T> Packet<T> {
         }
     }
 
+    /// Notes which task it is: the worker's newest.
+    fn started(&self, worker: &Worker, id: TaskId) {
+        self.identity.store(worker.newest().to_bits(), Ordering::Relaxed);
+        self.id.store(id.to_bits(), Ordering::Relaxed);
+    }
+
     fn strangers(&self) -> MutexGuard<'_, Option<Box<Strangers>>> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +259,7 @@ impl<T> JoinHandle<T> {
     ///
     /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
     /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
-    /// and so cannot let it run.
+    /// and so cannot let it run; and a task that joins itself.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         if self.wait_until(None) { self.take() } else { Err(JoinError(Why::Unending)) }
@@ -306,7 +312,8 @@ impl<T> JoinHandle<T> {
         // ORDERING: pairs with the fence in `start_for`.
         fence(Ordering::SeqCst);
         let Some(id) = TaskId::from_bits(self.packet.id.load(Ordering::Relaxed)) else { return };
-        canceller::cancel(&self.packet.inbox, id);
+        let identity = Identity::from_bits(self.packet.identity.load(Ordering::Relaxed));
+        canceller::cancel(&self.packet.inbox, id, identity);
     }
 
     /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
@@ -374,6 +381,10 @@ impl<T> JoinHandle<T> {
             return true;
         }
         let reason = self.reason();
+        if self.is_own() && deadlock::detection() == Detection::Off {
+            // Nobody will say so later.
+            return false;
+        }
         let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
         if own != Some(true) {
             return self.wait_elsewhere(&reason, deadline);
@@ -384,14 +395,18 @@ impl<T> JoinHandle<T> {
         me.is_some_and(|me| self.wait_next_door(me, &reason, deadline))
     }
 
+    /// Is it the handle of the calling task itself?
+    #[inline]
+    fn is_own(&self) -> bool {
+        self.packet.identity.load(Ordering::Relaxed) == me().to_bits()
+    }
+
     /// What a join waits for: the end of the task, which only it can bring.
     #[track_caller]
     fn reason(&self) -> Reason<'_> {
         let task = &self.packet.identity;
-        let looks = deadlock::detection() != Detection::Off;
-        let joins_itself = looks && Identity::from_bits(task.load(Ordering::Relaxed)) == Some(me());
         // A word may be passed on, as locks are; that one is itself is final.
-        let holder = if joins_itself { Holder::One(me()) } else { Holder::In(task) };
+        let holder = if self.is_own() { Holder::One(me()) } else { Holder::In(task) };
         Reason::new("join", &*self.packet).held(holder)
     }
 
@@ -586,7 +601,8 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     }
     let stack = worker.take_stack(settings)?;
     let packet = Arc::new(Packet::new(Arc::clone(&worker.inbox)));
-    let id = start_on(worker, stack, settings, &packet, Finisher(Arc::clone(&packet)), f);
+    let id = start_on(worker, stack, settings, Finisher(Arc::clone(&packet)), f);
+    packet.started(worker, id);
     // Nobody else has the handle yet, so nobody can have cancelled it.
     if worker.is_ending() {
         worker.cancel(id);
@@ -626,7 +642,8 @@ fn start_for<T: 'static>(
     match worker.take_stack(settings) {
         Ok(stack) => {
             let packet = Arc::clone(&finisher.0);
-            let id = start_on(worker, stack, settings, &packet, finisher, f);
+            let id = start_on(worker, stack, settings, finisher, f);
+            packet.started(worker, id);
             // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its
             // wish.
             fence(Ordering::SeqCst);
@@ -644,15 +661,11 @@ fn start_on<T: 'static>(
     worker: &Worker,
     stack: Stack,
     settings: &Settings,
-    packet: &Packet<T>,
     finisher: Finisher<T>,
     f: impl FnOnce() -> T + 'static,
 ) -> TaskId {
     let anyway = settings.begins_cancelled;
-    let id = worker.start(stack, settings, move || run_task(finisher, f, anyway));
-    packet.identity.store(worker.newest().to_bits(), Ordering::Relaxed);
-    packet.id.store(id.to_bits(), Ordering::Relaxed);
-    id
+    worker.start(stack, settings, move || run_task(finisher, f, anyway))
 }
 
 /// The whole life of a task.

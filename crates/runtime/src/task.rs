@@ -65,7 +65,7 @@ pub(crate) struct Task {
     pub(crate) token: Cell<bool>,
     /// Somebody asked the task to end.
     pub(crate) cancelled: Cell<bool>,
-    /// It waits for what comes soon and must not be missed: nothing unwinds it from there.
+    /// Nothing unwinds it now, see [`Limits::is_steadfast`].
     pub(crate) steadfast: Cell<bool>,
     /// The deadline of the present wait has passed.
     pub(crate) timed_out: Cell<bool>,
@@ -79,14 +79,41 @@ pub(crate) struct Task {
     pub(crate) pending: Cell<*const Pending>,
     /// What it waits for, while `Parked` for something that has a name; lies in the task's frame.
     pub(crate) reason: Cell<*const Reason<'static>>,
-    /// The deadline of the innermost `timeout` scope.
+    /// The deadline that counts now, see [`Limits::deadline`].
     pub(crate) scope: Cell<Option<Instant>>,
     /// Which task this is, in the whole process.
     pub(crate) identity: Identity,
     /// Its task-local values, from the first one on; emptied at its end, on its own stack.
     pub(crate) locals: OnceCell<Box<Locals>>,
+    /// What of that is whose; `scope` and `steadfast` follow from it.
+    pub(crate) limits: Cell<Limits>,
     /// Where it was spawned, and by whom.
     pub(crate) origin: Origin,
+}
+
+/// What ends a task's waits early, or keeps them from being ended: of the stack that runs now, and of
+/// whoever has resumed that (a generator's caller), which changes from one resumption to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// The deadline of its own `timeout` scopes.
+    pub(crate) own: Option<Instant>,
+    /// That of the caller.
+    pub(crate) callers: Option<Instant>,
+    /// It waits for what comes soon and must not be missed.
+    pub(crate) own_steadfast: bool,
+    /// So does the caller.
+    pub(crate) callers_steadfast: bool,
+}
+
+impl Limits {
+    pub(crate) fn is_steadfast(&self) -> bool {
+        self.own_steadfast || self.callers_steadfast
+    }
+
+    /// The deadline that counts.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.is_steadfast() { None } else { earlier(self.own, self.callers) }
+    }
 }
 
 /// Where something was spawned, and by whom.
@@ -94,6 +121,15 @@ pub(crate) struct Task {
 pub(crate) struct Origin {
     pub(crate) place: &'static Location<'static>,
     pub(crate) by: Identity,
+}
+
+/// The earlier of two deadlines.
+#[inline]
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 impl Task {
@@ -112,9 +148,17 @@ impl Task {
             since: Cell::new(0),
             pending: Cell::new(ptr::null()),
             scope: Cell::new(None),
+            limits: Cell::default(),
             locals: OnceCell::new(),
             origin,
         }
+    }
+
+    /// Sets what ends its waits early.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+        self.scope.set(limits.deadline());
+        self.steadfast.set(limits.is_steadfast());
     }
 
     /// Is it to be unwound from a wait that has no error to give?

@@ -107,15 +107,6 @@ fn task<'a>(entry: Entry) -> &'a Task {
     unsafe { entry.task.as_ref() }
 }
 
-/// The earlier of two deadlines.
-#[inline]
-pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::panic::Location;

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use fiveways_sys::errno;
 
-use crate::task::Task;
+use crate::task::{Limits, Task, earlier};
 use crate::worker::with_worker;
 
 /// Refusals a cancelled task may ignore before it is unwound.
@@ -94,56 +94,86 @@ impl From<Elapsed> for io::Error {
 ///
 /// On a plain thread: a thread's blocking calls cannot be interrupted from outside.
 pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let outer = scope().expect("with_deadline must be called in a task");
-    let inner = outer.map_or(deadline, |outer| outer.min(deadline));
-    set_scope(Some(inner));
+    let outer = limits().expect("with_deadline must be called in a task").own;
+    change(|limits| limits.own = earlier(outer, Some(deadline)));
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    set_scope(outer);
+    change(|limits| limits.own = outer);
     match outcome {
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Expired>() {
             // An outer scope with the same or an earlier deadline is the one that is meant.
-            Ok(expired) if outer.is_none_or(|outer| expired.0 < outer) => Err(Elapsed),
+            Ok(expired) if is_meant(&expired) => Err(Elapsed),
             Ok(expired) => resume_unwind(expired),
             Err(payload) => resume_unwind(payload),
         },
     }
 }
 
+/// Is the scope that has just been left the one that has expired?
+fn is_meant(expired: &Expired) -> bool {
+    let outer = limits().and_then(|limits| earlier(limits.own, limits.callers));
+    outer.is_none_or(|outer| expired.0 < outer)
+}
+
 /// Runs `f`, from whose waits nothing unwinds the task: neither a cancellation nor a `timeout`
 /// scope. For waits that end soon and whose result must not be missed. On a plain thread runs `f`.
 pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
-    let outer = scope().flatten();
-    let before = with_task(|task| task.steadfast.replace(true));
-    set_scope(None);
+    let before = limits().is_some_and(|limits| limits.own_steadfast);
+    change(|limits| limits.own_steadfast = true);
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    set_scope(outer);
-    with_task(|task| task.steadfast.set(before == Some(true)));
+    change(|limits| limits.own_steadfast = before);
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// The deadline of the innermost `timeout` scope that the running task is in.
+/// What a stack that is suspended by itself (a generator's) has of time limits and protection from
+/// being interrupted: it takes them along, and leaves its caller's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    own: Option<Instant>,
+    steadfast: bool,
+}
+
+/// What a caller has of these, to be given back to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(Limits);
+
+/// Lets another stack run in the calling task: in its own limits and the caller's. On a plain
+/// thread does nothing.
 ///
 /// Never suspends.
-pub fn scope_deadline() -> Option<Instant> {
-    scope().flatten()
+pub fn enter(standing: Standing) -> Caller {
+    let caller = limits().unwrap_or_default();
+    change(|limits| {
+        *limits = Limits {
+            own: standing.own,
+            callers: earlier(caller.own, caller.callers),
+            own_steadfast: standing.steadfast,
+            callers_steadfast: caller.is_steadfast(),
+        };
+    });
+    Caller(caller)
 }
 
-/// Sets the deadline of the innermost `timeout` scope that the running task is in: for who leaves a
-/// scope without ending it, and comes back. On a plain thread does nothing.
+/// Goes on in the caller; gives what the other stack has now.
 ///
 /// Never suspends.
-pub fn set_scope_deadline(deadline: Option<Instant>) {
-    set_scope(deadline);
+pub fn leave(caller: Caller) -> Standing {
+    let limits = limits().unwrap_or_default();
+    change(|limits| *limits = caller.0);
+    Standing { own: limits.own, steadfast: limits.own_steadfast }
 }
 
-/// The scope's deadline of the running task; `None` on a plain thread.
-fn scope() -> Option<Option<Instant>> {
-    with_task(|task| task.scope.get())
+/// What ends the waits of the running task early; `None` on a plain thread.
+fn limits() -> Option<Limits> {
+    with_task(|task| task.limits.get())
 }
 
-fn set_scope(deadline: Option<Instant>) {
-    with_task(|task| task.scope.set(deadline));
+fn change(f: impl FnOnce(&mut Limits)) {
+    with_task(|task| {
+        let mut limits = task.limits.get();
+        f(&mut limits);
+        task.set_limits(limits);
+    });
 }
 
 #[expect(unsafe_code, reason = "the running task's block is reached by pointer")]

@@ -19,8 +19,7 @@ use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
 use crate::park::{as_task, is_over};
-use crate::task::{State, Task};
-use crate::timers::earlier;
+use crate::task::{State, Task, earlier};
 use crate::unwind::refuse;
 use crate::worker::{Worker, with_worker};
 

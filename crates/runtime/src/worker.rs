@@ -31,8 +31,8 @@ use crate::homes;
 use crate::identity::Identity;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
-use crate::task::{NOWHERE, Origin, State, Task, TaskId};
-use crate::timers::{Timers, earlier};
+use crate::task::{NOWHERE, Origin, State, Task, TaskId, earlier};
+use crate::timers::Timers;
 use crate::trace;
 
 /// The fewest resumptions between two looks at the driver, the clock and the mail.
@@ -467,8 +467,8 @@ impl Worker {
         let block = unsafe { task.as_ref() };
         block.cancelled.set(true);
         match block.state.get() {
+            _ if block.steadfast.get() => {}
             State::Parked | State::Asleep => self.make_ready(task),
-            State::Waiting if block.steadfast.get() => {}
             State::Waiting => self.cancel_operation(task),
             State::Ready | State::Running => {}
         }

@@ -151,7 +151,13 @@ impl Drop for Member {
         // ORDERING: Release: who sees that all are done sees what they did. Acquire: the last
         // passes on what the others did.
         if self.0.members.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let chosen = self.0.line().select_all(CHOSEN);
+            let mut line = self.0.line();
+            // Others may have come before we had the lock: then the last of them does it.
+            if self.0.members.load(Ordering::Acquire) > 0 {
+                return;
+            }
+            let chosen = line.select_all(CHOSEN);
+            drop(line);
             chosen.iter().for_each(|waiter| waiter.unpark());
         }
     }

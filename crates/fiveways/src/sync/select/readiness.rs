@@ -11,7 +11,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -190,6 +190,10 @@ impl Scout {
 
 impl Arm for ReadinessArm<'_> {
     fn attempt(&mut self, at_once: bool) -> bool {
+        // Without a scout there is nobody to wait for.
+        if matches!(*lock(&self.answer), Some(Err(_))) {
+            return true;
+        }
         match self.look(at_once) {
             Ok(ready) => ready,
             Err(error) => {
@@ -220,12 +224,16 @@ impl Arm for ReadinessArm<'_> {
     }
 }
 
+fn lock(answer: &Answer) -> MutexGuard<'_, Option<io::Result<()>>> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn put(answer: &Answer, error: io::Error) {
-    *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error));
+    *lock(answer) = Some(Err(error));
 }
 
 fn take(answer: &Answer) -> Option<io::Result<()>> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(answer).take()
 }
 
 impl<'a> How<'a> {

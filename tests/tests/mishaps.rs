@@ -1,0 +1,162 @@
+//! What went wrong once when two things of the toolbox met, and must not again.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways::generator::Generator;
+use fiveways::inspect::{Detection, deadlocks_found, detect_deadlocks};
+use fiveways::sync::{Event, Mutex, Once, WaitGroup};
+use fiveways::{Model, task, time};
+use fiveways_tests::arena::in_task;
+
+/// What is done about deadlocks is set for the whole process.
+static DETECTION: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// A member that counted itself out woke who came after it, and waited for another.
+#[test]
+fn a_wait_group_is_left_only_when_nobody_is_in_it() {
+    let group = Arc::new(WaitGroup::new());
+    let over = Arc::new(AtomicBool::new(false));
+    let others: Vec<_> = (0..2)
+        .map(|_| {
+            let (group, over) = (Arc::clone(&group), Arc::clone(&over));
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    drop(group.add());
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10_000 {
+        let member = group.add();
+        assert!(!group.wait_timeout(Duration::from_micros(20)), "we are in it");
+        drop(member);
+    }
+    over.store(true, Ordering::Relaxed);
+    others.into_iter().for_each(|other| other.join().expect("no panic"));
+}
+
+/// A thread's token was destroyed before the locals that wait for something.
+#[test]
+fn a_destructor_of_a_thread_local_may_wait() {
+    static LOCK: Mutex<u32> = Mutex::new(0);
+    struct Counts;
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            *LOCK.lock().expect("not poisoned") += 1;
+        }
+    }
+    thread_local! {
+        static COUNTS: Counts = const { Counts };
+    }
+    let held = LOCK.lock().expect("not poisoned");
+    let ending = Arc::new(Event::new());
+    let ends = Arc::clone(&ending);
+    let other = thread::spawn(move || {
+        COUNTS.with(|_| ());
+        // The token is younger than the local, and goes first.
+        Event::new().wait_timeout(Duration::from_millis(1));
+        ends.set();
+    });
+    ending.wait();
+    thread::sleep(Duration::from_millis(20));
+    drop(held);
+    other.join().expect("no panic");
+    assert_eq!(*LOCK.lock().expect("not poisoned"), 1);
+}
+
+/// Who joins a task it has cancelled, while holding what that waits for, is not in a deadlock.
+#[test]
+fn a_cancelled_task_is_in_no_deadlock() {
+    let _alone = DETECTION.lock().expect("no panic");
+    detect_deadlocks(Detection::Panic);
+    let found = deadlocks_found();
+    for workers in [1, 2] {
+        fiveways_tests::arena::in_task_of(Model::Epoll, workers, || {
+            let lock = Arc::new(Mutex::new(()));
+            let held = lock.lock();
+            let theirs = Arc::clone(&lock);
+            let waiter = task::spawn(move || drop(theirs.lock()));
+            time::sleep(Duration::from_millis(5));
+            waiter.cancel();
+            assert!(waiter.join().expect_err("it was cancelled").is_cancelled());
+            drop(held);
+        });
+    }
+    assert_eq!(deadlocks_found(), found);
+}
+
+/// The limit of who resumed a generator first came back in it, when another had resumed it.
+#[test]
+fn a_generator_leaves_its_callers_time_limits_behind() {
+    in_task(Model::Epoll, || {
+        let mut numbers = Generator::<(), u32, bool>::new(|yielder| {
+            let inner = task::timeout(Duration::from_secs(60), || yielder.yield_(1));
+            yielder.yield_(2);
+            time::sleep(Duration::from_millis(60));
+            inner.is_ok()
+        });
+        let first = task::timeout(Duration::from_millis(30), || numbers.next());
+        assert_eq!(first, Ok(Some(1)));
+        assert_eq!(numbers.next(), Some(2));
+        assert_eq!(numbers.next(), None);
+    });
+}
+
+/// What a generator yields out of an initialiser does not make its caller uncancellable.
+#[test]
+fn a_generator_takes_its_protection_from_cancels_along() {
+    in_task(Model::Epoll, || {
+        let task = task::spawn_local(|| {
+            let mut inside = Generator::<(), (), ()>::new(|yielder| {
+                Once::new().call_once(|| yielder.yield_(()));
+            });
+            assert_eq!(inside.next(), Some(()));
+            time::sleep(Duration::from_secs(3600));
+        });
+        task::yield_now();
+        task.cancel();
+        assert!(task.join().expect_err("it was cancelled").is_cancelled());
+    });
+}
+
+/// A cancel cut the sleep of what must not be interrupted short.
+#[test]
+fn an_initialiser_sleeps_to_the_end_though_its_task_is_cancelled() {
+    static SLEPT: AtomicUsize = AtomicUsize::new(0);
+    in_task(Model::Epoll, || {
+        let task = task::spawn_local(|| {
+            Once::new().call_once(|| {
+                let started = Instant::now();
+                time::sleep(Duration::from_millis(50));
+                SLEPT.store(started.elapsed().as_millis() as usize, Ordering::Relaxed);
+            });
+        });
+        task::yield_now();
+        task.cancel();
+        let _ = task.join();
+    });
+    assert!(SLEPT.load(Ordering::Relaxed) >= 50);
+}
+
+/// A task that joins itself is told so.
+#[test]
+fn a_task_that_joins_itself_is_refused() {
+    let _alone = DETECTION.lock().expect("no panic");
+    detect_deadlocks(Detection::Off);
+    thread_local! {
+        static OWN: Cell<Option<task::JoinHandle<bool>>> = const { Cell::new(None) };
+    }
+    in_task(Model::Epoll, || {
+        let task = task::spawn_local(|| {
+            let own = OWN.take().expect("it was left here");
+            own.join().is_err()
+        });
+        OWN.set(Some(task));
+        time::sleep(Duration::from_millis(5));
+        assert!(OWN.take().is_none(), "it has taken it, and ended");
+    });
+}
