@@ -91,8 +91,9 @@ pub(crate) struct Task {
     pub(crate) origin: Origin,
 }
 
-/// What ends a task's waits early, or keeps them from being ended: of the stack that runs now, and of
-/// whoever has resumed that (a generator's caller), which changes from one resumption to the next.
+/// What ends a task's waits early, or keeps them from being ended: of the stack that runs now, and
+/// of whoever has resumed that (a generator's caller), which changes from one resumption to the
+/// next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     /// The deadline of its own `timeout` scopes.
