@@ -10,8 +10,10 @@ use crate::tidy;
 pub(crate) fn run(root: &Path) -> ExitCode {
     let mut steps = Steps::new("check");
     steps.command("fmt", cargo(root).args(["fmt", "--all", "--check"]));
-    if root.join("peers/Cargo.toml").exists() {
-        steps.command("fmt peers", cargo(&root.join("peers")).args(["fmt", "--all", "--check"]));
+    // Workspaces of their own.
+    for dir in ["peers", "tests/loom", "tests/tsan"] {
+        let step = format!("fmt {dir}");
+        steps.command(&step, cargo(&root.join(dir)).args(["fmt", "--all", "--check"]));
     }
     // Before clippy, which takes minutes: what tidy finds is worth seeing first.
     steps.perform("tidy", "the house style", || {

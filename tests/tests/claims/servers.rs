@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways::Model;
+use fiveways::net::TcpListener;
 use fiveways::service::Service;
-use fiveways_tests::arena::Arena;
+use fiveways::{Model, task};
+use fiveways_tests::arena::{Arena, in_task};
 use fiveways_tests::child::Remote;
 use fiveways_tests::patience::eventually;
 
@@ -30,7 +31,7 @@ fn threads(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").count()
 }
 
-/// C37, S004-21: a pool bounds what clients can cost; a thread for each does not.
+/// C37, S004-19, S004-21: a pool bounds what clients can cost; a thread for each does not.
 #[test]
 fn c37_a_pool_bounds_the_threads_that_clients_can_cost() {
     let grown = |model, settings: &[&str], served| {
@@ -128,4 +129,65 @@ fn children(pid: u32) -> usize {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(path).unwrap_or_default();
     children.split_whitespace().count()
+}
+
+/// S004-37, S004-38, G03: a server of coroutines: one thread, a task for each of a thousand
+/// clients; it runs until it is told to end, and joining it waits for that.
+#[test]
+fn one_thread_serves_a_thousand_clients_at_once() {
+    const CLIENTS: usize = 1000;
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        in_task(Model::Epoll, move || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let addr = listener.local_addr().expect("bound");
+            let serving = task::spawn_local(move || {
+                let here = thread::current().id();
+                for stream in listener.incoming() {
+                    let stream = stream?;
+                    // Detached: it ends with its client.
+                    drop(task::spawn_local(move || {
+                        assert_eq!(thread::current().id(), here);
+                        Service::Echo.serve(stream)
+                    }));
+                }
+                std::io::Result::Ok(())
+            });
+            let (stop, stopped) = fiveways::sync::mpsc::channel::<()>();
+            tell.send((addr, stop)).expect("it listens");
+            // Its sender is dropped when all clients were answered.
+            let _ = stopped.recv();
+            serving.cancel();
+            serving.join()
+        })
+    });
+    let (addr, stop) = told.recv().expect("it begins");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| fiveways_tests::client::connect(addr)).collect();
+    clients.iter_mut().for_each(ask);
+    drop(clients);
+    drop(stop);
+    let ended = server.join().expect("no panic").expect("its accept was refused");
+    assert!(ended.is_err());
+}
+
+/// S004-41: seldom used, and offered all the same.
+#[test]
+fn the_signal_driven_model_serves() {
+    let arena = echo(Model::Signal, 1);
+    ask(&mut arena.connect());
+    arena.stop();
+}
+
+/// S004-07, S004-40, S004-42: what the guide says about words.
+#[test]
+fn the_guide_explains_the_models_and_the_words() {
+    let page = |name: &str| {
+        let path = format!("{}/../docs/guide/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).expect("a page")
+    };
+    let servers = page("servers.md");
+    for words in ["Stevens", "two phases", "synchronous", "non-blocking", "signal-driven"] {
+        assert!(servers.contains(words), "{words}");
+    }
+    assert!(page("locks.md").contains("means other things elsewhere"));
 }

@@ -17,7 +17,7 @@ fn compute(rounds: u64) -> u64 {
     (0..rounds).fold(1, |sum, n| black_box(sum ^ n.wrapping_mul(0x9E37_79B9)))
 }
 
-/// C24, S001-02: switching in the program is much faster than in the system.
+/// C24, S001-02, S004-31: switching in the program is much faster than in the system.
 #[test]
 fn c24_a_switch_of_tasks_is_much_faster_than_one_of_threads() {
     const SWITCHES: usize = 20_000;

@@ -127,8 +127,8 @@ fn look_up() {
     TcpListener::bind("localhost:0").expect("everybody knows localhost");
 }
 
-/// C29, S001-22, S001-23: which calls let others go on. All of ours do; a foreign call that blocks
-/// does not, unless it is put elsewhere.
+/// C29, S000-14, S000-15, S000-16, S001-22, S001-23, S004-35, S004-43: which calls let others go
+/// on. All of ours do; a foreign call that blocks does not, unless it is put elsewhere.
 #[test]
 fn c29_our_calls_let_others_go_on_and_foreign_ones_do_not() {
     type Call = (&'static str, fn());

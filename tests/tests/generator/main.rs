@@ -189,8 +189,8 @@ fn locals_survive_suspensions() {
     assert_eq!(first, [0, 1, 1, 2, 3, 5, 8, 13, 21, 34]);
 }
 
-/// S001-17, C26: a generator saves no waiting: three sends to one that blocks take three times as
-/// long as one.
+/// S001-17, C26, S001-18: a generator saves no waiting: three sends to one that blocks take three
+/// times as long as one.
 #[test]
 fn a_generator_saves_no_waiting() {
     const NAP: Duration = Duration::from_millis(100);

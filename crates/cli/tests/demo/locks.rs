@@ -2,7 +2,7 @@
 
 use crate::program::{assert_says, assert_says_sorted, output, stderr, stdout};
 
-/// S004-01, C46.
+/// S004-01, C46, G09.
 #[test]
 fn deadlock_is_found_and_told_with_its_holders() {
     let output = output(&["deadlock", "--scale", "0.1"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::program::{assert_says, assert_says_sorted, said};
 
-/// S004-12 to S004-18, C48.
+/// S004-12 to S004-18, C48, G10.
 #[test]
 fn queues_keep_their_orders_and_their_limits() {
     assert_says(

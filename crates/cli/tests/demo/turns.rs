@@ -116,7 +116,7 @@ fn eat_and_play_one_after_the_other_take_four_seconds() {
     assert_says(&["eat-play", "--serial"], expected);
 }
 
-/// S004-57, C66.
+/// S004-57, C66, D36.
 #[test]
 fn asyncio_hello_both_sleep_at_the_same_time_on_one_thread() {
     assert_says(

@@ -1,7 +1,8 @@
 //! Channels with one receiver, as [`std::sync::mpsc`]: same names, same errors, same rules.
 //!
 //! A task that waits for a channel is parked, and its worker goes on. For several receivers see
-//! [`channel`](super::channel); for waiting on several channels, [`select!`](crate::select).
+//! [`sync::channel`](mod@super::channel); for waiting on several channels,
+//! [`select!`](crate::select).
 //!
 //! # Differences from std
 //!
@@ -58,13 +59,13 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     (SyncSender(sender), Receiver::new(receiver))
 }
 
-/// The sending end of [`channel`].
+/// The sending end of [`channel()`].
 pub struct Sender<T>(channel::Sender<T>);
 
 /// The sending end of [`sync_channel`].
 pub struct SyncSender<T>(channel::Sender<T>);
 
-/// The receiving end of [`channel`] and [`sync_channel`].
+/// The receiving end of [`channel()`] and [`sync_channel`].
 pub struct Receiver<T> {
     inner: channel::Receiver<T>,
     /// There is one receiver, and one task or thread that uses it.
