@@ -295,3 +295,27 @@ fn a_storm_of_nested_waits_comes_to_its_end() {
         assert_eq!(root.result().expect("no panic"), count(seed, 6), "seed {seed}");
     }
 }
+
+/// D50: a time limit is no reason to wait for it: the last that could do the work does it.
+#[test]
+fn work_with_time_limits_does_not_wait_for_them_in_a_full_pool() {
+    let _watchdog = in_time();
+    let pool = Arc::new(pool(2));
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let started = Instant::now();
+    let outer: Vec<_> = (0..2)
+        .map(|number| {
+            let (own, both) = (Arc::clone(&pool), Arc::clone(&both));
+            let work = move || {
+                both.wait();
+                let inner = own.submit(move || number).expect("it is open");
+                inner.result_timeout(Duration::from_secs(600))
+            };
+            pool.submit(work).expect("it is open")
+        })
+        .collect();
+    for (number, outer) in outer.into_iter().enumerate() {
+        assert_eq!(outer.take().expect("no panic").ok(), Some(number));
+    }
+    assert!(started.elapsed() < Duration::from_secs(60));
+}

@@ -64,18 +64,27 @@ impl Waiting {
         }
     }
 
-    /// Waits on a thread of a pool, until the deadline. Helps only if nobody else will ever do it:
-    /// helping knows no time limit.
+    /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping knows
+    /// no time limit.
     fn wait_awhile(
         &mut self,
         me: &Runner,
         deadline: Option<Instant>,
     ) -> Result<usize, FutureError> {
-        if !deadlock::is_hopeless(me.id, &self.left()) {
+        // Noted before it looks: of two that come at once, one sees the other.
+        let noted = deadlock::note_timed(me.id, self.left());
+        if deadlock::is_stalled(me.id, &self.left()) {
+            drop(noted);
+            if self.help(&me.crew) {
+                return Ok(self.watch.look().expect("what was run here has told its end"));
+            }
+            if deadlock::is_hopeless(me.id, &self.left()) {
+                return self.watch.look().ok_or(FutureError::WouldDeadlock);
+            }
+            let _noted = deadlock::note_timed(me.id, self.left());
             return self.park(deadline).ok_or(FutureError::TimedOut);
         }
-        self.help(&me.crew);
-        self.watch.look().ok_or(FutureError::WouldDeadlock)
+        self.park(deadline).ok_or(FutureError::TimedOut)
     }
 
     /// Runs one of the jobs here, if one is in the queue of this crew.
