@@ -22,8 +22,6 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The feature by which a crate tells the sanitizer of its stack switches.
 const FEATURE: &str = "sanitizer";
 
-const OPTIONS: &str = "detect_leaks=0:detect_stack_use_after_return=0:hard_rss_limit_mb=9000";
-
 /// Runs the sanitizer alone.
 pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
     let mut steps = Steps::new("asan");
@@ -36,7 +34,9 @@ pub(crate) fn step(steps: &mut Steps, root: &Path, runner: Runner, rest: &[Strin
     if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         return steps.skip("asan", "only set up for x86-64 with glibc");
     }
-    steps.command("asan", &mut command(root, runner, &PACKAGES, &["--lib", "--tests"], rest));
+    // Tests start examples as programs.
+    let targets = ["--lib", "--tests", "--examples"];
+    steps.command("asan", &mut command(root, runner, &PACKAGES, &targets, rest));
     steps.command("asan: cancel", &mut command(root, runner, &[WHOLE], &["--test", CANCEL], rest));
 }
 
@@ -69,8 +69,7 @@ fn command(
         .env("RUSTFLAGS", "-Zsanitizer=address")
         // Pooled stacks are no roots to the leak checker, so all that tasks own would be "lost";
         // and fake stacks do not follow a switch of stacks.
-        // The limit turns a test that would eat all memory into one that fails.
-        .env("ASAN_OPTIONS", OPTIONS);
+        .env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
     command
 }
 

@@ -110,7 +110,9 @@ fn a_dump_tells_what_keeps_a_worker_that_does_not_answer() {
         }
     };
     assert!(stuck.task.is_some());
-    assert!(stuck.backtrace.iter().any(|frame| frame.function.contains("a_dump_tells")), "{stuck}");
+    // With little debug information functions have no paths, but files have.
+    let is_here = |file: &Option<String>| file.as_ref().is_some_and(|file| file.ends_with(file!()));
+    assert!(stuck.backtrace.iter().any(|frame| is_here(&frame.file)), "{stuck}");
     drop(end);
     spinner.expect("a stack").join().expect("no panic");
 }
