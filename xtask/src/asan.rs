@@ -34,9 +34,7 @@ pub(crate) fn step(steps: &mut Steps, root: &Path, runner: Runner, rest: &[Strin
     if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         return steps.skip("asan", "only set up for x86-64 with glibc");
     }
-    // Tests start examples as programs.
-    let targets = ["--lib", "--tests", "--examples"];
-    steps.command("asan", &mut command(root, runner, &PACKAGES, &targets, rest));
+    steps.command("asan", &mut command(root, runner, &PACKAGES, &["--lib", "--tests"], rest));
     steps.command("asan: cancel", &mut command(root, runner, &[WHOLE], &["--test", CANCEL], rest));
 }
 

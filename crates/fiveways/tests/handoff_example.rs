@@ -1,4 +1,7 @@
 //! The example of a hand-off says the same by hand and with the library.
+//!
+//! Not under the sanitizer, whose run builds no examples.
+#![cfg(not(feature = "sanitizer"))]
 
 use std::env;
 use std::path::PathBuf;
