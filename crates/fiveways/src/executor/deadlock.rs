@@ -10,9 +10,9 @@
 //! A wait can end if from its jobs a runner can be reached that is not noted, or a job that has
 //! ended. If none can, and only then, no runner there will ever move again. Who has a time limit
 //! will move, but not before its time: that is enough for who must know whether a wait ends, and
-//! not for who asks whether to run a job itself. The last runner that closes such a ring is the one that looks, and
-//! it is told instead of being parked. What tasks and other threads wait for is not known here, so
-//! a ring through them is not found; but none is found that is not there.
+//! not for who asks whether to run a job itself. The last runner that closes such a ring is the one
+//! that looks, and it is told instead of being parked. What tasks and other threads wait for is not
+//! known here, so a ring through them is not found; but none is found that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

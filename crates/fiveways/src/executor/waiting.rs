@@ -64,8 +64,8 @@ impl Waiting {
         }
     }
 
-    /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping knows
-    /// no time limit.
+    /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping
+    /// knows no time limit.
     fn wait_awhile(
         &mut self,
         me: &Runner,
