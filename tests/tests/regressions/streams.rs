@@ -173,14 +173,16 @@ pub(crate) fn d09_a_client_that_never_reads_costs_little(model: Model) {
     arena.wait_for_connections(0);
     let before = resident_bytes();
     let mut grown = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         let clients: Vec<_> = (0..crowd).map(|_| flood()).collect();
         grown.push(resident_bytes().saturating_sub(before));
         drop(clients);
         arena.wait_for_connections(0);
     }
-    assert!(grown[0] < 16 * 1024 * 1024, "kept for {crowd} clients: {grown:?}");
-    assert!(grown[2] < grown[0] + 3 * 1024 * 1024, "more with each crowd: {grown:?}");
+    let most = grown.iter().max().copied();
+    assert!(most < Some(16 * 1024 * 1024), "kept for {crowd} clients: {grown:?}");
+    // With the first crowds a ring gets more buffers, as many as they need at a time.
+    assert!(grown[3] < grown[1] + 3 * 1024 * 1024, "more with each crowd: {grown:?}");
     arena.stop();
 }
 
