@@ -27,6 +27,7 @@ mod uring;
 mod readiness;
 mod attempt;
 mod sweep;
+mod slot;
 mod model;
 mod op;
 mod loan;

@@ -1,16 +1,6 @@
 //! Readiness made completion-shaped: attempt → arm on would-block → retry on readiness.
 //!
-//! One [`Slot`] for each descriptor number:
-//!
-//! ```text
-//!   generation   whose slot it is; another generation means a new socket: start afresh
-//!   watched      the interest the selector knows; empty: not registered
-//!   wet          per direction: an attempt may succeed (unknown counts as wet)
-//!   gone         hang-up or error seen: a short read proves nothing any more
-//!   proves       a short read proves the socket empty
-//!   woken        per direction: somebody was woken and has not tried yet
-//!   lines        per direction: who waits, first come first served
-//! ```
+//! What is known of a descriptor is in its [`Slot`].
 //!
 //! Each descriptor is registered once and stays registered, so that a request costs no `epoll_ctl`:
 //!
@@ -36,7 +26,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
-use fiveways_selector::{Event, Events, Interest, Selector, Token, Trigger, Waker};
+use fiveways_selector::{Event, Events, Interest, Selector, Trigger, Waker};
 use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, DONT_WAIT};
@@ -44,7 +34,8 @@ use fiveways_sys::net::{self, Answer, DONT_WAIT};
 use crate::attempt::{self, borrow, is_tcp};
 use crate::loan::HotBuffers;
 use crate::model::Model;
-use crate::op::{Direction, Op, Outcome, Pending, Source};
+use crate::op::{Op, Outcome, Pending, Source};
+use crate::slot::{READ, Slot, WRITE, index, interest, token};
 use crate::sweep::Sweep;
 use crate::{Counters, Driver, Ready, Submitted};
 
@@ -73,54 +64,6 @@ pub struct Readiness<S> {
     /// For the signal model, whose reports may go elsewhere.
     sweep: Option<Sweep>,
     counters: Counters,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    lines: [*mut Pending; 2],
-    generation: u32,
-    watched: Interest,
-    wet: [bool; 2],
-    /// Per direction: woken, and not yet back to try.
-    woken: [bool; 2],
-    gone: bool,
-    proves: bool,
-}
-
-const READ: usize = 0;
-const WRITE: usize = 1;
-
-impl Slot {
-    fn new(generation: u32) -> Slot {
-        Slot {
-            lines: [ptr::null_mut(); 2],
-            generation,
-            watched: Interest::NONE,
-            wet: [true; 2],
-            woken: [false; 2],
-            gone: false,
-            proves: true,
-        }
-    }
-
-    fn has_waiters(&self) -> bool {
-        !self.lines[READ].is_null() || !self.lines[WRITE].is_null()
-    }
-}
-
-fn index(direction: Direction) -> usize {
-    match direction {
-        Direction::Read => READ,
-        Direction::Write => WRITE,
-    }
-}
-
-fn interest(direction: usize) -> Interest {
-    if direction == READ { Interest::READABLE } else { Interest::WRITABLE }
-}
-
-fn token(source: Source) -> Token {
-    Token(u64::from(source.generation) << 32 | source.fd as u64)
 }
 
 impl<S: Selector> Readiness<S> {

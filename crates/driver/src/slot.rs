@@ -1,0 +1,67 @@
+//! What a readiness driver knows of a descriptor; one for each number.
+//!
+//! ```text
+//!   generation   whose slot it is; another generation means a new socket: start afresh
+//!   watched      the interest the selector knows; empty: not registered
+//!   wet          per direction: an attempt may succeed (unknown counts as wet)
+//!   gone         hang-up or error seen: a short read proves nothing any more
+//!   proves       a short read proves the socket empty
+//!   woken        per direction: somebody was woken and has not tried yet
+//!   lines        per direction: who waits, first come first served
+//! ```
+
+use std::ptr;
+
+use fiveways_selector::{Interest, Token};
+
+use crate::op::{Direction, Pending, Source};
+
+/// The directions, as indices.
+pub(crate) const READ: usize = 0;
+pub(crate) const WRITE: usize = 1;
+
+/// What is known; the states are listed above.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) lines: [*mut Pending; 2],
+    pub(crate) generation: u32,
+    pub(crate) watched: Interest,
+    pub(crate) wet: [bool; 2],
+    /// Per direction: woken, and not yet back to try.
+    pub(crate) woken: [bool; 2],
+    pub(crate) gone: bool,
+    pub(crate) proves: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(generation: u32) -> Slot {
+        Slot {
+            lines: [ptr::null_mut(); 2],
+            generation,
+            watched: Interest::NONE,
+            wet: [true; 2],
+            woken: [false; 2],
+            gone: false,
+            proves: true,
+        }
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        !self.lines[READ].is_null() || !self.lines[WRITE].is_null()
+    }
+}
+
+pub(crate) fn index(direction: Direction) -> usize {
+    match direction {
+        Direction::Read => READ,
+        Direction::Write => WRITE,
+    }
+}
+
+pub(crate) fn interest(direction: usize) -> Interest {
+    if direction == READ { Interest::READABLE } else { Interest::WRITABLE }
+}
+
+pub(crate) fn token(source: Source) -> Token {
+    Token(u64::from(source.generation) << 32 | source.fd as u64)
+}
