@@ -17,6 +17,7 @@ everywhere!(
     read_timeout,
     read_with_timeout,
     timeout_zero_duration,
+    linger,
     linger_of_zero_resets,
     nodelay,
     ttl,
@@ -87,6 +88,16 @@ fn timeout_zero_duration() -> io::Result<()> {
     let zero = Some(Duration::ZERO);
     assert_kind(stream.set_read_timeout(zero), &[ErrorKind::InvalidInput]);
     assert_kind(stream.set_write_timeout(zero), &[ErrorKind::InvalidInput]);
+    Ok(())
+}
+
+fn linger() -> io::Result<()> {
+    let (stream, _peer) = connected(loopback())?;
+    assert_eq!(stream.linger()?, None);
+    for linger in [Some(Duration::from_secs(7)), Some(Duration::ZERO), None] {
+        stream.set_linger(linger)?;
+        assert_eq!(stream.linger()?, linger);
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod std_ports;
 
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
@@ -18,6 +18,7 @@ use crate::std_ports::{Folder, Handle, abstract_address, assert_kind, bell, ever
 everywhere!(
     basic,
     vectored,
+    peek,
     pair,
     shutdown,
     try_clone,
@@ -69,6 +70,26 @@ fn vectored() -> io::Result<()> {
     let mut bufs = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
     assert_eq!(b.read_vectored(&mut bufs)?, 12);
     assert_eq!((&first, &second[..2]), (b"hello worl", &b"d!"[..]));
+    Ok(())
+}
+
+fn peek() -> io::Result<()> {
+    let (mut reader, mut writer) = UnixStream::pair()?;
+    writer.write_all(b"1337")?;
+    let mut buf = [0; 2];
+    for _ in 0..2 {
+        assert_eq!(reader.peek(&mut buf)?, 2);
+        assert_eq!(&buf, b"13");
+    }
+    // What was read ahead counts, too.
+    assert_eq!(reader.fill_buf()?, b"1337");
+    assert_eq!(reader.peek(&mut buf)?, 2);
+    reader.consume(3);
+    assert_eq!(reader.peek(&mut buf)?, 1);
+    assert_eq!(buf[0], b'7');
+    reader.consume(1);
+    drop(writer);
+    assert_eq!(reader.peek(&mut buf)?, 0);
     Ok(())
 }
 

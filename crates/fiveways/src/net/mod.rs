@@ -15,6 +15,7 @@ mod unix;
 mod tcp;
 mod resolve;
 pub(crate) mod stream;
+mod settings;
 pub(crate) mod socket;
 
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -355,8 +355,13 @@ impl Socket {
 
     pub(crate) fn option(&self, name: OptionName) -> io::Result<i32> {
         let mut value = [0_u8; 4];
-        control(Control::Option(self.as_fd(), name, &mut value))?;
+        self.option_bytes(name, &mut value)?;
         Ok(i32::from_ne_bytes(value))
+    }
+
+    /// Reads an option that is no integer.
+    pub(crate) fn option_bytes(&self, name: OptionName, value: &mut [u8]) -> io::Result<()> {
+        control(Control::Option(self.as_fd(), name, value)).map(drop)
     }
 
     /// Takes the socket's pending error.
@@ -453,38 +458,3 @@ impl AsFd for Socket {
         self.fd.as_fd()
     }
 }
-
-/// Implements the descriptor traits of a socket type, given where its [`Socket`] is.
-macro_rules! descriptor_traits {
-    ($type:ty, |$this:ident| $socket:expr) => {
-        impl AsFd for $type {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                let $this = self;
-                $socket.as_fd()
-            }
-        }
-
-        impl AsRawFd for $type {
-            fn as_raw_fd(&self) -> RawFd {
-                self.as_fd().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $type {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self).into_raw_fd()
-            }
-        }
-
-        #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
-        impl FromRawFd for $type {
-            unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                // SAFETY: required: an open descriptor without another owner; passed on to the
-                // caller by the trait.
-                Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
-            }
-        }
-    };
-}
-
-pub(crate) use descriptor_traits;

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind, PEEK};
 
 use crate::net::resolve::{ToSocketAddrs, each};
-use crate::net::socket::{Socket, debug, descriptor_traits, inet};
+use crate::net::settings::settings;
+use crate::net::socket::{Socket, debug, inet};
 use crate::net::tcp::family;
 
 /// A UDP socket; as [`std::net::UdpSocket`].
@@ -158,61 +158,6 @@ impl UdpSocket {
         Ok(UdpSocket { socket: self.socket.try_clone()? })
     }
 
-    /// Sets the time limit of each receive; `None`: none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.socket.set_read_timeout(limit)
-    }
-
-    /// Sets the time limit of each send; `None`: none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.socket.set_write_timeout(limit)
-    }
-
-    /// The time limit of each receive.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.read_timeout())
-    }
-
-    /// The time limit of each send.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.write_timeout())
-    }
-
-    /// Takes the socket's pending error.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's, about the asking.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.take_error()
-    }
-
-    /// Makes calls through this value fail with `WouldBlock` instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(on);
-        Ok(())
-    }
-
     /// Joins a multicast group on the interface with the given address.
     ///
     /// # Errors
@@ -249,6 +194,8 @@ impl UdpSocket {
         self.socket.set_option_bytes(option::LEAVE_V6, &membership_v6(group, interface))
     }
 }
+
+settings!(UdpSocket, |this| this.socket);
 
 /// Implements pairs of setter and getter of one integer option each.
 macro_rules! options {
@@ -342,5 +289,3 @@ impl From<std::net::UdpSocket> for UdpSocket {
         UdpSocket::from(OwnedFd::from(socket))
     }
 }
-
-descriptor_traits!(UdpSocket, |this| this.socket);

@@ -1,25 +1,20 @@
-//! TCP listeners and streams.
+//! TCP streams.
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fiveways_sys::net::option_name as option;
-use fiveways_sys::net::{Address, Family, Kind};
+use fiveways_sys::net::{Address, Kind};
 
+use super::family;
 use crate::net::resolve::{ToSocketAddrs, each};
-use crate::net::socket::{Socket, debug, descriptor_traits, inet};
+use crate::net::settings::{read_and_write, settings};
+use crate::net::socket::{Socket, debug, inet};
 use crate::net::stream::{Ahead, Parts, Stream};
-
-/// The backlog of listeners: the system's maximum (D41); the kernel caps it at `somaxconn`.
-pub(crate) const BACKLOG: i32 = i32::MAX;
-
-pub(crate) fn family(address: &SocketAddr) -> Family {
-    if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
-}
 
 /// A TCP connection; as [`std::net::TcpStream`], and [`BufRead`] besides.
 ///
@@ -70,7 +65,7 @@ impl fmt::Debug for TcpStream {
 }
 
 impl TcpStream {
-    fn new(socket: Socket, peer: Option<SocketAddr>) -> TcpStream {
+    pub(super) fn new(socket: Socket, peer: Option<SocketAddr>) -> TcpStream {
         TcpStream {
             ticket: None,
             stream: Stream::new(socket),
@@ -203,43 +198,6 @@ impl TcpStream {
         self.stream.ahead.peek(self.socket(), buf)
     }
 
-    /// Sets the time limit of each read; `None`: none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    #[doc(alias = "settimeout")]
-    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.socket().set_read_timeout(limit)
-    }
-
-    /// Sets the time limit of each write; `None`: none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.socket().set_write_timeout(limit)
-    }
-
-    /// The time limit of each read.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket().read_timeout())
-    }
-
-    /// The time limit of each write.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket().write_timeout())
-    }
-
     /// Sends small writes at once instead of gathering them (`TCP_NODELAY`).
     ///
     /// # Errors
@@ -308,25 +266,17 @@ impl TcpStream {
         self.socket().set_option_bytes(option::LINGER, &value)
     }
 
-    /// Takes the socket's pending error.
+    /// What [`TcpStream::set_linger`] has set.
     ///
     /// # Errors
     ///
-    /// The kernel's, about the asking.
-    #[doc(alias = "SO_ERROR")]
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket().take_error()
-    }
-
-    /// Makes calls through this value fail with `WouldBlock` instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    #[doc(alias = "setblocking")]
-    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
-        self.socket().set_nonblocking(on);
-        Ok(())
+    /// The kernel's.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        let mut value = [0_u8; 8];
+        self.socket().option_bytes(option::LINGER, &mut value)?;
+        let [on, seconds] =
+            [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|i| value[at + i])));
+        Ok((on != 0).then(|| Duration::from_secs(seconds.max(0) as u64)))
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -357,6 +307,29 @@ impl TcpStream {
     /// Sets what is dropped just before the socket is closed (or given away).
     pub(crate) fn set_ticket(&mut self, ticket: Box<dyn Send + Sync>) {
         self.ticket = Some(ticket);
+    }
+}
+
+read_and_write!(TcpStream);
+settings!(TcpStream, |this| this.stream.socket);
+
+impl From<OwnedFd> for TcpStream {
+    fn from(fd: OwnedFd) -> TcpStream {
+        TcpStream::new(Socket::from_fd(fd), None)
+    }
+}
+
+impl From<TcpStream> for OwnedFd {
+    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
+    fn from(stream: TcpStream) -> OwnedFd {
+        drop(stream.ticket);
+        stream.stream.into_fd()
+    }
+}
+
+impl From<std::net::TcpStream> for TcpStream {
+    fn from(stream: std::net::TcpStream) -> TcpStream {
+        TcpStream::from(OwnedFd::from(stream))
     }
 }
 
@@ -409,269 +382,3 @@ impl Write for WriteHalf<'_> {
         Ok(())
     }
 }
-
-impl Read for &TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.ahead.read_vectored(self.socket(), bufs)
-    }
-}
-
-impl Read for TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.ahead.read_vectored(self.socket(), bufs)
-    }
-}
-
-impl BufRead for TcpStream {
-    #[inline]
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.stream.fill_buf()
-    }
-
-    #[inline]
-    fn consume(&mut self, count: usize) {
-        self.stream.ahead.consume(count);
-    }
-}
-
-impl Write for &TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.socket().send(buf, 0)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket().send_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Write for TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.socket().send(buf, 0)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket().send_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A TCP listener; as [`std::net::TcpListener`].
-///
-/// Its backlog is the system's maximum, and its address can be bound again at once
-/// (`SO_REUSEADDR`).
-pub struct TcpListener {
-    socket: Socket,
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "TcpListener", [("addr", self.local_addr())], self.as_raw_fd())
-    }
-}
-
-impl TcpListener {
-    /// Listens on the first address that can be had.
-    ///
-    /// # Errors
-    ///
-    /// Of the last address tried.
-    pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        each(address, |address| TcpListener::bind_with(&address, BACKLOG, true, false))
-    }
-
-    /// Listens with a backlog, and with or without `SO_REUSEADDR` and `SO_REUSEPORT`.
-    pub(crate) fn bind_with(
-        address: &SocketAddr,
-        backlog: i32,
-        reuse_address: bool,
-        reuse_port: bool,
-    ) -> io::Result<TcpListener> {
-        let socket = Socket::open(family(address), Kind::Stream)?;
-        socket.set_option(option::REUSE_ADDRESS, i32::from(reuse_address))?;
-        if reuse_port {
-            socket.set_option(option::REUSE_PORT, 1)?;
-        }
-        socket.bind(&Address::from(*address))?;
-        socket.listen(backlog)?;
-        Ok(TcpListener { socket })
-    }
-
-    /// Keeps an address for listeners that share it, without listening: the kernel gives a share of
-    /// the connections to each socket that listens, whether it ever accepts or not.
-    pub(crate) fn reserve(address: &SocketAddr) -> io::Result<TcpListener> {
-        let socket = Socket::open(family(address), Kind::Stream)?;
-        socket.set_option(option::REUSE_ADDRESS, 1)?;
-        socket.set_option(option::REUSE_PORT, 1)?;
-        socket.bind(&Address::from(*address))?;
-        Ok(TcpListener { socket })
-    }
-
-    /// Accepts a connection.
-    ///
-    /// # Suspends
-    ///
-    /// Until there is one; a plain thread blocks.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's; those of a single connection that has gone already (`ConnectionAborted`) and
-    /// of exhausted limits (`EMFILE`) leave the listener in order: try again.
-    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let socket = self.socket.accept()?;
-        // A peer that has reset already has no name left; its stream will tell.
-        let peer = socket.peer_name().and_then(inet);
-        let peer = match peer {
-            Ok(peer) => peer,
-            Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        };
-        Ok((TcpStream::new(socket, Some(peer)), peer))
-    }
-
-    /// An iterator over connections, without end.
-    pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
-    }
-
-    /// The local address.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(self.socket.local_name()?)
-    }
-
-    /// Makes a second value for the same listener.
-    ///
-    /// # Errors
-    ///
-    /// When there is no descriptor left.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { socket: self.socket.try_clone()? })
-    }
-
-    /// Sets the hop limit of packets.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        self.socket.set_option(option::TTL, hops as i32)
-    }
-
-    /// The hop limit of packets.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn ttl(&self) -> io::Result<u32> {
-        Ok(self.socket.option(option::TTL)? as u32)
-    }
-
-    /// Takes the socket's pending error.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's, about the asking.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.take_error()
-    }
-
-    /// Makes `accept` fail with `WouldBlock` instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// Never; std's signature.
-    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(on);
-        Ok(())
-    }
-}
-
-/// Connections of a [`TcpListener`], without end.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    listener: &'a TcpListener,
-}
-
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
-    }
-}
-
-impl std::iter::FusedIterator for Incoming<'_> {}
-
-impl<'a> IntoIterator for &'a TcpListener {
-    type Item = io::Result<TcpStream>;
-    type IntoIter = Incoming<'a>;
-
-    fn into_iter(self) -> Incoming<'a> {
-        self.incoming()
-    }
-}
-
-impl From<OwnedFd> for TcpStream {
-    fn from(fd: OwnedFd) -> TcpStream {
-        TcpStream::new(Socket::from_fd(fd), None)
-    }
-}
-
-impl From<TcpStream> for OwnedFd {
-    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
-    fn from(stream: TcpStream) -> OwnedFd {
-        drop(stream.ticket);
-        stream.stream.into_fd()
-    }
-}
-
-impl From<std::net::TcpStream> for TcpStream {
-    fn from(stream: std::net::TcpStream) -> TcpStream {
-        TcpStream::from(OwnedFd::from(stream))
-    }
-}
-
-impl From<OwnedFd> for TcpListener {
-    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
-    fn from(fd: OwnedFd) -> TcpListener {
-        // Failing means that it is no socket, which the first accept will tell.
-        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
-        TcpListener { socket: Socket::from_fd(fd) }
-    }
-}
-
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> OwnedFd {
-        listener.socket.into_fd()
-    }
-}
-
-impl From<std::net::TcpListener> for TcpListener {
-    fn from(listener: std::net::TcpListener) -> TcpListener {
-        TcpListener::from(OwnedFd::from(listener))
-    }
-}
-
-descriptor_traits!(TcpStream, |this| this.stream.socket);
-descriptor_traits!(TcpListener, |this| this.socket);

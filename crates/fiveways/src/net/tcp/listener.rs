@@ -1,0 +1,177 @@
+//! TCP listeners.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use fiveways_sys::net::option_name as option;
+use fiveways_sys::net::{Address, Kind};
+
+use super::stream::TcpStream;
+use super::{BACKLOG, family};
+use crate::net::resolve::{ToSocketAddrs, each};
+use crate::net::settings::settings;
+use crate::net::socket::{Socket, debug, inet};
+
+/// A TCP listener; as [`std::net::TcpListener`].
+///
+/// Its backlog is the system's maximum, and its address can be bound again at once
+/// (`SO_REUSEADDR`).
+pub struct TcpListener {
+    socket: Socket,
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "TcpListener", [("addr", self.local_addr())], self.as_raw_fd())
+    }
+}
+
+impl TcpListener {
+    /// Listens on the first address that can be had.
+    ///
+    /// # Errors
+    ///
+    /// Of the last address tried.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        each(address, |address| TcpListener::bind_with(&address, BACKLOG, true, false))
+    }
+
+    /// Listens with a backlog, and with or without `SO_REUSEADDR` and `SO_REUSEPORT`.
+    pub(crate) fn bind_with(
+        address: &SocketAddr,
+        backlog: i32,
+        reuse_address: bool,
+        reuse_port: bool,
+    ) -> io::Result<TcpListener> {
+        let socket = Socket::open(family(address), Kind::Stream)?;
+        socket.set_option(option::REUSE_ADDRESS, i32::from(reuse_address))?;
+        if reuse_port {
+            socket.set_option(option::REUSE_PORT, 1)?;
+        }
+        socket.bind(&Address::from(*address))?;
+        socket.listen(backlog)?;
+        Ok(TcpListener { socket })
+    }
+
+    /// Keeps an address for listeners that share it, without listening: the kernel gives a share of
+    /// the connections to each socket that listens, whether it ever accepts or not.
+    pub(crate) fn reserve(address: &SocketAddr) -> io::Result<TcpListener> {
+        let socket = Socket::open(family(address), Kind::Stream)?;
+        socket.set_option(option::REUSE_ADDRESS, 1)?;
+        socket.set_option(option::REUSE_PORT, 1)?;
+        socket.bind(&Address::from(*address))?;
+        Ok(TcpListener { socket })
+    }
+
+    /// Accepts a connection.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is one; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; those of a single connection that has gone already (`ConnectionAborted`) and
+    /// of exhausted limits (`EMFILE`) leave the listener in order: try again.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let socket = self.socket.accept()?;
+        // A peer that has reset already has no name left; its stream will tell.
+        let peer = socket.peer_name().and_then(inet);
+        let peer = match peer {
+            Ok(peer) => peer,
+            Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        Ok((TcpStream::new(socket, Some(peer)), peer))
+    }
+
+    /// An iterator over connections, without end.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        inet(self.socket.local_name()?)
+    }
+
+    /// Makes a second value for the same listener.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener { socket: self.socket.try_clone()? })
+    }
+
+    /// Sets the hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        self.socket.set_option(option::TTL, hops as i32)
+    }
+
+    /// The hop limit of packets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(self.socket.option(option::TTL)? as u32)
+    }
+}
+
+/// Connections of a [`TcpListener`], without end.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl std::iter::FusedIterator for Incoming<'_> {}
+
+impl<'a> IntoIterator for &'a TcpListener {
+    type Item = io::Result<TcpStream>;
+    type IntoIter = Incoming<'a>;
+
+    fn into_iter(self) -> Incoming<'a> {
+        self.incoming()
+    }
+}
+
+settings!(TcpListener, |this| this.socket);
+
+impl From<OwnedFd> for TcpListener {
+    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
+    fn from(fd: OwnedFd) -> TcpListener {
+        // Failing means that it is no socket, which the first accept will tell.
+        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
+        TcpListener { socket: Socket::from_fd(fd) }
+    }
+}
+
+impl From<TcpListener> for OwnedFd {
+    fn from(listener: TcpListener) -> OwnedFd {
+        listener.socket.into_fd()
+    }
+}
+
+impl From<std::net::TcpListener> for TcpListener {
+    fn from(listener: std::net::TcpListener) -> TcpListener {
+        TcpListener::from(OwnedFd::from(listener))
+    }
+}

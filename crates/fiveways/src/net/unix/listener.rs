@@ -1,0 +1,134 @@
+//! Unix listeners.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+
+use fiveways_sys::net::{Address, Family, Kind};
+
+use super::stream::UnixStream;
+use super::{of_path, of_std, to_std};
+use crate::net::settings::settings;
+use crate::net::socket::{Socket, debug};
+use crate::net::tcp::BACKLOG;
+
+/// A Unix listener; as [`std::os::unix::net::UnixListener`].
+pub struct UnixListener {
+    socket: Socket,
+}
+
+impl fmt::Debug for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [("local", self.local_addr())];
+        debug(f, "UnixListener", names, self.as_raw_fd())
+    }
+}
+
+impl UnixListener {
+    /// Listens at a path, which must not exist.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        UnixListener::bind_to(&of_path(path.as_ref())?)
+    }
+
+    /// Listens at an address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        UnixListener::bind_to(&of_std(address)?)
+    }
+
+    fn bind_to(address: &Address) -> io::Result<UnixListener> {
+        let socket = Socket::open(Family::Unix, Kind::Stream)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?;
+        Ok(UnixListener { socket })
+    }
+
+    /// Accepts a connection.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is one; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let stream = UnixStream::new(self.socket.accept()?);
+        let peer = stream.peer_addr()?;
+        Ok((stream, peer))
+    }
+
+    /// An iterator over connections, without end.
+    pub fn incoming(&self) -> UnixIncoming<'_> {
+        UnixIncoming { listener: self }
+    }
+
+    /// Makes a second value for the same listener.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<UnixListener> {
+        Ok(UnixListener { socket: self.socket.try_clone()? })
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        to_std(self.socket.local_name()?)
+    }
+}
+
+/// Connections of a [`UnixListener`], without end.
+#[derive(Debug)]
+pub struct UnixIncoming<'a> {
+    listener: &'a UnixListener,
+}
+
+impl Iterator for UnixIncoming<'_> {
+    type Item = io::Result<UnixStream>;
+
+    fn next(&mut self) -> Option<io::Result<UnixStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl std::iter::FusedIterator for UnixIncoming<'_> {}
+
+impl<'a> IntoIterator for &'a UnixListener {
+    type Item = io::Result<UnixStream>;
+    type IntoIter = UnixIncoming<'a>;
+
+    fn into_iter(self) -> UnixIncoming<'a> {
+        self.incoming()
+    }
+}
+
+settings!(UnixListener, |this| this.socket);
+
+impl From<OwnedFd> for UnixListener {
+    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
+    fn from(fd: OwnedFd) -> UnixListener {
+        // Failing means that it is no socket, which the first accept will tell.
+        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
+        UnixListener { socket: Socket::from_fd(fd) }
+    }
+}
+
+impl From<UnixListener> for OwnedFd {
+    fn from(listener: UnixListener) -> OwnedFd {
+        listener.socket.into_fd()
+    }
+}

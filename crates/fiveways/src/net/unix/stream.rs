@@ -1,0 +1,201 @@
+//! Unix streams.
+
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::errno;
+use fiveways_sys::net::{Address, Family, Kind};
+
+use super::{of_path, of_std, pause, to_std};
+use crate::net::settings::{read_and_write, settings};
+use crate::net::socket::{Socket, debug};
+use crate::net::stream::{Parts, Stream};
+
+/// How long a connect waits before it tries a full backlog again.
+const FULL_BACKLOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// A Unix stream; as [`std::os::unix::net::UnixStream`], and [`BufRead`](io::BufRead) besides.
+pub struct UnixStream {
+    stream: Stream,
+}
+
+impl fmt::Debug for UnixStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [("local", self.local_addr()), ("peer", self.peer_addr())];
+        debug(f, "UnixStream", names, self.as_raw_fd())
+    }
+}
+
+impl UnixStream {
+    pub(super) fn new(socket: Socket) -> UnixStream {
+        UnixStream { stream: Stream::new(socket) }
+    }
+
+    /// Connects to the socket at a path.
+    ///
+    /// # Suspends
+    ///
+    /// While the listener's backlog is full; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        UnixStream::connect_to(&of_path(path.as_ref())?, None)
+    }
+
+    /// Connects to the socket at a path within a time limit.
+    ///
+    /// # Suspends
+    ///
+    /// While the listener's backlog is full; a plain thread blocks.
+    ///
+    /// # Differences from std
+    ///
+    /// std has this for TCP only.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when late; `InvalidInput` for a limit of zero.
+    pub fn connect_timeout(path: impl AsRef<Path>, limit: Duration) -> io::Result<UnixStream> {
+        if limit.is_zero() {
+            let message = "cannot connect within a time limit of zero";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        UnixStream::connect_to(&of_path(path.as_ref())?, Instant::now().checked_add(limit))
+    }
+
+    /// Connects to an address.
+    ///
+    /// # Suspends
+    ///
+    /// As [`UnixStream::connect`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        UnixStream::connect_to(&of_std(address)?, None)
+    }
+
+    fn connect_to(address: &Address, by: Option<Instant>) -> io::Result<UnixStream> {
+        let socket = Socket::open(Family::Unix, Kind::Stream)?;
+        loop {
+            match socket.connect(address, by) {
+                // A full backlog has no readiness to wait for: ask again after a pause.
+                Err(error) if error.raw_os_error() == Some(errno::EAGAIN) => {
+                    pause(FULL_BACKLOG_PAUSE, by)?;
+                }
+                result => return result.map(|()| UnixStream::new(socket)),
+            }
+        }
+    }
+
+    /// Makes two connected streams.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    #[doc(alias = "socketpair")]
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (a, b) = Socket::pair(Kind::Stream)?;
+        Ok((UnixStream::new(a), UnixStream::new(b)))
+    }
+
+    /// Makes a second value for the same connection; what this one has read ahead stays with it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<UnixStream> {
+        Ok(UnixStream::new(self.socket().try_clone()?))
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        to_std(self.socket().local_name()?)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        to_std(self.socket().peer_name()?)
+    }
+
+    /// Ends one or both directions.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket().shutdown(how)
+    }
+
+    /// Receives without removing what it received.
+    ///
+    /// # Suspends
+    ///
+    /// Until there is something; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// As a read.
+    #[doc(alias = "MSG_PEEK")]
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.ahead.peek(self.socket(), buf)
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.stream.socket
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Has anything been read ahead, here or by a worker?
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.stream.is_ahead()
+    }
+
+    /// Takes the connection out of its worker; gives it back if that cannot be asked.
+    pub(crate) fn take_apart(self) -> Result<Parts, (UnixStream, io::Error)> {
+        match self.stream.take_out() {
+            Ok((socket, unread)) => Ok(Parts { ticket: None, socket, unread, peer: None }),
+            Err((stream, error)) => Err((UnixStream { stream }, error)),
+        }
+    }
+
+    /// Makes the connection again.
+    pub(crate) fn put_together(parts: Parts) -> UnixStream {
+        UnixStream { stream: Stream::with_unread(parts.socket, parts.unread) }
+    }
+}
+
+read_and_write!(UnixStream);
+settings!(UnixStream, |this| this.stream.socket);
+
+impl From<OwnedFd> for UnixStream {
+    fn from(fd: OwnedFd) -> UnixStream {
+        UnixStream::new(Socket::from_fd(fd))
+    }
+}
+
+impl From<UnixStream> for OwnedFd {
+    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
+    fn from(stream: UnixStream) -> OwnedFd {
+        stream.stream.into_fd()
+    }
+}
