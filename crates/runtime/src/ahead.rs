@@ -13,8 +13,9 @@ use fiveways_driver::{Op, Source};
 
 use crate::homes;
 use crate::inbox::{Inbox, Message};
+use crate::join::JoinHandle;
 use crate::park::yield_now;
-use crate::spawn::{JoinHandle, Spawn};
+use crate::spawn::Spawn;
 use crate::unwind::without_interruption;
 use crate::wait::{perform, worker_index};
 

@@ -21,10 +21,13 @@ mod runtime;
 mod watchdog;
 mod ahead;
 mod spawn;
+mod join;
 mod quiet;
 mod unblock;
 mod wait;
 mod local;
+mod packet;
+mod join_error;
 mod completions;
 mod canceller;
 mod waiter;
@@ -58,6 +61,8 @@ pub use deadlock::{Deadlock, Detection, deadlocks_found, detect_deadlocks};
 pub use handle::{Handle, Stats, counters};
 pub use identity::Identity;
 pub use inspect::{DumpOptions, Onlooker};
+pub use join::JoinHandle;
+pub use join_error::JoinError;
 pub use local::{LocalOwner, local, set_local};
 pub use locals::{Local, LocalKey, LocalValue};
 pub use park::{
@@ -70,7 +75,7 @@ pub use snapshot::{
     Counts, Dump, Frame, LostTask, Place, RuntimeDump, Stuck, TaskDump, TaskState, ThreadDump,
     Wait, WorkerDump,
 };
-pub use spawn::{JoinError, JoinHandle, Spawn};
+pub use spawn::Spawn;
 pub use unblock::unblock;
 pub use unwind::{
     Caller, Elapsed, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
