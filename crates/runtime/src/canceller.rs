@@ -2,25 +2,25 @@
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::deadlock;
 use crate::identity::Identity;
-use crate::inbox::{Inbox, Message};
+use crate::inbox::Message;
 use crate::task::TaskId;
+use crate::teams;
 use crate::worker::with_worker;
 
 /// Cancels one task, from anywhere, any number of times, even after its end.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Canceller {
-    inbox: Arc<Inbox>,
+    worker: u32,
     id: TaskId,
     identity: Identity,
 }
 
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Canceller(task {}.{})", self.inbox.index, self.id.index)
+        write!(f, "Canceller(task {}.{})", self.worker, self.id.index)
     }
 }
 
@@ -29,7 +29,7 @@ impl Canceller {
     ///
     /// Never suspends.
     pub fn cancel(&self) {
-        cancel(&self.inbox, self.id, Some(self.identity));
+        cancel(self.worker, self.id, Some(self.identity));
     }
 }
 
@@ -42,24 +42,26 @@ pub fn canceller() -> Option<Canceller> {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
         let (id, identity) = (block.id, block.identity);
-        Some(Canceller { inbox: Arc::clone(&worker.inbox), id, identity })
+        Some(Canceller { worker: worker.number, id, identity })
     })
     .flatten()
 }
 
-/// Cancels a task of the worker with this inbox; both may be gone.
-pub(crate) fn cancel(inbox: &Arc<Inbox>, id: TaskId, identity: Option<Identity>) {
+/// Cancels a task of the worker of this number; both may be gone.
+pub(crate) fn cancel(worker: u32, id: TaskId, identity: Option<Identity>) {
     if let Some(identity) = identity {
         deadlock::is_ending(identity);
     }
-    let own = with_worker(|worker| {
-        let own = Arc::ptr_eq(&worker.inbox, inbox);
-        if own {
-            worker.cancel(id);
+    let here = with_worker(|here| {
+        let is_own = here.number == worker;
+        if is_own {
+            here.cancel(id);
         }
-        own
+        is_own
     });
-    if own != Some(true) {
+    if here != Some(true)
+        && let Some(inbox) = teams::inbox_of(worker)
+    {
         // A worker that has ended has no task to cancel.
         let _ = inbox.send(Message::Cancel(id));
     }

@@ -1,9 +1,10 @@
 //! The handle of a task: joining, watching, cancelling.
-#![expect(unsafe_code, reason = "takes the outcome out of what the task shares with it")]
+#![expect(unsafe_code, reason = "a joiner next door is noted without a lock")]
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::canceller;
@@ -11,24 +12,19 @@ use crate::completions::{Completions, Observer};
 use crate::deadlock::{self, Detection};
 use crate::identity::Identity;
 use crate::join_error::JoinError;
-use crate::packet::Packet;
-use crate::park::{as_task, in_task, me, park_for_while_not, unparker};
+use crate::packet::{Bond, HandleSide, Neighbour};
+use crate::park::{
+    Told, as_task, in_task, me, park_by_turns, park_for_while_not, park_task, unparker,
+};
 use crate::quiet;
 use crate::reason::{Holder, Reason};
-use crate::task::TaskId;
+use crate::task::State;
+use crate::teams;
 use crate::worker::with_worker;
 
 /// Owns the right to join a task. Dropping it detaches the task.
 #[must_use = "a task that nobody joins may be cut short when its runtime ends"]
-pub struct JoinHandle<T> {
-    pub(crate) packet: Arc<Packet<T>>,
-}
-
-// SAFETY: required: usable from other threads. Then `T` comes out there, hence `T: Send`; all else
-// in the packet is atomic, locked or left to the task's worker.
-unsafe impl<T: Send> Send for JoinHandle<T> {}
-// SAFETY: required: shared use is harmless. `&JoinHandle` gives no `T` out.
-unsafe impl<T: Send> Sync for JoinHandle<T> {}
+pub struct JoinHandle<T>(pub(crate) HandleSide<T>);
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,8 +49,10 @@ impl<T> JoinHandle<T> {
     /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
     /// and so cannot let it run; and a task that joins itself.
     #[track_caller]
+    #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
-        if self.wait_until(None) { self.take() } else { Err(JoinError::unending()) }
+        let (this, is_done) = self.wait_until(None);
+        if is_done { this.0.take() } else { Err(JoinError::unending()) }
     }
 
     /// Waits for the task to end until the deadline; gives the handle back if it has not.
@@ -68,7 +66,8 @@ impl<T> JoinHandle<T> {
     /// The handle itself, when the deadline has come.
     #[track_caller]
     pub fn join_until(self, deadline: Instant) -> Result<Result<T, JoinError>, JoinHandle<T>> {
-        if self.wait_until(Some(deadline)) { Ok(self.take()) } else { Err(self) }
+        let (this, is_done) = self.wait_until(Some(deadline));
+        if is_done { Ok(this.0.take()) } else { Err(this) }
     }
 
     /// Waits for the task to end for a duration; gives the handle back if it has not.
@@ -93,19 +92,15 @@ impl<T> JoinHandle<T> {
     }
 
     /// Has the task ended? Never suspends.
+    #[inline]
     pub fn is_finished(&self) -> bool {
-        self.packet.finished.load(Ordering::Acquire)
+        self.0.bond().is_done()
     }
 
     /// Asks the task to end: see [`crate::with_deadline`] and the runtime's documentation for how
     /// that surfaces in it. Never suspends; does not wait for the end.
     pub fn cancel(&self) {
-        self.packet.cancelled.store(true, Ordering::Relaxed);
-        // ORDERING: pairs with the fence in `start_for`.
-        fence(Ordering::SeqCst);
-        let Some(id) = TaskId::from_bits(self.packet.id.load(Ordering::Relaxed)) else { return };
-        let identity = Identity::from_bits(self.packet.identity.load(Ordering::Relaxed));
-        canceller::cancel(&self.packet.inbox, id, identity);
+        self.0.bond().ask_to_end();
     }
 
     /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
@@ -114,13 +109,7 @@ impl<T> JoinHandle<T> {
     /// It borrows the handle mutably, so that handles can be shared whose values cannot.
     #[doc(alias = "Greenlet.value")]
     pub fn value(&mut self) -> Option<&T> {
-        if !self.is_finished() {
-            return None;
-        }
-        // SAFETY: required: no other writer. `finished` was seen set, so the task has written, and
-        // only the owner of the one handle takes.
-        let outcome = unsafe { &*self.packet.outcome.get() };
-        outcome.as_ref().and_then(|outcome| outcome.as_ref().ok())
+        self.0.outcome().and_then(|outcome| outcome.as_ref().ok())
     }
 
     /// Has `tag` put into the queue at the task's end; at once if it has ended.
@@ -130,30 +119,52 @@ impl<T> JoinHandle<T> {
     ///
     /// Never suspends.
     pub fn watch(&self, completions: &Completions, tag: usize) {
-        let observer = completions.observer(tag);
-        if self.is_finished() || self.is_stuck() {
-            return observer.tell();
-        }
-        self.packet.strangers().get_or_insert_default().observers.push(observer);
-        // ORDERING: SeqCst with `finish`'s, as there.
-        self.packet.waiting.store(true, Ordering::SeqCst);
-        if self.packet.finished.load(Ordering::SeqCst) {
-            // Whoever takes it out tells, we or the task's end.
-            self.take_observers(completions).into_iter().for_each(Observer::tell);
-        }
+        self.0.bond().add_observer(completions, tag);
     }
 
     /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
     ///
     /// Never suspends.
     pub fn unwatch(&self, completions: &Completions) {
-        if self.packet.waiting.load(Ordering::Relaxed) {
-            drop(self.take_observers(completions));
+        if self.0.bond().is_watched() {
+            drop(self.0.bond().take_observers(completions));
+        }
+    }
+
+    /// Waits for the end; gives the handle back, and whether the task has ended.
+    // Each frame between the caller and the switch costs a mispredicted return.
+    #[inline(always)]
+    #[track_caller]
+    fn wait_until(self, deadline: Option<Instant>) -> (JoinHandle<T>, bool) {
+        let bond = self.0.bond();
+        // SAFETY: required: we own the handle and keep it until this is over. It is ours by value,
+        // and given back afterwards.
+        let is_done = bond.is_done() || unsafe { bond.wait(deadline, Location::caller()) };
+        (self, is_done)
+    }
+}
+
+impl Bond {
+    fn ask_to_end(&self) {
+        let Some(id) = self.cancel() else { return };
+        let identity = Identity::from_bits(self.identity.load(Ordering::Relaxed));
+        canceller::cancel(self.worker, id, identity);
+    }
+
+    fn add_observer(&self, completions: &Completions, tag: usize) {
+        let observer = completions.observer(tag);
+        if self.is_done() || self.is_stuck() {
+            return observer.tell();
+        }
+        self.strangers().get_or_insert_default().observers.push(observer);
+        if !self.watch() {
+            // Whoever takes it out tells, we or the task's end.
+            self.take_observers(completions).into_iter().for_each(Observer::tell);
         }
     }
 
     fn take_observers(&self, completions: &Completions) -> Vec<Observer> {
-        let mut strangers = self.packet.strangers();
+        let mut strangers = self.strangers();
         let observers = strangers.iter_mut().flat_map(|strangers| {
             strangers.observers.extract_if(.., |observer| observer.is_of(completions))
         });
@@ -162,75 +173,94 @@ impl<T> JoinHandle<T> {
 
     /// Can it not end while the caller waits, because the caller unwinds on its worker?
     fn is_stuck(&self) -> bool {
-        let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
-        own == Some(true) && as_task(|_, _| ()).is_none()
+        self.is_here() && as_task(|_, _| ()).is_none()
     }
 
-    #[inline]
-    #[track_caller]
-    fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        if self.is_finished() {
-            return true;
+    /// Is the caller on the task's worker?
+    fn is_here(&self) -> bool {
+        with_worker(|worker| self.is_of(worker)) == Some(true)
+    }
+
+    /// Waits for the end, on the task's own worker if the caller runs there: nothing can happen
+    /// between a look and a park.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the handle and keeps it until this is over.
+    #[inline(always)]
+    unsafe fn wait(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
+        let waited = as_task(|worker, task| {
+            // SAFETY: required: a live task. It is the running one.
+            let block = unsafe { task.as_ref() };
+            let is_own = self.identity.load(Ordering::Relaxed) == block.identity.to_bits();
+            if !self.is_of(worker) || is_own || deadlock::detection() != Detection::Off {
+                return None;
+            }
+            let reason = self.reason(place);
+            let _told = Told::new(block, &reason);
+            // SAFETY: required: in this task, on its worker, and the handle stays. The first two
+            // were asked for; the caller promises the third.
+            let _noted = unsafe { Neighbour::new(self, task) };
+            let park = || park_task(worker, task, State::Parked, deadline);
+            Some(park_by_turns(|| self.is_done(), park))
+        });
+        match waited.flatten() {
+            Some(is_done) => is_done,
+            // SAFETY: required: the handle stays. The caller promises it.
+            None => unsafe { self.wait_watched(deadline, place) },
         }
-        let reason = self.reason();
+    }
+
+    /// As [`Bond::wait`], where more is to be thought of.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cold]
+    unsafe fn wait_watched(
+        &self,
+        deadline: Option<Instant>,
+        place: &'static Location<'static>,
+    ) -> bool {
+        let reason = self.reason(place);
         if self.is_own() && deadlock::detection() == Detection::Off {
             // Nobody will say so later.
             return false;
         }
-        let own = with_worker(|worker| Arc::ptr_eq(&worker.inbox, &self.packet.inbox));
-        if own != Some(true) {
+        if !self.is_here() {
             return self.wait_elsewhere(&reason, deadline);
         }
-        // SAFETY: required: a live task. It is the running one.
-        let me = as_task(|_, task| unsafe { task.as_ref() }.id);
         // Unwinding, we cannot let the task run: it will not end while we wait.
-        me.is_some_and(|me| self.wait_next_door(me, &reason, deadline))
-    }
-
-    /// Is it the handle of the calling task itself?
-    #[inline]
-    fn is_own(&self) -> bool {
-        self.packet.identity.load(Ordering::Relaxed) == me().to_bits()
-    }
-
-    /// What a join waits for: the end of the task, which only it can bring.
-    #[track_caller]
-    fn reason(&self) -> Reason<'_> {
-        let task = &self.packet.identity;
-        // A word may be passed on, as locks are; that one is itself is final.
-        let holder = if self.is_own() { Holder::One(me()) } else { Holder::In(task) };
-        Reason::new("join", &*self.packet).held(holder)
-    }
-
-    /// Waits on the task's own worker: nothing can happen between a look and a park.
-    #[inline]
-    fn wait_next_door(&self, me: TaskId, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
-        let look = || {
-            self.packet.neighbour.set(Some(me));
-            self.is_finished()
-        };
-        let finished = park_for_while_not(reason, look, deadline);
-        self.packet.neighbour.set(None);
-        finished
+        let Some(me) = as_task(|_, task| task) else { return false };
+        // SAFETY: required: in this task, on its worker, and the handle stays. The first two were
+        // asked for; the caller promises the third.
+        let _noted = unsafe { Neighbour::new(self, me) };
+        park_for_while_not(&reason, || self.is_done(), deadline)
     }
 
     fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
-        let me = unparker();
-        self.packet.strangers().get_or_insert_default().joiner = Some(me);
-        // ORDERING: SeqCst with `finish`'s, as there.
-        self.packet.waiting.store(true, Ordering::SeqCst);
-        let is_finished = || self.packet.finished.load(Ordering::SeqCst);
-        if deadline.is_none() && deadlock::detection() != Detection::Off && !in_task() {
-            quiet::park_watching(reason, is_finished, &self.packet.inbox);
-            return true;
+        self.strangers().get_or_insert_default().joiner = Some(unparker());
+        self.watch();
+        let watches = deadline.is_none() && deadlock::detection() != Detection::Off && !in_task();
+        match teams::inbox_of(self.worker).filter(|_| watches) {
+            Some(inbox) => {
+                quiet::park_watching(reason, || self.is_done(), &inbox);
+                true
+            }
+            None => park_for_while_not(reason, || self.is_done(), deadline),
         }
-        park_for_while_not(reason, is_finished, deadline)
     }
 
-    fn take(self) -> Result<T, JoinError> {
-        // SAFETY: required: no other access. `finished` was seen set, and only the owner of the
-        // one handle takes, once, by value.
-        let outcome = unsafe { &mut *self.packet.outcome.get() };
-        outcome.take().expect("an outcome is taken once")
+    /// Is it the handle of the calling task itself?
+    fn is_own(&self) -> bool {
+        self.identity.load(Ordering::Relaxed) == me().to_bits()
+    }
+
+    /// What a join waits for: the end of the task, which only it can bring.
+    #[inline]
+    fn reason(&self, place: &'static Location<'static>) -> Reason<'_> {
+        // A word may be passed on, as locks are; that one is itself is final.
+        let holder = if self.is_own() { Holder::One(me()) } else { Holder::In(&self.identity) };
+        Reason { what: "join", on: ptr::from_ref(self).addr(), holder, place }
     }
 }

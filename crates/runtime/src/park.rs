@@ -217,10 +217,11 @@ fn wait_in_graph<'a>(reason: &'a Reason<'a>) -> Edge<'a> {
 }
 
 /// Keeps what a task waits for in its control block while this lives.
-struct Told<'a>(&'a Task);
+pub(crate) struct Told<'a>(&'a Task);
 
 impl<'a> Told<'a> {
-    fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
+    #[inline(always)]
+    pub(crate) fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
         task.reason.set(ptr::from_ref(reason).cast());
         Told(task)
     }
@@ -274,8 +275,8 @@ pub(crate) fn park_watched(
     }
 }
 
-#[inline]
-fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -> bool {
+#[inline(always)]
+pub(crate) fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -> bool {
     let mut kept = None;
     let so = loop {
         if is_so() {
@@ -378,7 +379,12 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
 
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
-fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<Instant>) -> Wake {
+pub(crate) fn park_task(
+    worker: &Worker,
+    task: NonNull<Task>,
+    how: State,
+    deadline: Option<Instant>,
+) -> Wake {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if how == State::Parked && block.token.replace(false) {

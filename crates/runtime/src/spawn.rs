@@ -3,7 +3,6 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use fiveways_coro::Stack;
 
@@ -12,9 +11,9 @@ use crate::inbox::{Inbox, Message};
 use crate::join::JoinHandle;
 use crate::join_error::JoinError;
 use crate::local::end_of_task;
-use crate::packet::{Finisher, Packet};
+use crate::packet::{TaskSide, pair};
 use crate::park::me;
-use crate::task::{Origin, TaskId};
+use crate::task::{Numbers, Origin};
 use crate::unwind::is_cancelled;
 use crate::worker::{Settings, Worker, contain, with_worker};
 
@@ -175,14 +174,16 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
         return start_here(worker, settings, f);
     }
     let stack = worker.take_stack(settings)?;
-    let packet = Arc::new(Packet::new(Arc::clone(&worker.inbox)));
-    let id = start_on(worker, stack, settings, Finisher(Arc::clone(&packet)), f);
-    packet.started(worker, id);
+    let (side, handle) = pair(worker.number);
+    let numbers = worker.number_next();
+    handle.bond().started(&numbers);
+    let id = numbers.id;
+    start_on(worker, stack, settings, numbers, side, f);
     // Nobody else has the handle yet, so nobody can have cancelled it.
     if worker.is_ending() {
         worker.cancel(id);
     }
-    Ok(JoinHandle { packet })
+    Ok(JoinHandle(handle))
 }
 
 /// Has a task started on another worker, to which it was announced.
@@ -195,69 +196,73 @@ fn send<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
         let f: Box<dyn FnOnce() -> T + Send> = Box::new(f);
         return send(inbox, settings, f);
     }
-    let packet = Arc::new(Packet::new(Arc::clone(inbox)));
-    let finisher = Finisher(Arc::clone(&packet));
+    let (side, handle) = pair(inbox.index);
     let start = move || {
         // The worker runs it itself; elsewhere it is only ever dropped.
-        with_worker(|worker| start_for(worker, &settings, finisher, f));
+        with_worker(|worker| start_for(worker, &settings, side, f));
     };
     // It takes mail as long as an announced task has not arrived.
     let refused = inbox.send(Message::Run(Box::new(start))).is_err();
     debug_assert!(!refused, "an announced task was refused");
-    JoinHandle { packet }
+    JoinHandle(handle)
 }
 
 /// Starts a task that another thread has sent.
 fn start_for<T: 'static>(
     worker: &Worker,
     settings: &Settings,
-    finisher: Finisher<T>,
+    mut side: TaskSide<T>,
     f: impl FnOnce() -> T + 'static,
 ) {
     match worker.take_stack(settings) {
         Ok(stack) => {
-            let packet = Arc::clone(&finisher.0);
-            let id = start_on(worker, stack, settings, finisher, f);
-            packet.started(worker, id);
-            // ORDERING: pairs with the fence in `cancel`: either it sees the number or we see its
-            // wish.
-            fence(Ordering::SeqCst);
-            if packet.cancelled.load(Ordering::Relaxed) || worker.is_ending() {
+            let numbers = worker.number_next();
+            let id = numbers.id;
+            side.bond().started(&numbers);
+            let is_cancelled = side.bond().is_cancelled();
+            start_on(worker, stack, settings, numbers, side, f);
+            if is_cancelled || worker.is_ending() {
                 worker.cancel(id);
             }
         }
-        Err(error) => finisher.finish(Err(JoinError::not_started(error))),
+        Err(error) => {
+            side.write(Err(JoinError::not_started(error)));
+            drop(side.finish());
+        }
     }
     // Only now, or it would be seen nowhere.
     worker.inbox.arrived();
 }
 
+#[inline]
 fn start_on<T: 'static>(
     worker: &Worker,
     stack: Stack,
     settings: &Settings,
-    finisher: Finisher<T>,
+    numbers: Numbers,
+    side: TaskSide<T>,
     f: impl FnOnce() -> T + 'static,
-) -> TaskId {
+) {
     let anyway = settings.begins_cancelled;
-    worker.start(stack, settings, move || run_task(finisher, f, anyway))
+    worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
 }
 
 /// The whole life of a task.
 // Inlined handlers would add their frames up into one that each idle task pays for.
 #[inline(never)]
-fn run_task<T>(finisher: Finisher<T>, f: impl FnOnce() -> T, anyway: bool) {
+fn run_task<T>(mut side: TaskSide<T>, f: impl FnOnce() -> T, anyway: bool) {
     let begin = move || (anyway || !is_cancelled()).then(f);
-    let outcome = match catch_unwind(AssertUnwindSafe(begin)) {
+    side.write(match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(JoinError::cancelled()),
         Err(payload) => Err(JoinError::panicked(payload)),
-    };
+    });
     // Who has joined finds them destroyed.
     end_of_task();
-    finisher.finish(outcome);
-    // If nobody joins, the value is dropped here. Nothing may unwind further than this.
-    contain(move || drop(finisher));
-    // That may have set others.
-    end_of_task();
+    if let Some(orphan) = side.finish() {
+        // Nobody will join: the value is dropped here. Nothing may unwind further than this.
+        contain(move || drop(orphan));
+        // That may have set others.
+        end_of_task();
+    }
 }

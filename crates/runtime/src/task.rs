@@ -44,6 +44,13 @@ impl TaskId {
     }
 }
 
+/// What a new task is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbers {
+    pub(crate) id: TaskId,
+    pub(crate) identity: Identity,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// In the run queue.
@@ -134,7 +141,8 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 }
 
 impl Task {
-    pub(crate) fn new(id: TaskId, identity: Identity, origin: Origin) -> Task {
+    pub(crate) fn new(numbers: Numbers, origin: Origin) -> Task {
+        let Numbers { id, identity } = numbers;
         Task {
             id,
             identity,

@@ -27,3 +27,9 @@ pub(crate) fn all() -> Vec<Team> {
 pub(crate) fn of(inbox: &Arc<Inbox>) -> Option<Team> {
     all().into_iter().find(|team| team.iter().any(|other| Arc::ptr_eq(other, inbox)))
 }
+
+/// The inbox of the worker of this number, while its runtime lives.
+pub(crate) fn inbox_of(worker: u32) -> Option<Arc<Inbox>> {
+    let of_team = |team: Team| team.iter().find(|inbox| inbox.index == worker).cloned();
+    all().into_iter().find_map(of_team)
+}

@@ -114,13 +114,13 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
-    use crate::task::{Origin, TaskId};
+    use crate::task::{Numbers, Origin, TaskId};
 
     fn task_of(index: u32) -> Box<Task> {
         let id = TaskId { index, generation: 0 };
         let identity = Identity::of_task(1, u64::from(index) + 1);
         let origin = Origin { place: Location::caller(), by: identity };
-        Box::new(Task::new(id, identity, origin))
+        Box::new(Task::new(Numbers { id, identity }, origin))
     }
 
     #[test]

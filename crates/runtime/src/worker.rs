@@ -31,7 +31,7 @@ use crate::homes;
 use crate::identity::Identity;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
-use crate::task::{NOWHERE, Origin, State, Task, TaskId, earlier};
+use crate::task::{NOWHERE, Numbers, Origin, State, Task, TaskId, earlier};
 use crate::timers::Timers;
 use crate::trace;
 
@@ -61,6 +61,8 @@ pub(crate) type Team = Arc<[Arc<Inbox>]>;
 /// A worker; lives on the stack of its thread.
 pub(crate) struct Worker {
     pub(crate) inbox: Arc<Inbox>,
+    /// Unique in the process.
+    pub(crate) number: u32,
     /// The inboxes of the whole runtime, for placing new tasks.
     pub(crate) team: Team,
     pub(crate) driver: RefCell<Box<dyn Driver>>,
@@ -134,6 +136,7 @@ impl Worker {
         inbox.set_waker(driver.waker());
         let reads_ahead = driver.reads_ahead();
         Worker {
+            number: inbox.index,
             inbox,
             team,
             driver: RefCell::new(driver),
@@ -382,39 +385,36 @@ impl Worker {
         }
     }
 
+    /// The numbers for a task that is about to be started.
+    #[inline]
+    pub(crate) fn number_next(&self) -> Numbers {
+        let count = self.started.get() + 1;
+        self.started.set(count);
+        let id = self.tasks.borrow_mut().reserve();
+        Numbers { id, identity: Identity::of_task(self.number, count) }
+    }
+
     /// Starts a task: it runs when the present one yields.
     pub(crate) fn start(
         &self,
         stack: Stack,
         settings: &Settings,
+        numbers: Numbers,
         body: impl FnOnce() + 'static,
-    ) -> TaskId {
-        let id = self.tasks.borrow_mut().reserve();
-        let block = Task::new(id, self.next_identity(), settings.origin);
+    ) {
+        let block = Task::new(numbers, settings.origin);
         block.since.set(self.clock.get());
         let fiber = Fiber::new(stack, block, body);
         if let Some(name) = &settings.name {
             fiber.set_name(name);
         }
         let task = fiber.into_raw();
-        self.tasks.borrow_mut().places[id.index as usize].1 = Some(task);
+        self.tasks.borrow_mut().places[numbers.id.index as usize].1 = Some(task);
         self.run.borrow_mut().push_back(task);
         if self.ending.get() {
             self.note_lost(task);
         }
         self.count(1);
-        id
-    }
-
-    fn next_identity(&self) -> Identity {
-        let count = self.started.get() + 1;
-        self.started.set(count);
-        Identity::of_task(self.inbox.index, count)
-    }
-
-    /// The task started last.
-    pub(crate) fn newest(&self) -> Identity {
-        Identity::of_task(self.inbox.index, self.started.get())
     }
 
     /// Keeps the number of live tasks, which this thread alone writes.
@@ -444,8 +444,16 @@ impl Worker {
 
     /// Unparks a task of this worker, by number: it may be gone.
     pub(crate) fn unpark(&self, id: TaskId) {
-        let Some(task) = self.tasks.borrow().find(id) else { return };
-        // SAFETY: required: a live task. The table holds live tasks only.
+        let found = self.tasks.borrow().find(id);
+        if let Some(task) = found {
+            self.unpark_task(task);
+        }
+    }
+
+    /// Unparks a live task of this worker.
+    #[inline]
+    pub(crate) fn unpark_task(&self, task: NonNull<Task>) {
+        // SAFETY: required: a live task. Callers found it in the table, or suspended.
         let block = unsafe { task.as_ref() };
         if block.state.get() == State::Parked {
             self.make_ready(task);
