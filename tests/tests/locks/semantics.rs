@@ -139,6 +139,66 @@ fn a_semaphore_has_try_and_timeout_forms() {
     assert_eq!(rooms.available(), 3, "anybody may add permits");
 }
 
+/// S000-12: a permit goes with what it was acquired for, and keeps its semaphore meanwhile.
+#[test]
+fn an_owned_permit_is_given_back_wherever_it_ends() {
+    let rooms = Arc::new(Semaphore::new(2));
+    let first = rooms.acquire_owned();
+    let second = rooms.try_acquire_owned().expect("it is free");
+    assert!(rooms.try_acquire_owned().is_none());
+    assert!(rooms.acquire_owned_timeout(SHORT).is_none());
+    in_tasks(1, move || task::spawn(move || drop(first)).join().unwrap());
+    assert_eq!(rooms.available(), 1);
+    thread::spawn(move || second.forget()).join().unwrap();
+    assert_eq!(rooms.available(), 1, "one was kept");
+    let last = rooms.acquire_owned_timeout(LONG).expect("it is free");
+    let weak = Arc::downgrade(&rooms);
+    drop(rooms);
+    assert!(weak.upgrade().is_some(), "the permit keeps the semaphore");
+    drop(last);
+    assert!(weak.upgrade().is_none(), "also a permit that was forgotten has let it go");
+}
+
+/// S000-12, C48.
+#[test]
+fn an_owned_permit_of_a_bounded_semaphore_never_adds_one_too_many() {
+    let rooms = Arc::new(BoundedSemaphore::new(1));
+    let permit = rooms.acquire_owned();
+    assert!(rooms.try_acquire_owned().is_none());
+    assert!(rooms.acquire_owned_timeout(SHORT).is_none());
+    rooms.release(1).expect("in its place");
+    drop(permit);
+    assert_eq!(rooms.available(), 1, "its place had been filled");
+    rooms.acquire_owned_timeout(LONG).expect("it is free").forget();
+    assert_eq!(rooms.available(), 0);
+    rooms.release(1).expect("it was forgotten");
+    drop(rooms.try_acquire_owned().expect("it is free"));
+    assert!(rooms.release(1).is_err());
+}
+
+/// S004-06, C47: who waits for an owned permit is in the same line.
+#[test]
+fn owned_permits_are_waited_for_and_passed_on() {
+    in_tasks(1, || {
+        let rooms = Arc::new(Semaphore::new(1));
+        let held = rooms.acquire_owned();
+        let acquires = || {
+            let rooms = Arc::clone(&rooms);
+            task::spawn_local(move || rooms.acquire_owned())
+        };
+        let (first, second) = (acquires(), acquires());
+        let_others_run();
+        assert!(!first.is_finished());
+        drop(held);
+        first.cancel();
+        assert!(first.join().is_err_and(|error| error.is_cancelled()));
+        let permit = second.join().unwrap();
+        assert_eq!(rooms.available(), 0);
+        drop(permit);
+        assert_eq!(rooms.available(), 1);
+    });
+}
+
 /// S004-06.
 #[test]
 fn a_bounded_semaphore_refuses_what_is_too_much() {

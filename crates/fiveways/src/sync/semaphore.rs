@@ -137,7 +137,7 @@ impl Semaphore {
     }
 
     #[inline]
-    fn try_take(&self) -> bool {
+    pub(super) fn try_take(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state >= ONE && state & WAITING == 0 {
             // ORDERING: Acquire pairs with the Release of who gave the permit back.
@@ -152,7 +152,7 @@ impl Semaphore {
 
     #[inline]
     #[track_caller]
-    fn take(&self, timeout: Option<Duration>) -> bool {
+    pub(super) fn take(&self, timeout: Option<Duration>) -> bool {
         let place = Location::caller();
         self.try_take() || {
             let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -204,7 +204,7 @@ impl Semaphore {
         }
     }
 
-    fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         // Permits beyond the highest number were added by somebody else: that one is at fault.
         self.add(1, Semaphore::MAX_PERMITS);
     }
@@ -288,7 +288,7 @@ impl Drop for Permit<'_> {
 #[doc(alias = "threading.BoundedSemaphore")]
 #[derive(Debug)]
 pub struct BoundedSemaphore {
-    semaphore: Semaphore,
+    pub(super) semaphore: Semaphore,
     bound: usize,
 }
 
@@ -371,6 +371,12 @@ impl BoundedSemaphore {
     pub fn available(&self) -> usize {
         self.semaphore.available()
     }
+
+    /// As [`BoundedSemaphore::release`], for a permit whose place may have been filled by another.
+    #[inline]
+    pub(super) fn give_back(&self) {
+        self.semaphore.add(1, self.bound);
+    }
 }
 
 impl BoundedPermit<'_> {
@@ -383,7 +389,7 @@ impl BoundedPermit<'_> {
 impl Drop for BoundedPermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.semaphore.add(1, self.0.bound);
+        self.0.give_back();
     }
 }
 
