@@ -3,9 +3,13 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use fiveways::executor::{ProcessPool, Sizing, remote};
+
+static WORD: OnceLock<String> = OnceLock::new();
+static BEGUN: Mutex<u32> = Mutex::new(0);
 
 remote! {
     /// The square of a number.
@@ -57,6 +61,29 @@ remote! {
     pub(crate) fn cat_stdin() -> Result<bool, String> {
         let status = Command::new("cat").status().map_err(|error| error.to_string())?;
         Ok(status.success())
+    }
+
+    /// Sets what this process works with.
+    pub(crate) fn begin(word: String, times: usize) {
+        *BEGUN.lock().expect("nobody panics") += 1;
+        WORD.set(word.repeat(times)).expect("once in each process");
+    }
+
+    /// What it works with, how often it has begun, and who it is.
+    pub(crate) fn begun() -> (String, u32, u32) {
+        let word = WORD.get().expect("it has begun").clone();
+        (word, *BEGUN.lock().expect("nobody panics"), std::process::id())
+    }
+
+    /// Makes the file and dies; begins when it is there.
+    pub(crate) fn begin_once_begun(file: PathBuf) {
+        if std::fs::File::create_new(file).is_ok() {
+            std::process::abort();
+        }
+    }
+
+    pub(crate) fn begin_badly() -> Result<(), String> {
+        Err("it rains".to_owned())
     }
 
     /// A pool in a pool.

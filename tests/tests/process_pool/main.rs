@@ -4,6 +4,7 @@
 //! It answers test runners as the harness does: `--list` names the tests, other words select them.
 //! Started with `scene NAME` it plays a program whose end or whose words a test watches.
 
+mod beginnings;
 mod scene;
 mod rig;
 mod functions;
@@ -25,6 +26,14 @@ use fiveways_tests::leaks::descriptor_count;
 use fiveways_tests::patience::{LONG, Watchdog, eventually};
 use rustix::process::Signal;
 
+use beginnings::{
+    a_process_that_dies_in_its_initializer_fails_the_call_after_three,
+    an_error_stands_for_its_chunk, an_initializer_that_cannot_be_sent_is_told,
+    an_initializer_that_panics_breaks_the_pool,
+    chunks_change_nothing_but_how_often_a_process_is_asked,
+    each_process_is_initialized_once_before_its_first_call,
+    the_failure_of_an_initializer_is_told_on_standard_error,
+};
 use functions::{
     abort, cat_stdin, exit, fail, nap, pid, pool, read_stdin, reverse, square, sum_of_squares,
 };
@@ -302,10 +311,7 @@ fn workers_die_with_the_process_of_their_pool() {
 /// S004-29, D50.
 fn a_panic_in_a_callback_is_told_on_standard_error() {
     let mut scene = Scene::play("callback", Stdio::piped());
-    let mut told = String::new();
-    let mut stderr = scene.child.stderr.take().expect("piped");
-    stderr.read_to_string(&mut told).expect("text");
-    assert!(scene.child.wait().expect("our child").success(), "{told}");
+    let told = scene.told();
     let line = "fiveways: the callback of a future has panicked: a callback's own fault";
     assert!(told.lines().any(|told| told == line), "{told}");
 }
@@ -348,6 +354,13 @@ const CLAIMS: &[Claim] = &claims![
     workers_die_with_the_process_of_their_pool,
     a_panic_in_a_callback_is_told_on_standard_error,
     a_worker_that_somebody_started_by_hand_is_told,
+    each_process_is_initialized_once_before_its_first_call,
+    an_initializer_that_panics_breaks_the_pool,
+    the_failure_of_an_initializer_is_told_on_standard_error,
+    a_process_that_dies_in_its_initializer_fails_the_call_after_three,
+    an_initializer_that_cannot_be_sent_is_told,
+    chunks_change_nothing_but_how_often_a_process_is_asked,
+    an_error_stands_for_its_chunk,
 ];
 
 fn main() {

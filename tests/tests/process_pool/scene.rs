@@ -1,12 +1,13 @@
 //! Programs whose end or whose words a test watches: this one again, with `scene NAME`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use fiveways::executor::{FutureError, ProcessPool, Sizing};
 use fiveways_tests::patience::eventually;
 
-use crate::functions::{nap, pool, square};
+use crate::functions::{fail, nap, pool, square};
 
 /// A program that a test watches.
 pub(crate) struct Scene {
@@ -27,6 +28,15 @@ impl Scene {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line");
         line.trim().to_owned()
+    }
+
+    /// What it has said on standard error when it has ended well.
+    pub(crate) fn told(&mut self) -> String {
+        let mut told = String::new();
+        let mut stderr = self.child.stderr.take().expect("piped");
+        stderr.read_to_string(&mut told).expect("text");
+        assert!(self.child.wait().expect("our child").success(), "{told}");
+        told
     }
 }
 
@@ -55,6 +65,12 @@ pub(crate) fn play(scene: &str) {
             let fault = || std::panic::resume_unwind(Box::new("a callback's own fault"));
             future.add_done_callback(move |_| fault());
             assert_eq!(future.result().expect("no panic"), 1);
+        }
+        "initializer" => {
+            let pool = ProcessPool::builder().initializer(fail::call("not today".to_owned()));
+            let pool = pool.size(Sizing::Fixed(1)).build().expect("main has asked");
+            let future = pool.submit(square::call(1)).expect("it is open");
+            assert!(matches!(future.result(), Err(FutureError::BrokenPool)));
         }
         other => panic!("no scene {other}"),
     }

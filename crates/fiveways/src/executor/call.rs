@@ -50,6 +50,17 @@ impl<T: Portable> Call<T> {
         &self.name
     }
 
+    /// Makes one call of several, which are run one after the other; the first that gives no value
+    /// stands for all.
+    pub(super) fn chunk(calls: Vec<Call<T>>) -> Call<Vec<T>> {
+        let pairs = |calls: Vec<Call<T>>| -> postcard::Result<Vec<u8>> {
+            let pair = |call: Call<T>| Ok((call.name, call.arguments?));
+            let pairs: Vec<_> = calls.into_iter().map(pair).collect::<postcard::Result<_>>()?;
+            postcard::to_stdvec(&pairs)
+        };
+        Call { name: Cow::Borrowed(CHUNK), arguments: pairs(calls), output: PhantomData }
+    }
+
     pub(super) fn prepare(self) -> Result<Prepared<T>, SubmitError> {
         let arguments = self.arguments.map_err(|e| SubmitError::Unencodable(e.to_string()))?;
         Ok(Prepared { name: self.name, arguments, output: PhantomData })
@@ -71,7 +82,7 @@ impl<T: Portable> Prepared<T> {
 
     /// Reads the answer to it.
     pub(super) fn read(&self, answer: Answer) -> Result<T, FutureError> {
-        let bytes = answer.into_value(&self.name)?;
+        let bytes = answer.into_value()?;
         decode(&bytes).map_err(FutureError::Undecodable)
     }
 }
@@ -108,8 +119,32 @@ pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
     let known = || inventory::iter::<Registered>().map(|one| (one.name, one.answer)).collect();
     match FUNCTIONS.get_or_init(known).get(name) {
         Some(function) => function(arguments),
-        None => Answer::UnknownFunction,
+        None => Answer::UnknownFunction(name.to_owned()),
     }
+}
+
+/// The name of what runs several calls.
+const CHUNK: &str = "fiveways::executor::chunk";
+
+inventory::submit! { Registered::new(CHUNK, run_chunk) }
+
+/// Runs several calls, and puts their results side by side: so they read as a vector of them.
+fn run_chunk(arguments: &[u8]) -> Answer {
+    let calls: Vec<(String, Vec<u8>)> = match decode(arguments) {
+        Ok(calls) => calls,
+        Err(why) => return Answer::Undecodable(why),
+    };
+    let mut values = match postcard::to_stdvec(&calls.len()) {
+        Ok(length) => length,
+        Err(error) => return Answer::Unencodable(error.to_string()),
+    };
+    for (name, arguments) in calls {
+        match run(&name, &arguments) {
+            Answer::Value(bytes) => values.extend_from_slice(&bytes),
+            no_value => return no_value,
+        }
+    }
+    Answer::Value(values)
 }
 
 /// Reads the arguments, calls the function, writes its result.

@@ -209,8 +209,8 @@ impl Crew {
         self.work.notify_all();
     }
 
-    /// Takes and runs no more jobs, after its initializer has panicked.
-    fn break_down(&self) {
+    /// Takes and runs no more jobs, after its initializer has failed.
+    pub(super) fn break_down(&self) {
         self.lock().broken = true;
         self.close();
         self.refuse_queued(&FutureError::BrokenPool);

@@ -16,6 +16,8 @@ pub enum BuildError {
     /// The program's `main` has not called [`serve_if_worker`](crate::executor::serve_if_worker),
     /// so its worker processes would run the whole program again.
     NotGuarded,
+    /// The arguments of the initializer could not be put into bytes.
+    Unencodable,
 }
 
 impl fmt::Display for BuildError {
@@ -26,6 +28,7 @@ impl fmt::Display for BuildError {
                 "main must call fiveways::executor::serve_if_worker() first, or each worker \
                  process would run the whole program again"
             }
+            BuildError::Unencodable => "the arguments of the initializer cannot be encoded",
         })
     }
 }
@@ -38,7 +41,7 @@ impl Error for BuildError {}
 pub enum SubmitError {
     /// The pool has been shut down.
     ShutDown,
-    /// The pool's initializer has panicked; it runs nothing any more.
+    /// The pool's initializer has failed; it runs nothing any more.
     Broken,
     /// The pool has no thread and none could be started.
     NoThread(io::Error),
@@ -57,7 +60,7 @@ impl fmt::Display for SubmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SubmitError::ShutDown => f.write_str("the pool has been shut down"),
-            SubmitError::Broken => f.write_str("the initializer of the pool has panicked"),
+            SubmitError::Broken => f.write_str("the initializer of the pool has failed"),
             SubmitError::NoThread(error) => write!(f, "no thread could be started: {error}"),
             SubmitError::Unencodable(why) => write!(f, "the arguments cannot be encoded: {why}"),
         }
@@ -90,7 +93,7 @@ pub enum FutureError {
     WouldDeadlock,
     /// The value has been taken before, by [`Future::take`](crate::executor::Future::take).
     Taken,
-    /// The pool's initializer has panicked before the work began.
+    /// The pool's initializer has failed before the work began.
     #[doc(alias = "BrokenThreadPool")]
     BrokenPool,
     /// The worker process died while it worked on this call. The pool goes on with another one.
@@ -138,7 +141,7 @@ impl fmt::Display for FutureError {
                 f.write_str("waiting would never end: the awaited work waits for this job")
             }
             FutureError::Taken => f.write_str("the value has been taken before"),
-            FutureError::BrokenPool => f.write_str("the initializer of the pool has panicked"),
+            FutureError::BrokenPool => f.write_str("the initializer of the pool has failed"),
             FutureError::BrokenWorker { pid, status: Some(status) } => {
                 write!(f, "the worker process {pid} died at work: {status}")
             }

@@ -8,9 +8,13 @@
 //!            └────────┴── dead before the call was sent: buried, another one is started
 //! ```
 //!
+//! A new process first runs the initializer, if there is one; what goes wrong there before it
+//! answers has happened before the call was sent.
+//!
 //! A call that was not sent whole has not begun, so it may be sent to another process. One that was
 //! sent may have begun, and is not sent twice.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::env;
@@ -24,6 +28,7 @@ use std::time::{Duration, Instant};
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Pid, pidfd};
 
+use crate::executor::crew::with_runner;
 use crate::executor::failure::FutureError;
 use crate::executor::serve::MARK;
 use crate::executor::wire::{Answer, write_call, write_quit};
@@ -47,11 +52,19 @@ pub(super) struct Roster {
     pids: Mutex<BTreeSet<u32>>,
     /// After so many calls a process makes room for a new one.
     calls_max: Option<u64>,
+    initializer: Option<Initializer>,
+}
+
+/// What each process runs before its first call.
+#[derive(Clone, Debug)]
+pub(super) struct Initializer {
+    pub(super) name: Cow<'static, str>,
+    pub(super) arguments: Vec<u8>,
 }
 
 impl Roster {
-    pub(super) fn new(calls_max: Option<u64>) -> Roster {
-        Roster { pids: Mutex::default(), calls_max }
+    pub(super) fn new(calls_max: Option<u64>, initializer: Option<Initializer>) -> Roster {
+        Roster { pids: Mutex::default(), calls_max, initializer }
     }
 
     pub(super) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -73,8 +86,11 @@ pub(super) fn call(
     let mut lane = loop {
         match offer(roster, name, arguments) {
             Ok(lane) => break lane,
-            Err(error) if offers == 1 => return Err(FutureError::NoWorker(Arc::new(error))),
-            Err(_) => offers -= 1,
+            Err(Refusal::Broken) => return Err(FutureError::BrokenPool),
+            Err(Refusal::Gone(error)) if offers == 1 => {
+                return Err(FutureError::NoWorker(Arc::new(error)));
+            }
+            Err(Refusal::Gone(_)) => offers -= 1,
         }
     };
     match Answer::read(&mut lane.socket) {
@@ -94,17 +110,31 @@ pub(super) fn call(
     }
 }
 
-/// Sends the call to this thread's process, or to a new one. An error: it has not begun.
-fn offer(roster: &Arc<Roster>, name: &str, arguments: &[u8]) -> io::Result<Lane> {
+/// Why a call was not sent whole; it has not begun.
+enum Refusal {
+    /// The process has ended, or could not be started.
+    Gone(io::Error),
+    /// The initializer has failed, and the pool is broken.
+    Broken,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Gone(error)
+    }
+}
+
+/// Sends the call to this thread's process, or to a new one.
+fn offer(roster: &Arc<Roster>, name: &str, arguments: &[u8]) -> Result<Lane, Refusal> {
     let mut lane = match LANE.take().and_then(Lane::if_alive) {
         Some(lane) => lane,
-        None => Lane::start(roster)?,
+        None => Lane::start(roster)?.initialized()?,
     };
     match write_call(&mut lane.socket, name, arguments) {
         Ok(()) => Ok(lane),
         Err(error) => {
             lane.bury(Duration::ZERO);
-            Err(error)
+            Err(Refusal::Gone(error))
         }
     }
 }
@@ -145,13 +175,38 @@ impl Lane {
             lane.socket.set_read_timeout(None)?;
             return Ok(lane);
         }
-        let pid = lane.child.id();
-        let how = match lane.bury(Duration::ZERO) {
+        Err(lane.not_ready(Duration::ZERO))
+    }
+
+    /// Has it run the initializer, if there is one.
+    fn initialized(mut self) -> Result<Lane, Refusal> {
+        let Some(first) = &self.roster.initializer else { return Ok(self) };
+        let sent = write_call(&mut self.socket, &first.name, &first.arguments);
+        let answer = sent.and_then(|()| Answer::read(&mut self.socket));
+        let Ok(Some(answer)) = answer else { return Err(self.not_ready(EXIT_LIMIT).into()) };
+        match answer.into_value() {
+            Ok(_) => Ok(self),
+            Err(error) => {
+                self.quit();
+                with_runner(|runner| {
+                    if let Some(runner) = runner {
+                        runner.crew.break_down();
+                    }
+                });
+                eprintln!("fiveways: the initializer of a pool has failed: {error}");
+                Err(Refusal::Broken)
+            }
+        }
+    }
+
+    /// Collects a process that has ended, or ends within the limit, before its first call.
+    fn not_ready(self, limit: Duration) -> io::Error {
+        let pid = self.child.id();
+        let how = match self.bury(limit) {
             Some(status) => status.to_string(),
             None => "nobody knows how".to_owned(),
         };
-        let message = format!("the worker process {pid} ended before it was ready ({how})");
-        Err(io::Error::other(message))
+        io::Error::other(format!("the worker process {pid} ended before it was ready ({how})"))
     }
 
     /// This lane, unless its process has ended meanwhile.

@@ -70,8 +70,9 @@ impl<T: Send + 'static> Drop for Map<T> {
     }
 }
 
-/// As [`Map`], with several items for each submission; made by
-/// [`ThreadPool::map_chunked`](crate::executor::ThreadPool::map_chunked).
+/// As [`Map`], with several items for each submission; made by `map_chunked` of
+/// [`ThreadPool`](crate::executor::ThreadPool::map_chunked) and
+/// [`ProcessPool`](crate::executor::ProcessPool::map_chunked).
 #[must_use = "being dropped it cancels what has not begun"]
 pub struct ChunkedMap<T: Send + 'static> {
     chunks: Map<Vec<T>>,
@@ -82,6 +83,22 @@ impl<T: Send + 'static> fmt::Debug for ChunkedMap<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkedMap").field("chunks", &self.chunks).finish_non_exhaustive()
     }
+}
+
+/// Puts items together, so many at a time.
+///
+/// # Panics
+///
+/// When that is none at all.
+#[track_caller]
+pub(super) fn chunks<A>(items: impl IntoIterator<Item = A>, size: usize) -> Vec<Vec<A>> {
+    assert!(size > 0, "a chunk of 0 items would never come to an end");
+    let mut items = items.into_iter().peekable();
+    let mut chunks = Vec::new();
+    while items.peek().is_some() {
+        chunks.push(items.by_ref().take(size).collect());
+    }
+    chunks
 }
 
 impl<T: Send + 'static> ChunkedMap<T> {

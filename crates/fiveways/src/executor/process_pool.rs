@@ -9,8 +9,8 @@ use crate::executor::contract::{Executor, Wait};
 use crate::executor::crew::{Crew, Plan};
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
-use crate::executor::lane::{Roster, call, retire};
-use crate::executor::map::Map;
+use crate::executor::lane::{Initializer, Roster, call, retire};
+use crate::executor::map::{ChunkedMap, Map, chunks};
 use crate::executor::serve::is_guarded;
 use crate::executor::sizing::Sizing;
 use crate::executor::thread_pool::{leave, shut_down};
@@ -21,11 +21,14 @@ pub struct ProcessPoolBuilder {
     sizing: Sizing,
     name: Option<String>,
     calls_max: Option<NonZero<u64>>,
+    /// `None` in it: its arguments could not be put into bytes.
+    initializer: Option<Option<Initializer>>,
 }
 
 impl Default for ProcessPoolBuilder {
     fn default() -> ProcessPoolBuilder {
-        ProcessPoolBuilder { sizing: Sizing::Cpus, name: None, calls_max: None }
+        let (name, calls_max, initializer) = (None, None, None);
+        ProcessPoolBuilder { sizing: Sizing::Cpus, name, calls_max, initializer }
     }
 }
 
@@ -49,18 +52,63 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Has each process run this before its first call; what it gives is not looked at. It does
+    /// not count among the [`calls_per_process`](ProcessPoolBuilder::calls_per_process).
+    ///
+    /// If it panics the pool is broken: everything that waits fails with
+    /// [`FutureError::BrokenPool`], and nothing more is taken; calls that have begun in other
+    /// processes come to their end. If the process dies in it, another one is started, as when it
+    /// dies before it is ready: after the third the call fails with [`FutureError::NoWorker`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use fiveways::executor::{self, ProcessPool, remote};
+    ///
+    /// static UNIT: OnceLock<String> = OnceLock::new();
+    ///
+    /// remote! {
+    ///     fn set_unit(unit: String) {
+    ///         UNIT.set(unit).expect("once in each process");
+    ///     }
+    ///     fn measure(length: u64) -> String {
+    ///         format!("{length} {}", UNIT.get().expect("it was set"))
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     executor::serve_if_worker();
+    ///     let pool = ProcessPool::builder().initializer(set_unit::call("mm".to_owned()));
+    ///     let pool = pool.build().expect("main has asked");
+    ///     let measured = pool.submit(measure::call(5)).expect("it is open");
+    ///     assert_eq!(measured.result().expect("it does not panic"), "5 mm");
+    /// }
+    /// ```
+    #[doc(alias = "initargs")]
+    pub fn initializer<T: Portable>(mut self, begin: Call<T>) -> ProcessPoolBuilder {
+        let first = begin.prepare().ok();
+        self.initializer =
+            Some(first.map(|p| Initializer { name: p.name, arguments: p.arguments }));
+        self
+    }
+
     /// Makes the pool. Processes are started when there is work.
     ///
     /// # Errors
     ///
-    /// [`BuildError::ZeroSize`], and [`BuildError::NotGuarded`] when `main` has not called
-    /// [`serve_if_worker`](crate::executor::serve_if_worker).
+    /// [`BuildError::ZeroSize`]; [`BuildError::NotGuarded`] when `main` has not called
+    /// [`serve_if_worker`](crate::executor::serve_if_worker); [`BuildError::Unencodable`].
     pub fn build(self) -> Result<ProcessPool, BuildError> {
         let size = self.sizing.checked()?;
         if !is_guarded() {
             return Err(BuildError::NotGuarded);
         }
-        let roster = Arc::new(Roster::new(self.calls_max.map(NonZero::get)));
+        let first = match self.initializer {
+            Some(first) => Some(first.ok_or(BuildError::Unencodable)?),
+            None => None,
+        };
+        let roster = Arc::new(Roster::new(self.calls_max.map(NonZero::get), first));
         let (begin, end) = (Box::new(|| ()), Box::new(retire));
         let plan = Plan { name: self.name, size, stack_size: None, begin, end };
         Ok(ProcessPool { crew: Crew::new(plan), roster })
@@ -183,6 +231,30 @@ impl ProcessPool {
         work: impl FnMut(A) -> Call<T>,
     ) -> Result<Map<T>, SubmitError> {
         Executor::map(self, items, work)
+    }
+
+    /// As [`ProcessPool::map`], sending that many calls to a process at a time: for many short
+    /// pieces of work, whose way there and back costs more than they do.
+    ///
+    /// An error stands for a whole chunk. A chunk counts as one call.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessPool::map`].
+    ///
+    /// # Panics
+    ///
+    /// When `chunk` is zero.
+    #[doc(alias = "chunksize")]
+    #[track_caller]
+    pub fn map_chunked<A, T: Portable>(
+        &self,
+        chunk: usize,
+        items: impl IntoIterator<Item = A>,
+        work: impl FnMut(A) -> Call<T>,
+    ) -> Result<ChunkedMap<T>, SubmitError> {
+        let calls = chunks(items.into_iter().map(work), chunk);
+        Ok(ChunkedMap::new(self.map(calls, Call::chunk)?))
     }
 
     /// Takes no more work from now on; what was submitted is done. May be called again.

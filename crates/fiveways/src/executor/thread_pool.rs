@@ -8,7 +8,7 @@ use crate::executor::contract::{Executor, Wait};
 use crate::executor::crew::{Crew, Plan};
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
-use crate::executor::map::{ChunkedMap, Map};
+use crate::executor::map::{ChunkedMap, Map, chunks};
 use crate::executor::sizing::Sizing;
 
 /// Settings of a new [`ThreadPool`].
@@ -187,20 +187,15 @@ impl ThreadPool {
     ///
     /// When `chunk` is zero.
     #[doc(alias = "chunksize")]
+    #[track_caller]
     pub fn map_chunked<A: Send + 'static, T: Send + 'static>(
         &self,
         chunk: usize,
         items: impl IntoIterator<Item = A>,
         work: impl Fn(A) -> T + Send + Sync + 'static,
     ) -> Result<ChunkedMap<T>, SubmitError> {
-        assert!(chunk > 0, "a chunk of 0 items would never come to an end");
-        let mut items = items.into_iter().peekable();
-        let mut chunks = Vec::new();
-        while items.peek().is_some() {
-            chunks.push(items.by_ref().take(chunk).collect::<Vec<A>>());
-        }
         let whole = move |chunk: Vec<A>| chunk.into_iter().map(&work).collect::<Vec<T>>();
-        Ok(ChunkedMap::new(self.map(chunks, whole)?))
+        Ok(ChunkedMap::new(self.map(chunks(items, chunk), whole)?))
     }
 
     /// Takes no more work from now on; what was submitted is done. May be called again.

@@ -68,7 +68,7 @@ pub enum Answer {
     /// The function panicked and said this.
     Panicked(String),
     /// There is no function of this name.
-    UnknownFunction,
+    UnknownFunction(String),
     /// The arguments cannot be read.
     Undecodable(String),
     /// The result cannot be written.
@@ -81,7 +81,7 @@ impl Answer {
             Answer::Hello => write_frame(to, HELLO, &[]),
             Answer::Value(bytes) => write_frame(to, VALUE, &[bytes]),
             Answer::Panicked(text) => write_frame(to, PANICKED, &[text.as_bytes()]),
-            Answer::UnknownFunction => write_frame(to, UNKNOWN_FUNCTION, &[]),
+            Answer::UnknownFunction(name) => write_frame(to, UNKNOWN_FUNCTION, &[name.as_bytes()]),
             Answer::Undecodable(text) => write_frame(to, UNDECODABLE, &[text.as_bytes()]),
             Answer::Unencodable(text) => write_frame(to, UNENCODABLE, &[text.as_bytes()]),
         }
@@ -95,7 +95,7 @@ impl Answer {
             HELLO => Answer::Hello,
             VALUE => Answer::Value(body),
             PANICKED => Answer::Panicked(text(body)),
-            UNKNOWN_FUNCTION => Answer::UnknownFunction,
+            UNKNOWN_FUNCTION => Answer::UnknownFunction(text(body)),
             UNDECODABLE => Answer::Undecodable(text(body)),
             UNENCODABLE => Answer::Unencodable(text(body)),
             _ => return Err(broken()),
@@ -103,11 +103,11 @@ impl Answer {
     }
 
     /// The bytes of the result, or why there are none.
-    pub(super) fn into_value(self, name: &str) -> Result<Vec<u8>, FutureError> {
+    pub(super) fn into_value(self) -> Result<Vec<u8>, FutureError> {
         match self {
             Answer::Value(bytes) => Ok(bytes),
             Answer::Panicked(text) => Err(FutureError::Panicked(Panic::elsewhere(text))),
-            Answer::UnknownFunction => Err(FutureError::UnknownFunction(name.to_owned())),
+            Answer::UnknownFunction(name) => Err(FutureError::UnknownFunction(name)),
             Answer::Undecodable(why) => Err(FutureError::Undecodable(why)),
             Answer::Unencodable(why) => Err(FutureError::Unencodable(why)),
             Answer::Hello => Err(FutureError::Undecodable("a greeting for an answer".to_owned())),
