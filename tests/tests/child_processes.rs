@@ -47,6 +47,60 @@ mod children {
         });
     }
 
+    /// S000-07: so does starting one, which takes its time.
+    pub(crate) fn a_task_that_starts_a_program_lets_others_go_on(model: Model) {
+        in_task(model, || {
+            let (mut order, mut tell) = std::io::pipe().expect("a descriptor");
+            let mut command = shell("exit 6");
+            command.before_exec(move || order.read_exact(&mut [0]));
+            // The program starts when we say so, and only another task of this worker says so.
+            let starting = task::spawn_local(move || {
+                let status = command.spawn()?.wait()?;
+                // The command is still there.
+                Ok::<_, std::io::Error>((status.code(), command.status()?.code()))
+            });
+            task::yield_now();
+            tell.write_all(b"go").expect("it is read");
+            let codes = starting.join().expect("no panic").expect("sh");
+            assert_eq!(codes, (Some(6), Some(6)));
+        });
+    }
+
+    /// A child that wants to end with its parent ends with the program, not with a worker.
+    pub(crate) fn a_child_outlives_the_worker_that_had_it_started(model: Model) {
+        let runtime = fiveways::runtime::Runtime::builder().model(model).build();
+        let runtime = runtime.expect("it is supported");
+        let (stdin, mut stdout, mut child) = runtime.block_on(|| {
+            let mut cat = Command::new("cat");
+            cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+            cat.before_exec(|| {
+                let kill = rustix::process::Signal::KILL;
+                Ok(rustix::process::set_parent_process_death_signal(Some(kill))?)
+            });
+            let mut child = cat.spawn().expect("cat");
+            (child.stdin.take(), child.stdout.take(), child)
+        });
+        drop(runtime);
+        std::io::Write::write_all(&mut stdin.expect("piped"), b"alive").expect("it reads");
+        let mut answer = String::new();
+        stdout.as_mut().expect("piped").read_to_string(&mut answer).expect("it comes");
+        assert_eq!(answer, "alive");
+        assert!(child.wait().expect("ours").success());
+    }
+
+    /// What happens between fork and exec.
+    trait Before {
+        fn before_exec(&mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static);
+    }
+
+    impl Before for Command {
+        #[expect(unsafe_code, reason = "code between fork and exec")]
+        fn before_exec(&mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+            // SAFETY: required: safe between fork and exec. It is one system call here.
+            unsafe { std::os::unix::process::CommandExt::pre_exec(self.as_std(), f) };
+        }
+    }
+
     pub(crate) fn a_wait_has_a_time_limit(model: Model) {
         in_task(model, || {
             let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
@@ -260,6 +314,8 @@ use fiveways::process::Event;
 fiveways_tests::on_cooperative_models! {
     children:
         a_task_waits_for_a_child_and_others_go_on,
+        a_task_that_starts_a_program_lets_others_go_on,
+        a_child_outlives_the_worker_that_had_it_started,
         a_wait_has_a_time_limit,
         output_is_read_however_much_of_it,
         a_child_is_talked_to_through_its_pipes,

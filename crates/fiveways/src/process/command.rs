@@ -12,6 +12,7 @@ use fiveways_sys::pipe::{duplicate_high, keep_on_exec};
 
 use crate::process::child::Child;
 use crate::process::event::Event;
+use crate::process::starter::start;
 
 /// A program to run, with its arguments and surroundings; as [`std::process::Command`].
 ///
@@ -145,15 +146,25 @@ impl Command {
 
     /// Starts the program.
     ///
-    /// Never suspends, but holds the worker for as long as the system takes to start a program,
-    /// some hundred microseconds. Not done on another thread: what is tied to the thread that
-    /// starts a child (`PR_SET_PDEATHSIG`) would end with it.
+    /// For a task it is done by a thread that lives as long as the process: so to a child that asks
+    /// for it (`PR_SET_PDEATHSIG`) the end of its parent is the end of the process, and what runs
+    /// before the program ([`pre_exec`](CommandExt::pre_exec)) does not find itself on the worker.
+    ///
+    /// # Suspends
+    ///
+    /// For as long as the system takes to start a program, some hundred microseconds; a plain
+    /// thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// It is not interrupted: a child that has been started has a handle.
     ///
     /// # Errors
     ///
     /// When there is no such program, it may not be run, or no process or descriptor is left.
+    #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        Child::new(self.inner.spawn()?)
+        Child::new(start(&mut self.inner)?)
     }
 
     /// Runs the program to its end and collects its output.

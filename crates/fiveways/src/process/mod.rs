@@ -25,6 +25,7 @@
 
 mod command;
 mod child;
+mod starter;
 mod pipe;
 mod event;
 

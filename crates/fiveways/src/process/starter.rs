@@ -1,0 +1,98 @@
+//! The thread that starts children for tasks.
+//!
+//! Starting a program holds the thread that asks for it until the program has been loaded, and
+//! longer the more memory is to be copied. So tasks have it done by another thread; by one and the
+//! same, which is started for the first and lives as long as the process: a child may have asked to
+//! be told of the end of its parent (`PR_SET_PDEATHSIG`), by which the kernel means the end of the
+//! thread that started it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use fiveways_runtime::{
+    Reason, Unparker, in_task, park_for_while_not, unparker, without_interruption,
+};
+
+use crate::sync::mpsc::{Sender, channel};
+
+/// The thread's line, and the process that it is a thread of: a fork has none.
+static STARTER: Mutex<Option<(u32, Sender<Arc<Order>>)>> = Mutex::new(None);
+
+/// A child that is to be started, and its command's way back.
+struct Order {
+    desk: Mutex<Desk>,
+    customer: Unparker,
+}
+
+enum Desk {
+    Ordered(Command),
+    Taken,
+    Done(thread::Result<(Command, io::Result<Child>)>),
+}
+
+impl Order {
+    fn replace(&self, desk: Desk) -> Desk {
+        // Nothing panics while it is held.
+        std::mem::replace(&mut *self.desk.lock().unwrap_or_else(PoisonError::into_inner), desk)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(*self.desk.lock().unwrap_or_else(PoisonError::into_inner), Desk::Done(_))
+    }
+
+    /// The thread's side.
+    fn carry_out(&self) {
+        let Desk::Ordered(mut command) = self.replace(Desk::Taken) else { return };
+        let started = catch_unwind(AssertUnwindSafe(|| {
+            let child = command.spawn();
+            (command, child)
+        }));
+        self.replace(Desk::Done(started));
+        self.customer.unpark();
+    }
+}
+
+/// Starts the program; in a task by the other thread.
+#[track_caller]
+pub(super) fn start(command: &mut Command) -> io::Result<Child> {
+    if !in_task() {
+        return command.spawn();
+    }
+    let Ok(line) = line() else { return command.spawn() };
+    let ours = std::mem::replace(command, Command::new(""));
+    let desk = Mutex::new(Desk::Ordered(ours));
+    let order = Arc::new(Order { desk, customer: unparker() });
+    // It takes no time to speak of, and a child that nobody knows of would be left behind.
+    let reason = Reason::new("start of a program", &*order);
+    if line.send(Arc::clone(&order)).is_ok() {
+        without_interruption(|| park_for_while_not(&reason, || order.is_done(), None));
+    } else {
+        order.carry_out();
+    }
+    match order.replace(Desk::Taken) {
+        Desk::Done(Ok((theirs, child))) => {
+            *command = theirs;
+            child
+        }
+        Desk::Done(Err(payload)) => resume_unwind(payload),
+        _ => unreachable!("it is over when it is done"),
+    }
+}
+
+/// The line before the thread, which is started if there is none.
+fn line() -> io::Result<Sender<Arc<Order>>> {
+    let mut starter = STARTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((process, line)) = &*starter
+        && *process == std::process::id()
+    {
+        return Ok(line.clone());
+    }
+    let (line, orders) = channel::<Arc<Order>>();
+    let life = move || orders.iter().for_each(|order| order.carry_out());
+    thread::Builder::new().name("starter".to_owned()).spawn(life)?;
+    *starter = Some((std::process::id(), line.clone()));
+    Ok(line)
+}
