@@ -76,7 +76,7 @@ pub use snapshot::{
     Wait, WorkerDump,
 };
 pub use spawn::Spawn;
-pub use unblock::unblock;
+pub use unblock::{hand_to_thread, unblock};
 pub use unwind::{
     Caller, Elapsed, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
     with_deadline, without_interruption,

@@ -66,6 +66,15 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     }
 }
 
+/// Has `call` begun at once by one of the threads of [`unblock`], kept or new; gives it back when
+/// all are busy and no more can be started.
+///
+/// For calls that may wait for each other, and so must not wait for a thread. Never suspends. A
+/// panic of `call` ends nothing but the call.
+pub fn hand_to_thread(call: Call) -> Result<(), Call> {
+    THREADS.submit_now(call)
+}
+
 /// Is any call being run, or about to be?
 pub(crate) fn is_busy() -> bool {
     let state = THREADS.lock();
@@ -77,6 +86,7 @@ pub(crate) fn idle_threads() -> usize {
     THREADS.lock().idle
 }
 
+/// What is run.
 type Call = Box<dyn FnOnce() + Send>;
 
 static THREADS: Threads = Threads {
@@ -116,6 +126,21 @@ impl Threads {
             drop(call);
             return Err(error);
         }
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Puts a call into the queue if a thread comes to it at once. As many threads as there are
+    /// calls in the queue are on their way to it, unless there are too few threads.
+    fn submit_now(&'static self, call: Call) -> Result<(), Call> {
+        let mut state = self.lock();
+        let idle = state.queue.len() < state.idle;
+        let begins = idle || (state.threads < THREADS_MAX && self.start(&mut state).is_ok());
+        if !begins {
+            return Err(call);
+        }
+        state.queue.push_back(call);
         drop(state);
         self.work.notify_one();
         Ok(())

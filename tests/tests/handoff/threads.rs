@@ -1,15 +1,17 @@
 //! Within one process: out of a worker, to a thread, and back.
 
+use std::collections::HashSet;
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::panic;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways::Model;
+use fiveways::executor::unblock;
 use fiveways::handoff;
 use fiveways::net::TcpStream;
 use fiveways::runtime::counters;
@@ -400,4 +402,50 @@ pub(crate) fn a_server_hands_over_and_serves_on(model: Model) {
     assert_eq!(panics.load(Ordering::Relaxed), 10);
     let report = arena.stop();
     assert_eq!((report.stats.accepted, report.stats.panicked), (6, 0));
+}
+
+/// S004-21: opening costs, so a thread is used again.
+#[test]
+fn hand_offs_one_after_the_other_share_a_thread() {
+    in_task(Model::Epoll, || {
+        let (mut near, _far) = pair();
+        let mut threads = HashSet::new();
+        for _ in 0..100 {
+            let detached = near.detach().expect("still there");
+            let (detached, id) = handoff::run(detached, soon(), |_| thread::current().id());
+            threads.insert(id.expect("no panic"));
+            near = detached.into_stream().expect("nothing is unsent");
+        }
+        // Who has answered may not be idle yet when the next work comes.
+        assert!(threads.len() < 50, "{} threads for one hand-off at a time", threads.len());
+    });
+}
+
+/// D39: work may wait for other work, so none waits for a thread.
+#[test]
+fn a_hand_off_has_a_thread_when_all_that_are_kept_are_busy() {
+    in_task(Model::Epoll, || {
+        let (tell, told) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Arc::new(Mutex::new(gone));
+        let block = |_| {
+            let (tell, gone) = (tell.clone(), Arc::clone(&gone));
+            task::spawn_local(move || {
+                unblock(move || {
+                    tell.send(()).expect("it is awaited");
+                    let _ = gone.lock().map(|gone| gone.recv());
+                });
+            })
+        };
+        let calls: Vec<_> = (0..520).map(block).collect();
+        task::yield_now();
+        (0..512).for_each(|_| told.recv().expect("it begins"));
+        let (near, _far) = pair();
+        let detached = near.detach().expect("still there");
+        // Nothing else lets the others go: without a thread it would wait for ever.
+        let (detached, sent) = handoff::run(detached, soon(), move |_| drop(go));
+        sent.expect("no panic");
+        drop(detached);
+        calls.into_iter().for_each(|call| call.join().expect("no panic"));
+    });
 }

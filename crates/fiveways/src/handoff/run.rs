@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use fiveways_runtime::{Unparker, in_task, park, unparker};
+use fiveways_runtime::{Reason, Unparker, hand_to_thread, in_task, park_for_while_not, unparker};
 
 use crate::handoff::detached::{Connection, Detached};
 
@@ -77,8 +77,12 @@ impl std::error::Error for WorkError {
     }
 }
 
-/// Runs work over a connection on a thread of its own, which may block, and gives the connection
-/// back: also when the work panics, and when it is late.
+/// Runs work over a connection on another thread, which may block, and gives the connection back:
+/// also when the work panics, and when it is late.
+///
+/// No other work runs on that thread meanwhile. It is one of those of
+/// [`unblock`](crate::executor::unblock), which are kept for a while, so a hand-off is cheap; when
+/// all of them are busy one is started for this work, so that none waits for others to end.
 ///
 /// `work` is plain blocking code over the stream, for as many rounds as it takes. From `deadline`
 /// on, each of its calls on the stream fails with `TimedOut`, whatever time limits it sets. What is
@@ -114,14 +118,19 @@ where
     }
     let desk = Arc::new(Desk { state: Mutex::new(State::Waiting(detached)), waiter: unparker() });
     let theirs = Arc::clone(&desk);
-    let thread = thread::Builder::new().name("fiveways-handoff".to_owned());
-    match thread.spawn(move || theirs.work(deadline, work)) {
-        Ok(_) => desk.wait(),
+    match on_thread(Box::new(move || theirs.work(deadline, work))) {
+        Ok(()) => desk.wait(),
         Err(error) => match desk.replace(State::Taken) {
             State::Waiting(detached) => (detached, Err(WorkError(Why::NotStarted(error)))),
             _ => unreachable!("no thread has taken the connection"),
         },
     }
+}
+
+/// Has the work begun by a thread that is kept, or by one of its own.
+fn on_thread(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    let Err(work) = hand_to_thread(work) else { return Ok(()) };
+    thread::Builder::new().name("fiveways-handoff".to_owned()).spawn(work).map(drop)
 }
 
 /// Where the task and the thread leave the connection for each other.
@@ -160,18 +169,8 @@ impl<S: Connection, T> Desk<S, T> {
 
     /// The task's side.
     fn wait(&self) -> (Detached<S>, Result<T, WorkError>) {
-        let mut parks = 0_u32;
-        loop {
-            if let State::Done(..) = &*self.lock() {
-                break;
-            }
-            park();
-            parks = parks.saturating_add(1);
-        }
-        if parks > 1 {
-            // Somebody else's unpark may have ended one of them: it is kept for the next park.
-            unparker().unpark();
-        }
+        let is_done = || matches!(*self.lock(), State::Done(..));
+        park_for_while_not(&Reason::new("hand-off", self), is_done, None);
         match self.replace(State::Taken) {
             State::Done(detached, outcome) => (detached, outcome),
             _ => unreachable!("only the task takes what is done"),
