@@ -24,6 +24,7 @@ mod queues;
 mod pool;
 mod mutex;
 mod producer_consumer;
+mod sticky;
 mod spawn_styles;
 mod stage;
 
@@ -69,6 +70,7 @@ enum Demo {
     Pool(pool::PoolArgs),
     Mutex(mutex::MutexArgs),
     ProducerConsumer(producer_consumer::ProducerConsumerArgs),
+    Sticky(sticky::StickyArgs),
     SpawnStyles(spawn_styles::SpawnStylesArgs),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
@@ -121,6 +123,7 @@ impl Demo {
             Demo::Pool(args) => pool::run(args, pace),
             Demo::Mutex(args) => mutex::run(args, pace),
             Demo::ProducerConsumer(args) => producer_consumer::run(args, pace),
+            Demo::Sticky(args) => sticky::run(args),
             Demo::SpawnStyles(args) => spawn_styles::run(args),
             Demo::Unknown(_) => Ok(()),
         }
@@ -143,6 +146,7 @@ impl Demo {
             Demo::Pool(_) => include_str!("demo/pool.rs"),
             Demo::Mutex(_) => include_str!("demo/mutex.rs"),
             Demo::ProducerConsumer(_) => include_str!("demo/producer_consumer.rs"),
+            Demo::Sticky(_) => include_str!("demo/sticky.rs"),
             Demo::SpawnStyles(_) => include_str!("demo/spawn_styles.rs"),
             Demo::Unknown(_) => "",
         }

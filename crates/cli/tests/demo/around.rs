@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::program::{demo, output, said, stderr, stdout};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "local",
     "order",
     "generator",
@@ -22,6 +22,7 @@ const NAMES: [&str; 16] = [
     "pool",
     "mutex",
     "producer-consumer",
+    "sticky",
     "spawn-styles",
 ];
 
@@ -47,6 +48,7 @@ queues             First in first out, last in first out, and by priority
 pool               A pool of threads, or processes, with a callback for each result
 mutex              Many users, one ticket: sold once, or often without a mutex
 producer-consumer  Cooks make buns, guests eat them, and all go home in good order
+sticky             TCP is sticky: sends are no messages; a length before each makes them so
 spawn-styles       Processes and threads from a function, and from a type
 "
     );

@@ -110,3 +110,20 @@ hello from a type in a thread of its own: true
 ",
     );
 }
+
+/// C67, S004-67, G12.
+#[test]
+fn sticky_sends_are_no_messages_and_frames_are() {
+    assert_says(
+        &["sticky"],
+        "\
+5 sends: one, two, three, four, five
+1 read: onetwothreefourfive
+with a header: 5 messages: one, two, three, four, five
+1 send: 2500 bytes
+3 reads: 1000, 1000, 500 bytes
+with a header: 1 message: 2500 bytes
+8 sends of 1 byte: 1 message: late
+",
+    );
+}
