@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Once;
 use std::time::Duration;
 
 use clap::Args;
 use fiveways::Model;
 use fiveways::inspect;
-use fiveways::server::{ListenMode, Overload, Server};
+use fiveways::net::TcpStream;
+use fiveways::server::{Handler, ListenMode, Overload, Server};
 use fiveways::service::Service;
 use fiveways_sys::errno;
 use humantime::Duration as Span;
@@ -116,16 +116,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let address = server.local_addr().map_err(|error| CliError::usage(error.to_string()))?;
     fiveways::support(args.model).map_err(|error| model_error(args.model, &error))?;
     announce(address)?;
-    let service = args.service;
-    if args.processes == 1 {
-        let_look_in();
-    }
-    let served = configure(server, args).serve(move |stream| {
-        // Of several processes each lets look in by itself, once it has a thread anyway.
-        let_look_in();
-        service.serve(stream)
-    });
-    match served {
+    match configure(server, args).serve(Watched(args.service)) {
         Ok(report) => {
             if report.cut_short > 0 {
                 eprintln!("{} connections were cut short", report.cut_short);
@@ -136,14 +127,21 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Lets `fiveways dump` and `top` look in, and SIGQUIT ask for a dump on stderr; once.
-fn let_look_in() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+/// A service in processes that can be looked into.
+struct Watched(Service);
+
+impl Handler for Watched {
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        self.0.serve(stream)
+    }
+
+    /// Lets `fiveways dump` and `top` look in, and SIGQUIT ask for a dump on stderr.
+    fn begin(&self) -> io::Result<()> {
         if let Err(error) = inspect::listen().and_then(|()| inspect::on_sigquit()) {
             eprintln!("fiveways: nobody can look in: {error}");
         }
-    });
+        Ok(())
+    }
 }
 
 /// What would help against an error of the serving itself.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fiveways");
 
@@ -85,7 +86,37 @@ fn top_shows_workers_and_tasks_once_where_there_is_no_terminal() {
     }
 }
 
-/// Each of several processes lets look in, from its first connection on.
+/// Each of several processes lets look in, before anybody has come.
+#[test]
+fn processes_without_a_connection_let_look_in() {
+    let mut server = Command::new(PROGRAM)
+        .args(["serve", "--model", "epoll", "--processes", "2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let id = server.id().to_string();
+    let end = Instant::now() + Duration::from_secs(30);
+    let children = loop {
+        let told = text(&run(&["dump", &id]).stderr);
+        let children = told.split_once("hint: its children listen: ").map(|(_, names)| {
+            let names = names.split(|c: char| !c.is_ascii_digit()).filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        });
+        match children {
+            Some(children) if children.len() == 2 => break children,
+            _ => assert!(Instant::now() < end, "{told}"),
+        }
+    };
+    for child in children {
+        let told = || text(&run(&["dump", &child]).stdout);
+        while !told().contains("accept on fd ") {
+            assert!(Instant::now() < end, "{}", told());
+        }
+    }
+    server.kill().expect("it runs");
+    server.wait().expect("it is ours");
+}
+
 #[test]
 fn a_process_that_only_supervises_names_its_children() {
     let served = Served::start(&["--model", "epoll", "--processes", "2"]);

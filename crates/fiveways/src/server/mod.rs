@@ -66,6 +66,20 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// Whatever ended the connection; it is counted, and nobody else is concerned.
     fn serve(&self, stream: TcpStream) -> io::Result<()>;
+
+    /// Prepares the process that serves; does nothing unless it is implemented.
+    ///
+    /// Called once before the first connection, on the thread that serves; with several
+    /// [`processes`](Server::processes), in each of them, which may start threads from here on.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from serving: the server ends with it, or the one process, which is
+    /// replaced.
+    #[doc(alias("post_fork", "post_worker_init"))]
+    fn begin(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<F: Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static> Handler for F {
@@ -241,6 +255,7 @@ impl Server {
     fn serve_here(self, handler: Arc<impl Handler>) -> io::Result<Report> {
         let Server { listener, settings, control } = self;
         let _signals = settings.signals.then(|| control.on_signals()).transpose()?;
+        handler.begin()?;
         let gate = Arc::new(Gate::new(&settings, control.clone()));
         let cut_short = if settings.model.is_cooperative() {
             tasks::serve(listener, &settings, &control, &gate, handler)?
