@@ -171,3 +171,48 @@ fn a_plain_thread_waits_for_sockets_and_channels() {
     writing.join().expect("it does not panic").expect("it is connected");
     select! { readable(listener.as_fd()) -> _ => panic!("nobody connects"), after(SHORT) => {} }
 }
+
+/// S004-21: opening costs, so nothing is opened for what the thread can do itself.
+#[test]
+fn a_plain_thread_that_waits_for_descriptors_only_starts_no_thread() {
+    let (first, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let (second, _its_other_end) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    for round in 0..3 {
+        select! {
+            readable(first) -> _ => panic!("nothing was sent"),
+            readable(second) -> _ => panic!("nothing was sent"),
+            after(SHORT) => {}
+        }
+        let writing = thread::spawn(move || theirs.write_all(b"x").map(|()| theirs));
+        select! {
+            readable(first) -> ready => ready.expect("it can be watched"),
+            readable(second) -> _ => panic!("nothing was sent"),
+            after(LONG) => panic!("nothing came"),
+        }
+        theirs = writing.join().expect("it does not panic").expect("it is connected");
+        (&first).read_exact(&mut [0]).expect("it is readable");
+        select! { writable(first) -> ready => ready.expect("there is room") }
+        assert_eq!(scouts(), 0, "round {round}");
+    }
+    drop(theirs);
+    select! { readable(first) -> ready => ready.expect("its end is readable") }
+    // With a channel beside it another thread watches, and is kept for the next.
+    let (_tx, rx) = bounded::<()>(0);
+    for _ in 0..20 {
+        select! {
+            readable(second) -> _ => panic!("nothing was sent"),
+            recv(rx) -> _ => panic!("nothing was sent"),
+            after(Duration::from_millis(1)) => {}
+        }
+    }
+    assert!((1..10).contains(&scouts()), "{}", scouts());
+}
+
+/// The threads that watch for others.
+fn scouts() -> usize {
+    let entries = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let names = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok());
+    names.filter(|name| ["unblock", "select"].contains(&name.trim())).count()
+}

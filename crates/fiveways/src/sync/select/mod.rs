@@ -22,7 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Lease, Reason, Selection, Waiter, spend};
+use fiveways_runtime::{Lease, Reason, Selection, Waiter, in_task, spend};
+use fiveways_sys::poll;
 
 pub use self::arms::{ReceiveFrom, SendTo};
 pub use self::readiness::{Watch, Watched};
@@ -260,6 +261,11 @@ pub trait Arm {
         false
     }
 
+    /// What a plain thread can watch in its place, if that is all there is to it.
+    fn watched(&self) -> Option<poll::Entry> {
+        None
+    }
+
     /// When it is to be chosen, if nothing else was before.
     fn time(&self) -> Option<Time> {
         None
@@ -336,10 +342,22 @@ fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
         if let Some(chosen) = ready.or(otherwise) {
             return chosen;
         }
-        if let Some(chosen) = wait_once(arms, reason) {
+        if !has_polled(arms)
+            && let Some(chosen) = wait_once(arms, reason)
+        {
             return chosen;
         }
     }
+}
+
+/// On a plain thread, waits for descriptors and points in time if there is nothing else to wait
+/// for; false: there is.
+fn has_polled(arms: &Arms<'_, '_>) -> bool {
+    if in_task() || !arms.iter().all(|arm| arm.watched().is_some() || arm.time().is_some()) {
+        return false;
+    }
+    let mut table: Vec<_> = arms.iter().filter_map(|arm| arm.watched()).collect();
+    !table.is_empty() && readiness::poll(&mut table, first_in_time(arms).map(|(_, at)| at)).is_ok()
 }
 
 /// Waits in every arm's line; `None`: an arm became ready in between, they are to be tried again.

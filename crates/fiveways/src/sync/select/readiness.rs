@@ -1,23 +1,27 @@
 //! The arms of a `select!` that watch descriptors.
 //!
-//! Each has a scout that waits for its descriptor and then selects the waiter: in a task, another
-//! task of the same worker, through the worker's driver; on a plain thread, another thread, in
-//! `poll(2)`. A scout is called back, and has ended, before `select!` returns.
+//! A plain thread that waits for nothing else polls them itself. Otherwise each has a scout that
+//! waits for its descriptor and then selects the waiter: in a task, another task of the same worker,
+//! through the worker's driver; on a plain thread, another thread, in `poll(2)`. A scout is called
+//! back, and has ended, before `select!` returns.
 //!
 //! Our own streams are watched under their own name, since their driver may hold bytes that it has
 //! received ahead; everything else by a duplicate, so that no driver takes it for what it may know
 //! under the same number.
 #![expect(unsafe_code, reason = "a scout waits on a stream that its arm has borrowed")]
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
-    JoinHandle, Selection, Spawn, Waiter, in_task, perform, reads_ahead, without_interruption,
+    JoinHandle, Selection, Spawn, Waiter, hand_to_thread, in_task, perform, reads_ahead,
+    without_interruption,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -59,7 +63,8 @@ type Answer = Arc<Mutex<Option<io::Result<()>>>>;
 
 enum Scout {
     Task(JoinHandle<()>),
-    Thread(Arc<EventFd>, thread::JoinHandle<()>),
+    /// What calls it back, and what it drops at its end.
+    Thread(Arc<EventFd>, Receiver<Infallible>),
 }
 
 impl<'a> ReadinessArm<'a> {
@@ -153,22 +158,36 @@ fn thread_scout(
     let fd = net::duplicate(fd)?;
     let back = Arc::new(EventFd::new()?);
     let call = Arc::clone(&back);
+    let (ends, ended) = mpsc::channel();
     let scouting = move || {
-        let asked = if writable { poll::OUT } else { poll::IN };
-        let mut table =
-            [poll::Entry::new(fd.as_fd(), asked), poll::Entry::new(call.as_fd(), poll::IN)];
-        let result = loop {
-            match poll::poll(&mut table, None) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
+        let mut table = [entry(fd.as_fd(), writable), poll::Entry::new(call.as_fd(), poll::IN)];
+        let result = poll(&mut table, None);
         if table[1].answer() == 0 {
-            tell(result.map(drop));
+            tell(result);
         }
+        drop((fd, call));
+        drop(ends);
     };
-    let thread = thread::Builder::new().name("select".to_owned()).spawn(scouting)?;
-    Ok(Scout::Thread(back, thread))
+    // One that is kept, or one of its own: nobody waits for a thread here.
+    if let Err(scouting) = hand_to_thread(Box::new(scouting)) {
+        thread::Builder::new().name("select".to_owned()).spawn(scouting)?;
+    }
+    Ok(Scout::Thread(back, ended))
+}
+
+fn entry(fd: BorrowedFd<'_>, writable: bool) -> poll::Entry {
+    poll::Entry::new(fd, if writable { poll::OUT } else { poll::IN })
+}
+
+/// Waits until a line of the table has an answer, or the time has come.
+pub(super) fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match poll::poll(table, left) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(drop),
+        }
+    }
 }
 
 impl Scout {
@@ -180,9 +199,9 @@ impl Scout {
                 task.cancel();
                 let _ = without_interruption(|| task.join());
             }
-            Scout::Thread(back, thread) => {
+            Scout::Thread(back, ended) => {
                 back.add_one();
-                let _ = thread.join();
+                let _ = ended.recv();
             }
         }
     }
@@ -221,6 +240,10 @@ impl Arm for ReadinessArm<'_> {
 
     fn must_end(&self) -> bool {
         true
+    }
+
+    fn watched(&self) -> Option<poll::Entry> {
+        Some(entry(self.how.fd(), self.writable))
     }
 }
 
