@@ -269,6 +269,21 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     }
 }
 
+/// The last signal is one like the others. (Under the model `signal` it is the driver's.)
+#[test]
+fn the_highest_signal_is_received() {
+    use std::time::Instant;
+
+    use fiveways::signal::Signals;
+    use fiveways_tests::patience::LONG;
+    use signal_hook::low_level::raise;
+
+    let last = libc::SIGRTMAX();
+    let signals = Signals::new([last]).expect("descriptors");
+    raise(last).expect("it is handled");
+    assert_eq!(signals.wait_until(Instant::now() + LONG).expect("it works"), Some(last));
+}
+
 fiveways_tests::on_cooperative_models! {
     awaited:
         a_sleep_stops_nobody_else,

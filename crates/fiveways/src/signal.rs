@@ -63,14 +63,19 @@ pub struct Signals {
 
 #[derive(Debug)]
 struct Inbox {
-    /// Bit n: signal n came and was not taken. Set by handlers, cleared by who takes.
+    /// Bit n: signal n + 1 came and was not taken. Set by handlers, cleared by who takes.
     pending: AtomicU64,
     bell: EventFd,
 }
 
+/// The bit of a signal; they are numbered from 1 to 64.
+fn bit_of(signal: Signal) -> u64 {
+    1 << (signal - 1)
+}
+
 impl Inbox {
     fn put(&self, signal: Signal) {
-        self.pending.fetch_or(1 << signal, Ordering::SeqCst);
+        self.pending.fetch_or(bit_of(signal), Ordering::SeqCst);
         self.bell.add_one();
     }
 
@@ -83,7 +88,7 @@ impl Inbox {
         if before != taken {
             self.bell.add_one();
         }
-        Some(taken.trailing_zeros() as Signal)
+        Some(taken.trailing_zeros() as Signal + 1)
     }
 }
 
@@ -244,7 +249,7 @@ impl Drop for Watch {
 #[expect(unsafe_code, reason = "the action runs in a signal handler")]
 fn fall_back_to_default(signal: Signal) -> io::Result<()> {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if *known & 1 << (signal - 1) != 0 {
+    if *known & bit_of(signal) != 0 {
         return Ok(());
     }
     if disposition(signal)? == Disposition::Default {
@@ -257,7 +262,7 @@ fn fall_back_to_default(signal: Signal) -> io::Result<()> {
         // SAFETY: required: async-signal-safe. An atomic load is, and the other says that it is.
         unsafe { register(signal, action) }?;
     }
-    *known |= 1 << (signal - 1);
+    *known |= bit_of(signal);
     Ok(())
 }
 
@@ -278,6 +283,14 @@ mod tests {
         assert_eq!(inbox.take(), Some(SIGTERM));
         assert!(!inbox.bell.reset());
         assert_eq!(inbox.take(), None);
+    }
+
+    #[test]
+    fn the_first_and_the_last_signal_have_bits_of_their_own() {
+        let inbox = Inbox { pending: AtomicU64::new(0), bell: EventFd::new().expect("an eventfd") };
+        inbox.put(64);
+        inbox.put(1);
+        assert_eq!([inbox.take(), inbox.take(), inbox.take()], [Some(1), Some(64), None]);
     }
 
     #[test]
