@@ -21,11 +21,13 @@ ground::everywhere!(
     work_called_done_too_often_is_an_error,
     join_waits_for_the_last_work,
     an_immediate_shutdown_ends_joins,
+    a_shutdown_ends_joins_though_an_item_panics,
     producers_and_consumers_come_to_a_clean_end,
 );
 
 mod claims {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
@@ -277,6 +279,23 @@ mod claims {
         assert_eq!(queue.unfinished(), 1);
         assert_eq!(queue.task_done(), Ok(()));
         joining.join();
+    }
+
+    pub(super) fn a_shutdown_ends_joins_though_an_item_panics() {
+        struct Panics;
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("it does that when it is dropped");
+            }
+        }
+        let queue = JoinableQueue::new();
+        assert!(queue.put(Panics).is_ok(), "it is open");
+        let theirs = queue.clone();
+        let joining = other(move || theirs.join_timeout(LONG));
+        let_others_wait();
+        let shutdown = catch_unwind(AssertUnwindSafe(|| queue.shutdown(true)));
+        assert!(shutdown.is_err(), "the item's panic is told");
+        assert!(joining.join(), "nothing is left to be done");
     }
 
     /// S004-73: producers, consumers, a bounded queue, and an end that all of them see.

@@ -150,12 +150,17 @@ impl<T> JoinableQueue<T> {
     ///
     /// Never suspends.
     pub fn shutdown(&self, immediate: bool) {
-        if immediate {
-            self.exchange.shut()
-        } else {
-            self.exchange.close()
-        }
-        self.wake_joiners();
+        let _wakes = WakeJoiners(self);
+        if immediate { self.exchange.shut() } else { self.exchange.close() }
+    }
+}
+
+/// Wakes who joins when it is dropped: the destructor of an item may unwind.
+struct WakeJoiners<'a, T>(&'a JoinableQueue<T>);
+
+impl<T> Drop for WakeJoiners<'_, T> {
+    fn drop(&mut self) {
+        self.0.wake_joiners();
     }
 }
 
