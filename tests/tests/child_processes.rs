@@ -176,6 +176,26 @@ mod children {
         });
     }
 
+    /// As std's: nothing asked for needs no waiting, whatever the pipe holds.
+    pub(crate) fn nothing_is_read_or_written_at_once(model: Model) {
+        in_task(model, || {
+            let mut cat = Command::new("cat");
+            let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+            let mut stdout = child.stdout.take().expect("piped");
+            let soon = Duration::from_secs(10);
+            let nothing = task::timeout(soon, || stdout.read(&mut []));
+            assert_eq!(nothing.expect("in time").expect("in time"), 0);
+            // Nobody reads what it gives, so in the end it takes nothing more.
+            let mut stdin = child.stdin.take().expect("piped");
+            let full = task::timeout(Duration::from_millis(20), || send_noise(&stdin, 0, 1 << 20));
+            full.expect("told by an error").expect_err("it is full");
+            let nothing = task::timeout(soon, || stdin.write(&[]));
+            assert_eq!(nothing.expect("in time").expect("in time"), 0);
+            child.kill().expect("ours");
+            child.wait().expect("ours");
+        });
+    }
+
     pub(crate) fn waits_for_children_are_cancelled(model: Model) {
         in_task(model, || {
             let mut cat = Command::new("cat");
@@ -319,6 +339,7 @@ fiveways_tests::on_cooperative_models! {
         a_wait_has_a_time_limit,
         output_is_read_however_much_of_it,
         a_child_is_talked_to_through_its_pipes,
+        nothing_is_read_or_written_at_once,
         waits_for_children_are_cancelled,
         dropped_children_are_collected,
         what_cannot_be_started_is_an_error,
