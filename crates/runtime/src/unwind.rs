@@ -11,6 +11,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 use std::time::Instant;
 
 use fiveways_sys::errno;
@@ -53,13 +54,25 @@ pub(crate) fn refuse(task: &Task) -> io::Error {
 /// Unwinds the running task as cancelled, for calls that have no error to give.
 #[cold]
 pub fn unwind_cancelled() -> ! {
+    make_way();
     resume_unwind(Box::new(Cancelled))
 }
 
 /// Unwinds to the `timeout` scope that has expired.
 #[cold]
 pub(crate) fn unwind_expired(scope: Instant) -> ! {
+    make_way();
     resume_unwind(Box::new(Expired(scope)))
+}
+
+/// Counts for the running task as something done without waiting: one that catches what unwinds it
+/// and goes on, again and again, would keep its worker for ever.
+fn make_way() {
+    with_worker(|worker| {
+        if let Some(task) = worker.current().filter(|_| !thread::panicking()) {
+            worker.spend(task);
+        }
+    });
 }
 
 /// A `timeout` scope came to its deadline before its work came to its end.

@@ -54,7 +54,7 @@ fn perform_task(
 ) -> io::Result<usize> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    admit(block, &op)?;
+    admit(block, &op).inspect_err(|_| worker.spend(task))?;
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
     let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };

@@ -131,7 +131,83 @@ mod cancelling {
     }
 }
 
+mod ignoring {
+    use std::cell::Cell;
+    use std::io::Read;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use fiveways::net::UnixStream;
+    use fiveways::{task, time};
+
+    use super::{Model, in_task};
+
+    /// Attempts after which a stubborn task gives in.
+    const ATTEMPTS: u32 = 20_000;
+
+    /// Runs `attempt` again and again in a task that `end` has been made of; it must be stopped by
+    /// its neighbour, which needs the worker for that.
+    fn is_stopped_by_its_neighbour(
+        limit: Duration,
+        cancelled: bool,
+        attempt: impl Fn() + 'static,
+    ) -> bool {
+        let stop = Rc::new(Cell::new(false));
+        let theirs = Rc::clone(&stop);
+        let stubborn = task::spawn_local(move || {
+            task::timeout(limit, || {
+                for _ in 0..ATTEMPTS {
+                    let _ = catch_unwind(AssertUnwindSafe(&attempt));
+                    if theirs.get() {
+                        return true;
+                    }
+                }
+                false
+            })
+        });
+        task::yield_now();
+        if cancelled {
+            stubborn.cancel();
+        }
+        let neighbour = task::spawn_local(move || {
+            time::sleep(Duration::from_millis(2));
+            stop.set(true);
+        });
+        neighbour.join().expect("no panic");
+        stubborn.join().expect("it caught everything") == Ok(true)
+    }
+
+    /// Who catches its cancellation and goes on, in a loop, does not keep its worker.
+    pub(crate) fn a_task_that_catches_its_cancellation_lets_others_go_on(model: Model) {
+        in_task(model, || {
+            let nap = || time::sleep(Duration::from_secs(3600));
+            assert!(is_stopped_by_its_neighbour(Duration::MAX, true, nap));
+        });
+    }
+
+    pub(crate) fn a_task_that_catches_the_end_of_its_time_lets_others_go_on(model: Model) {
+        in_task(model, || {
+            assert!(is_stopped_by_its_neighbour(Duration::from_millis(1), false, task::yield_now));
+        });
+    }
+
+    pub(crate) fn a_task_that_ignores_the_errors_of_late_calls_lets_others_go_on(model: Model) {
+        in_task(model, || {
+            let (near, _far) = UnixStream::pair().expect("a pair");
+            let read = move || {
+                (&near).read(&mut [0]).expect_err("it is late");
+            };
+            assert!(is_stopped_by_its_neighbour(Duration::from_millis(1), false, read));
+        });
+    }
+}
+
 fiveways_tests::on_cooperative_models! {
+    ignoring:
+        a_task_that_catches_its_cancellation_lets_others_go_on,
+        a_task_that_catches_the_end_of_its_time_lets_others_go_on,
+        a_task_that_ignores_the_errors_of_late_calls_lets_others_go_on;
     cancelling:
         at_every_wait_with_nothing_there,
         at_every_wait_just_after_the_data,
