@@ -77,9 +77,9 @@ pub(crate) fn all() -> Vec<ThreadDump> {
     all
 }
 
-/// How many there are.
-pub(crate) fn count() -> usize {
-    lock().len()
+/// How many there are that will not go on by themselves.
+pub(crate) fn count_without_deadline() -> usize {
+    lock().iter().filter(|entry| entry.deadline.is_none()).count()
 }
 
 /// The thread of one of them, for signals.

@@ -5,8 +5,8 @@
 //! in a driver, no message, no task on its way. A server is never quiet: it accepts.
 //!
 //! What cannot be known is whether another thread of the process is about to wake a task. If there
-//! is none but workers and blocked ones, a second of quiet is told of; else ten, with a "unless",
-//! and only while the process uses no processor.
+//! is none but quiet workers and blocked ones, a second of quiet is told of; else ten, with a
+//! "unless", and only while the process uses no processor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,10 +86,14 @@ impl Quiet {
     }
 }
 
-/// Threads that are neither workers nor blocked in a wait of ours.
+/// Threads that are neither quiet workers nor blocked in a wait of ours without deadline. (A worker
+/// of another runtime may wake a task when its own deadline comes, or what it runs goes on.)
 fn others() -> usize {
-    let workers: usize = teams::all().iter().map(|team| team.len()).sum();
-    let known = workers + blocked::count() + Onlooker::count() + idle_threads();
+    let teams = teams::all();
+    let is_quiet = |inbox: &&Arc<Inbox>| inbox.pulse().is_quiet() && !inbox.is_filled();
+    let workers = teams.iter().flat_map(|team| team.iter()).filter(is_quiet).count();
+    let blocked = blocked::count_without_deadline();
+    let known = workers + blocked + Onlooker::count() + idle_threads();
     process::thread_count().unwrap_or(usize::MAX).saturating_sub(known)
 }
 

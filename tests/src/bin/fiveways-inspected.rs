@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fiveways::net::TcpListener;
 use fiveways::runtime::Runtime;
-use fiveways::sync::{Barrier, Mutex};
+use fiveways::sync::{Barrier, Event, Mutex};
 use fiveways::{Model, inspect, task, time};
 
 fn main() -> std::io::Result<()> {
@@ -21,6 +21,7 @@ fn main() -> std::io::Result<()> {
             ready();
             wait_for_nobody();
         }),
+        "helped" => helped(&runtime),
         "lost" => runtime.block_on(|| {
             let forgotten = task::Builder::new().name("forgotten");
             drop(forgotten.spawn(|| time::sleep(Duration::from_secs(600))).expect("a stack"));
@@ -36,6 +37,31 @@ fn ready() {
     let mut stdout = std::io::stdout();
     // Who has gone does not want to know.
     let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
+}
+
+/// All tasks of this runtime are asleep until one of another runtime has slept, and wakes them;
+/// then until a plain thread has waited in vain for long enough, and does so.
+fn helped(runtime: &Runtime) {
+    const LONG: Duration = Duration::from_millis(2500);
+    let another = Runtime::builder().workers(1).build().expect("a runtime");
+    let events = Arc::new([Event::new(), Event::new(), Event::new()]);
+    let helper = Arc::clone(&events);
+    another.block_on(move || {
+        drop(task::spawn(move || {
+            time::sleep(LONG);
+            helper[0].set();
+        }));
+    });
+    runtime.block_on(move || {
+        ready();
+        events[0].wait();
+        let helper = Arc::clone(&events);
+        std::thread::spawn(move || {
+            helper[2].wait_timeout(LONG);
+            helper[1].set();
+        });
+        events[1].wait();
+    });
 }
 
 /// A server without clients, for a while.

@@ -245,3 +245,10 @@ fn a_server_that_nobody_asks_is_not_told_of() {
     // It ends by itself after a few seconds of idling.
     assert_eq!(program.stderr_to_the_end(), "");
 }
+
+/// Who waits for a deadline can wake others: tasks of another runtime, and plain threads.
+#[test]
+fn tasks_that_somebody_will_wake_in_time_are_not_told_of() {
+    let mut program = Inspected::start("helped", &[("FIVEWAYS_DEADLOCK", "report")]);
+    assert_eq!(program.stderr_to_the_end(), "");
+}
