@@ -29,6 +29,7 @@ use fiveways_sys::fault::write_to_stderr;
 
 use crate::plate::{NAME_MAX, Plate};
 use crate::stack::{Below, Stack};
+use crate::strand::Strand;
 
 /// What a fiber did when it was resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,7 @@ struct Head<H> {
     suspender: Cell<*const Suspender>,
     header: Seat<H>,
     stack: Stack,
+    strand: Strand,
 }
 
 /// Keeps the header's offset a multiple of 16, and so the head's address.
@@ -151,9 +153,10 @@ impl<H> Fiber<H> {
         });
         let suspender = Cell::new(ptr::null());
         let head = seat.cast::<Head<H>>();
+        let strand = Strand::new();
         // SAFETY: required: ours, writable, aligned. The seat has room for a head and lies above
         // what corosensei has just written.
-        unsafe { head.write(Head { switch, suspender, header: Seat(header), stack }) };
+        unsafe { head.write(Head { switch, suspender, header: Seat(header), stack, strand }) };
         Fiber { head }
     }
 
@@ -248,9 +251,14 @@ impl<H> Fiber<H> {
         // SAFETY: required: live, and no other reference to the field. The fiber lives; only
         // resumers borrow `switch`, and the caller promises to be the only one.
         let switch = unsafe { &mut (*head).switch };
-        match switch.resume(()) {
+        // SAFETY: required: live, and not borrowed exclusively. As above, in another field.
+        let strand = unsafe { &(*head).strand };
+        match strand.around(|| switch.resume(())) {
             CoroutineResult::Yield(()) => State::Suspended,
-            CoroutineResult::Return(()) => State::Finished,
+            CoroutineResult::Return(()) => {
+                strand.finish();
+                State::Finished
+            }
         }
     }
 

@@ -33,6 +33,7 @@ mod pool;
 mod stack;
 mod slab;
 mod overflow;
+mod strand;
 mod atlas;
 mod shape;
 mod plate;
