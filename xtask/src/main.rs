@@ -40,7 +40,7 @@ enum Command {
     Asan(AsanFlags),
     /// The waiting protocols in every order of their steps.
     Loom(LoomFlags),
-    /// A storm over locks, channels and queues, under ThreadSanitizer.
+    /// Storms over tasks, locks, channels and queues, under ThreadSanitizer.
     Tsan,
     /// Builds the rival runtimes and our release binaries, then compares them.
     Peers(PeersFlags),

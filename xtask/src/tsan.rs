@@ -1,9 +1,12 @@
-//! `cargo xtask tsan`: a storm over locks, channels and queues, under ThreadSanitizer.
+//! `cargo xtask tsan`: storms over the runtime, its locks, channels and queues, under
+//! ThreadSanitizer.
 //!
-//! The storm is a program of its own, `tests/tsan`, on plain threads: a test harness is full of
-//! what the sanitizer cannot see, and it does not follow a switch of stacks. Std comes compiled
-//! without the sanitizer; the program's build script says how its reports stay true all the same. A
-//! run that reports nothing proves something only where a race is reported, so one is made first.
+//! The storms are a program of their own, `tests/tsan`: a test harness is full of what the
+//! sanitizer cannot see. Tasks are in them: the build's `--cfg fiveways_tsan` has `coro` tell of
+//! every switch of stacks. Std comes compiled without the sanitizer; the program's build script
+//! says how its reports stay true all the same. A run that reports nothing proves something only
+//! where a race is reported, so some are made first; and one between tasks of one worker, which is
+//! none.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -13,6 +16,10 @@ use crate::step::{Outcome, Steps, cargo, exit_of};
 
 const PLACE: &str = "tests/tsan";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+const FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg fiveways_tsan";
+
+/// What the program does with two threads, or tasks, and a number; and whether it is a race.
+const PROBES: [(&str, bool); 3] = [("race", true), ("race-of-tasks", true), ("neighbours", false)];
 
 /// What the program ends with when something was reported.
 const REPORTED: i32 = 66;
@@ -36,26 +43,35 @@ pub(crate) fn step(steps: &mut Steps, root: &Path) {
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTC_BOOTSTRAP", "1")
         // Std is not built with the sanitizer, and is not to be.
-        .env("RUSTFLAGS", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer");
+        .env("RUSTFLAGS", FLAGS);
     if !steps.command("tsan: build", &mut build) {
         return;
     }
     let program = target.join(TARGET).join("debug/fiveways-tsan");
-    steps.perform("tsan: race", "one made on purpose must be reported", || race(&program));
-    steps.command("tsan", &mut storm(&program));
+    for (probe, is_race) in PROBES {
+        let expected = if is_race { "a race that must be reported" } else { "no race" };
+        let step = format!("tsan: {probe}");
+        steps.perform(&step, expected, || check(&program, probe, is_race));
+    }
+    steps.command("tsan", &mut storms(&program));
 }
 
-fn storm(program: &Path) -> Command {
+fn storms(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("TSAN_OPTIONS", format!("exitcode={REPORTED}:history_size=4"));
     command
 }
 
-fn race(program: &Path) -> Outcome {
-    let mut command = storm(program);
-    command.arg("race").stdout(Stdio::null()).stderr(Stdio::null());
+fn check(program: &Path, probe: &str, is_race: bool) -> Outcome {
+    let mut command = storms(program);
+    command.arg(probe).stdout(Stdio::null());
+    if is_race {
+        command.stderr(Stdio::null());
+    }
     match command.status().ok().and_then(|status| status.code()) {
-        Some(REPORTED) => Outcome::Passed,
+        Some(REPORTED) if is_race => Outcome::Passed,
+        Some(0) if !is_race => Outcome::Passed,
+        Some(REPORTED) => Outcome::Failed("a race was reported where there is none".to_owned()),
         Some(code) => Outcome::Failed(format!("no race was reported; it ended with {code}")),
         None => exit_of(&mut command),
     }
