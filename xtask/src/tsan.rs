@@ -15,6 +15,8 @@ use crate::repository;
 use crate::step::{Outcome, Steps, cargo, exit_of};
 
 const PLACE: &str = "tests/tsan";
+/// What is not reported, each with its reason.
+const SUPPRESSIONS: &str = "suppressions.txt";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg fiveways_tsan";
 
@@ -51,20 +53,22 @@ pub(crate) fn step(steps: &mut Steps, root: &Path) {
     for (probe, is_race) in PROBES {
         let expected = if is_race { "a race that must be reported" } else { "no race" };
         let step = format!("tsan: {probe}");
-        steps.perform(&step, expected, || check(&program, probe, is_race));
+        let mut command = storms(root, &program);
+        command.arg(probe);
+        steps.perform(&step, expected, || check(command, is_race));
     }
-    steps.command("tsan", &mut storms(&program));
+    steps.command("tsan", &mut storms(root, &program));
 }
 
-fn storms(program: &Path) -> Command {
+fn storms(root: &Path, program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env("TSAN_OPTIONS", format!("exitcode={REPORTED}:history_size=4"));
+    let options = format!("exitcode={REPORTED}:history_size=4:suppressions={SUPPRESSIONS}");
+    command.current_dir(root.join(PLACE)).env("TSAN_OPTIONS", options);
     command
 }
 
-fn check(program: &Path, probe: &str, is_race: bool) -> Outcome {
-    let mut command = storms(program);
-    command.arg(probe).stdout(Stdio::null());
+fn check(mut command: Command, is_race: bool) -> Outcome {
+    command.stdout(Stdio::null());
     if is_race {
         command.stderr(Stdio::null());
     }
