@@ -9,6 +9,10 @@
 //!     └──drop: the body is dropped unrun
 //! ```
 //!
+//! Frames that are suspended may borrow thread-locals. Once the thread has begun to destroy those,
+//! a coroutine that was suspended before counts as finished: it is neither resumed nor unwound, and
+//! its stack is never used again.
+//!
 //! Stacks that run form a chain: each was resumed from the one below it, and code runs on the top
 //! one only. Whoever suspends a stack takes all above it along. For tasks that is what is wanted
 //! (their worker does it, see below); a coroutine may suspend only itself, on its own stack, which
@@ -23,11 +27,14 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::thread;
+
+use fiveways_sys::ending::{self, Moment, moment};
 
 use crate::fiber::{Fiber, State};
 use crate::stack::Stack;
@@ -41,7 +48,7 @@ pub enum Phase {
     Suspended,
     /// On the chain of running stacks, at its top or below it.
     Running,
-    /// Its body returned or unwound.
+    /// Its body returned or unwound; or never will, because its thread ends.
     Finished,
 }
 
@@ -51,7 +58,8 @@ struct Unwind;
 /// A coroutine that runs a function on a stack of its own.
 ///
 /// One that is dropped while it is suspended is resumed a last time and unwound, so that the
-/// destructors of what lies on its stack run.
+/// destructors of what lies on its stack run. Not so when its thread has begun to destroy its
+/// thread-locals, which that may borrow: then it is left as it is, with its stack.
 ///
 /// # Examples
 ///
@@ -62,7 +70,7 @@ struct Unwind;
 /// let stack = Stack::alone(DEFAULT_STACK_SIZE)?;
 /// let mut coroutine = Coroutine::new(stack, |me| {
 ///     me.suspend();
-/// });
+/// })?;
 /// assert_eq!(coroutine.resume(), State::Suspended);
 /// assert_eq!(coroutine.resume(), State::Finished);
 /// # Ok(())
@@ -90,10 +98,22 @@ struct Shared {
     stack: Range<usize>,
     /// It is to unwind.
     ending: Cell<bool>,
+    /// When it was resumed or suspended last.
+    switched: Cell<Moment>,
     /// Was the thread already unwinding when it was resumed?
     resumed_in_panic: Cell<bool>,
     /// What it has unwound with.
     payload: Cell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Shared {
+    #[inline]
+    fn phase(&self) -> Phase {
+        match self.phase.get() {
+            Phase::Suspended if !self.switched.get().lasts() => Phase::Finished,
+            phase => phase,
+        }
+    }
 }
 
 /// Bodies larger than this are kept on the heap: a body lies on its stack twice when it begins.
@@ -103,23 +123,29 @@ impl Coroutine {
     /// Makes a coroutine that runs `body` on `stack` when it is first resumed.
     ///
     /// Never suspends.
-    pub fn new<F: FnOnce(&Suspender) + 'static>(stack: Stack, body: F) -> Coroutine {
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the C library does not tell of the end of a thread.
+    pub fn new<F: FnOnce(&Suspender) + 'static>(stack: Stack, body: F) -> io::Result<Coroutine> {
         if size_of::<F>() > CAPTURES_MAX {
             let body: Box<dyn FnOnce(&Suspender)> = Box::new(body);
             return Coroutine::new(stack, body);
         }
+        ending::prepare()?;
         let shared = Rc::new(Shared {
             phase: Cell::new(Phase::Fresh),
             header: Cell::new(None),
             stack: stack.addresses(),
             ending: Cell::new(false),
+            switched: Cell::default(),
             resumed_in_panic: Cell::new(false),
             payload: Cell::new(None),
         });
         let suspender = Suspender(Rc::clone(&shared));
         let fiber = Fiber::new(stack, (), move || run(suspender, body));
         shared.header.set(Some(fiber.as_raw()));
-        Coroutine { fiber: Some(fiber), shared }
+        Ok(Coroutine { fiber: Some(fiber), shared })
     }
 
     /// Names it for the message about an overflow of its stack.
@@ -135,7 +161,7 @@ impl Coroutine {
     ///
     /// Never suspends.
     pub fn phase(&self) -> Phase {
-        self.shared.phase.get()
+        self.shared.phase()
     }
 
     /// Gives what suspends it, for its body.
@@ -153,13 +179,15 @@ impl Coroutine {
     #[inline]
     pub fn resume(&mut self) -> State {
         let shared = &*self.shared;
-        let resumable = matches!(shared.phase.get(), Phase::Fresh | Phase::Suspended);
+        let resumable = matches!(shared.phase(), Phase::Fresh | Phase::Suspended);
         let fiber = self.fiber.as_mut().filter(|_| resumable);
         let fiber = fiber.expect("only a coroutine that waits can be resumed");
         shared.phase.set(Phase::Running);
+        shared.switched.set(moment());
         shared.resumed_in_panic.set(thread::panicking());
         let state = fiber.resume();
         if state == State::Suspended {
+            shared.switched.set(moment());
             shared.phase.set(Phase::Suspended);
             return state;
         }
@@ -197,12 +225,10 @@ impl Coroutine {
 
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        if self.phase() == Phase::Running {
-            // Somebody took it from under its own feet; its stack must stay.
-            std::mem::forget(self.fiber.take());
-        } else {
-            self.unwind();
-        }
+        self.unwind();
+        // Somebody took it from under its own feet, or what its frames borrow may be gone with its
+        // thread: its stack must stay.
+        std::mem::forget(self.fiber.take());
     }
 }
 
@@ -242,6 +268,14 @@ impl Suspender {
         self.0.phase.get() == Phase::Running && self.0.stack.contains(&stack_pointer())
     }
 
+    /// What the coroutine is doing.
+    ///
+    /// Never suspends.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        self.0.phase()
+    }
+
     /// Is the coroutine being unwound by its owner?
     ///
     /// Never suspends.
@@ -255,7 +289,8 @@ impl Suspender {
     /// # Panics
     ///
     /// When it is called elsewhere than on the coroutine's own stack; when that stack is unwinding,
-    /// which as any panic in a destructor ends the process.
+    /// which as any panic in a destructor ends the process; when its thread has begun to end since
+    /// it was resumed: what its resumer borrows may be gone.
     #[inline]
     #[track_caller]
     pub fn suspend(&self) {
@@ -263,6 +298,7 @@ impl Suspender {
         assert!(self.is_here(), "a coroutine can be suspended on its own stack only");
         let unwinds = thread::panicking() && !shared.resumed_in_panic.get();
         assert!(!unwinds, "a coroutine cannot be suspended while it unwinds");
+        assert!(shared.switched.get().lasts(), "a coroutine cannot be suspended at a thread's end");
         if !shared.ending.get() {
             let header = shared.header.get().expect("a coroutine that runs has a fiber");
             // SAFETY: required: called by that very fiber, on whose stack it runs. The phase says

@@ -35,7 +35,7 @@ impl Aside {
         bytes: Option<usize>,
         body: impl FnOnce(&Suspender) + 'static,
     ) -> io::Result<Aside> {
-        let coroutine = Coroutine::new(stack(bytes)?, body);
+        let coroutine = Coroutine::new(stack(bytes)?, body)?;
         coroutine.set_name(name);
         Ok(Aside { coroutine, standing: Standing::default() })
     }

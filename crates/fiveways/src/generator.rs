@@ -62,8 +62,10 @@ impl std::error::Error for ResumeError {}
 /// One to which nothing is sent is an iterator. One that is dropped in the middle is unwound, so
 /// that its destructors run; should it catch that and go on, its next `yield_` unwinds it again.
 ///
-/// It stays on its thread. Do not keep one in a thread-local if it yields in the middle of using
-/// another thread-local: at the thread's end the other may be gone first.
+/// It stays on its thread. If that ends and begins to destroy its thread-locals while the generator
+/// waits in a `yield_` (it is kept in one of them), it counts as finished: it is not unwound, for
+/// it may be in the middle of using one that is gone already, and what it has is leaked with its
+/// stack.
 ///
 /// # Examples
 ///
@@ -120,7 +122,8 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack; [`Generator::with_stack_size`] gives an error.
+    /// When there is no memory for its stack, and where the C library does not tell of the end of a
+    /// thread (other than glibc); [`Generator::with_stack_size`] gives an error.
     #[track_caller]
     pub fn new(body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static) -> Generator<In, Out, Ret> {
         let made = Generator::on_stack(None, body);
@@ -131,7 +134,8 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack.
+    /// When there is no memory for its stack; `Unsupported` where the C library does not tell of
+    /// the end of a thread.
     pub fn with_stack_size(
         bytes: usize,
         body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static,

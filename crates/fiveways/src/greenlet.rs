@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::thread;
 
-use fiveways_coro::{State, Suspender};
+use fiveways_coro::{Phase, State, Suspender};
 
 use crate::aside::Aside;
 use crate::local::TaskLocal;
@@ -57,7 +57,9 @@ impl std::error::Error for SwitchError {}
 /// A function on a stack of its own that switches to others, and they to it, passing a `T`.
 ///
 /// A handle; its clones mean the same greenlet. When the last handle of a suspended greenlet goes
-/// (one inside its own function counts), it is unwound, so that its destructors run.
+/// (one inside its own function counts), it is unwound, so that its destructors run. At the end of
+/// its thread, when thread-locals are being destroyed, it is dead instead: see
+/// [`Generator`](crate::generator::Generator).
 ///
 /// # Examples
 ///
@@ -200,7 +202,7 @@ impl<T: 'static> Clone for Greenlet<T> {
 
 impl<T: 'static> fmt::Debug for Greenlet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Greenlet").field("stage", &self.node.stage.get()).finish_non_exhaustive()
+        f.debug_struct("Greenlet").field("stage", &self.node.stage()).finish_non_exhaustive()
     }
 }
 
@@ -220,7 +222,8 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack; [`Greenlet::with_stack_size`] gives an error.
+    /// When there is no memory for its stack, and where the C library does not tell of the end of a
+    /// thread (other than glibc); [`Greenlet::with_stack_size`] gives an error.
     #[track_caller]
     pub fn new(body: impl FnOnce(T) -> T + 'static) -> Greenlet<T> {
         let made = Greenlet::on_stack(None, body);
@@ -231,7 +234,8 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack.
+    /// When there is no memory for its stack; `Unsupported` where the C library does not tell of
+    /// the end of a thread.
     pub fn with_stack_size(
         bytes: usize,
         body: impl FnOnce(T) -> T + 'static,
@@ -318,7 +322,7 @@ impl<T: 'static> Greenlet<T> {
     /// With the panic of a destructor.
     #[doc(alias = "GreenletExit")]
     pub fn kill(&self) -> Result<(), SwitchError> {
-        match self.node.stage.get() {
+        match self.node.stage() {
             Stage::Dead => return Ok(()),
             Stage::Running => return Err(SwitchError::Running),
             Stage::Waiting => {}
@@ -336,7 +340,7 @@ impl<T: 'static> Greenlet<T> {
     /// Has it returned, panicked or been killed? Never suspends.
     #[doc(alias = "dead")]
     pub fn is_dead(&self) -> bool {
-        self.node.stage.get() == Stage::Dead
+        self.node.stage() == Stage::Dead
     }
 
     /// Gives the greenlet to which control and the value go when this one returns. `None`, or one
@@ -367,7 +371,7 @@ impl<T: 'static> Greenlet<T> {
     }
 
     fn send(&self, letter: Letter<T>) -> Result<T, SwitchError> {
-        match self.node.stage.get() {
+        match self.node.stage() {
             Stage::Dead => return Err(SwitchError::Dead),
             Stage::Running => return Err(SwitchError::Running),
             Stage::Waiting => {}
@@ -397,6 +401,14 @@ impl<T: 'static> Greenlet<T> {
 }
 
 impl<T: 'static> Node<T> {
+    fn stage(&self) -> Stage {
+        match self.stage.get() {
+            // Its thread ends.
+            Stage::Waiting if self.suspender.phase() == Phase::Finished => Stage::Dead,
+            stage => stage,
+        }
+    }
+
     /// Lets it run; true: it is dead.
     fn run(
         self: &Rc<Node<T>>,
@@ -420,7 +432,7 @@ impl<T: 'static> Node<T> {
     fn heir(&self) -> Option<Greenlet<T>> {
         let mut heir = self.parent.borrow().upgrade();
         while let Some(node) = heir {
-            if node.stage.get() == Stage::Waiting {
+            if node.stage() == Stage::Waiting {
                 return Some(Greenlet { node });
             }
             heir = node.parent.borrow().upgrade();

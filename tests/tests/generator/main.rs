@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways::generator::{Generator, ResumeError, State, Yielder};
+use fiveways::greenlet::{Greenlet, SwitchError, switch_to_parent};
 use fiveways::runtime::Runtime;
 use fiveways::task;
 
@@ -306,4 +307,74 @@ fiveways_tests::on_cooperative_models! {
         a_task_may_wait_inside_a_generator,
         a_task_can_be_cancelled_inside_a_generator,
         a_time_limit_stays_in_its_generator;
+}
+
+/// At a thread's end a generator that is kept in a thread-local may be in the middle of using
+/// another one that is gone: it has ended then, without being unwound.
+#[test]
+fn a_generator_in_a_thread_local_does_not_outlive_what_it_uses() {
+    use std::sync::mpsc::{Sender, channel};
+
+    struct Used(RefCell<Option<Sender<&'static str>>>);
+    impl Used {
+        fn tell(&self, what: &'static str) {
+            let tell = self.0.borrow();
+            tell.as_ref().expect("it is set and still there").send(what).expect("it is received");
+        }
+    }
+    impl Drop for Used {
+        fn drop(&mut self) {
+            self.tell("used: gone");
+            *self.0.borrow_mut() = None;
+        }
+    }
+    struct Uses<'a>(&'a Used);
+    impl Drop for Uses<'_> {
+        fn drop(&mut self) {
+            self.0.tell("frame: gone");
+        }
+    }
+    type Kept = (Generator<(), u32>, Greenlet<u32>, Sender<&'static str>);
+    struct Keeper(RefCell<Option<Kept>>);
+    impl Drop for Keeper {
+        fn drop(&mut self) {
+            let (mut generator, greenlet, tell) = self.0.take().expect("it is set");
+            assert!(generator.is_finished() && greenlet.is_dead());
+            assert_eq!(generator.next(), None);
+            assert_eq!(generator.send(()), Err(ResumeError::Finished));
+            assert_eq!(greenlet.try_switch(1), Err(SwitchError::Dead));
+            greenlet.kill().expect("it does not run");
+            generator.close();
+            drop((generator, greenlet));
+            tell.send("keeper: gone").expect("it is received");
+        }
+    }
+    thread_local! {
+        static KEEPER: Keeper = const { Keeper(RefCell::new(None)) };
+        static USED: Used = const { Used(RefCell::new(None)) };
+    }
+
+    let (tell, told) = channel();
+    let thread = thread::spawn(move || {
+        assert_eq!(Generator::<(), u32>::new(|me| me.yield_(0)).next(), Some(0));
+        KEEPER.with(|_| ());
+        USED.with(|used| *used.0.borrow_mut() = Some(tell.clone()));
+        let mut generator = Generator::new(|me| {
+            USED.with(|used| {
+                let _uses = Uses(used);
+                me.yield_(1);
+            });
+        });
+        assert_eq!(generator.next(), Some(1));
+        let greenlet = Greenlet::new(|first: u32| {
+            USED.with(|used| {
+                let _uses = Uses(used);
+                switch_to_parent(first)
+            })
+        });
+        assert_eq!(greenlet.switch(2), 2);
+        KEEPER.with(|keeper| *keeper.0.borrow_mut() = Some((generator, greenlet, tell)));
+    });
+    thread.join().expect("it does not panic");
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["used: gone", "keeper: gone"]);
 }

@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, LocalKey};
 
 use fiveways_coro::{Coroutine, DEFAULT_STACK_SIZE, Phase, Stack, StackPool, State, Suspender};
 
@@ -12,6 +13,10 @@ use crate::rig::{fiber, in_a_child, stderr};
 
 fn stack() -> Stack {
     Stack::alone(DEFAULT_STACK_SIZE).expect("there is memory")
+}
+
+fn coroutine(body: impl FnOnce(&Suspender) + 'static) -> Coroutine {
+    Coroutine::new(stack(), body).expect("the C library is glibc")
 }
 
 /// Counts its drops.
@@ -28,7 +33,7 @@ fn a_coroutine_is_fresh_then_runs_and_suspends_then_has_finished() {
     let phases = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&phases);
     let place: Rc<RefCell<Option<Suspender>>> = Rc::default();
-    let mut coroutine = Coroutine::new(stack(), move |me| {
+    let mut coroutine = coroutine(move |me| {
         assert!(me.is_here() && !me.is_unwinding());
         me.suspend();
         seen.borrow_mut().push("again");
@@ -51,7 +56,7 @@ fn the_end_of_a_coroutine_drops_what_is_on_its_stack_once() {
     for (resumptions, drops_early) in [(0, 0), (1, 0), (2, 1)] {
         let drops = Rc::new(Cell::new(0));
         let counted = Counted(Rc::clone(&drops));
-        let mut coroutine = Coroutine::new(stack(), move |me| {
+        let mut coroutine = coroutine(move |me| {
             let _counted = counted;
             me.suspend();
         });
@@ -67,7 +72,7 @@ fn the_end_of_a_coroutine_drops_what_is_on_its_stack_once() {
 #[test]
 fn a_large_body_fits() {
     let large = [7_u8; 100_000];
-    let mut coroutine = Coroutine::new(stack(), move |me| {
+    let mut coroutine = coroutine(move |me| {
         me.suspend();
         assert_eq!(large[99_999], 7);
     });
@@ -77,7 +82,7 @@ fn a_large_body_fits() {
 
 #[test]
 fn a_panic_goes_to_the_resumer_also_from_a_destructor_at_the_end() {
-    let mut panics = Coroutine::new(stack(), |_| panic!("as it must"));
+    let mut panics = coroutine(|_| panic!("as it must"));
     let payload = catch_unwind(AssertUnwindSafe(|| panics.resume())).expect_err("it panics");
     assert_eq!(payload.downcast_ref(), Some(&"as it must"));
     assert_eq!(panics.phase(), Phase::Finished);
@@ -90,7 +95,7 @@ fn a_panic_goes_to_the_resumer_also_from_a_destructor_at_the_end() {
             }
         }
     }
-    let mut at_the_end = Coroutine::new(stack(), |me| {
+    let mut at_the_end = coroutine(|me| {
         let caught = catch_unwind(AssertUnwindSafe(|| me.suspend()));
         drop(Panics);
         drop(caught);
@@ -107,8 +112,8 @@ fn a_panic_goes_to_the_resumer_also_from_a_destructor_at_the_end() {
 fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
     let place: Rc<RefCell<Option<Suspender>>> = Rc::default();
     let outer_of = Rc::clone(&place);
-    let mut outer = Coroutine::new(stack(), move |me| {
-        let mut inner = Coroutine::new(stack(), move |_| {
+    let mut outer = coroutine(move |me| {
+        let mut inner = coroutine(move |_| {
             let outer = outer_of.borrow().clone().expect("it is there");
             assert!(!outer.is_here());
             outer.suspend();
@@ -123,12 +128,13 @@ fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
     assert_eq!(outer.resume(), State::Finished);
     // Nor by who is on no such stack, nor later by the next tenant of its stack.
     let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
-    let mut first = Coroutine::new(pool.take().expect("memory"), |_| ());
+    let mut first = Coroutine::new(pool.take().expect("memory"), |_| ()).expect("glibc");
     let stale = first.suspender();
     assert!(catch_unwind(AssertUnwindSafe(|| stale.suspend())).is_err());
     first.resume();
     drop(first);
-    let mut second = Coroutine::new(pool.take().expect("memory"), move |_| stale.suspend());
+    let mut second =
+        Coroutine::new(pool.take().expect("memory"), move |_| stale.suspend()).expect("glibc");
     assert!(catch_unwind(AssertUnwindSafe(|| second.resume())).is_err());
 }
 
@@ -144,7 +150,7 @@ fn a_fiber_may_be_suspended_from_the_stack_of_a_coroutine_on_it() {
                 let local = number * 10;
                 let me = task.clone();
                 let theirs = Rc::clone(&log);
-                let mut inner = Coroutine::new(stack(), move |inner| {
+                let mut inner = coroutine(move |inner| {
                     for step in 0..3 {
                         me.suspend();
                         theirs.borrow_mut().push((number, step));
@@ -175,7 +181,7 @@ fn suspending_in_a_destructor_that_unwinds_ends_the_process_with_a_reason() {
                 self.0.suspend();
             }
         }
-        let mut coroutine = Coroutine::new(stack(), |me| {
+        let mut coroutine = coroutine(|me| {
             let _suspends = Suspends(me.clone());
             panic!("as it must");
         });
@@ -186,4 +192,100 @@ fn suspending_in_a_destructor_that_unwinds_ends_the_process_with_a_reason() {
     let text = stderr(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
     assert!(text.contains("a coroutine cannot be suspended while it unwinds"), "{text}");
+}
+
+/// Is used to the end of the frame that has it.
+struct Uses(&'static LocalKey<Borrowed>, Sender<&'static str>);
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        self.1.send("the frame has ended").expect("it is received");
+        self.0.with(|_| ());
+    }
+}
+
+struct Borrowed(Cell<Option<Sender<&'static str>>>);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.0.take().expect("it is set").send("what it borrows is gone").expect("it is received");
+    }
+}
+
+/// Holds a coroutine, and tries to resume it at its own end.
+struct Holder(RefCell<Option<(Coroutine, Sender<&'static str>)>>);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let (mut coroutine, tell) = self.0.take().expect("it is set");
+        tell.send("its holder goes").expect("it is received");
+        if coroutine.phase() == Phase::Suspended {
+            coroutine.resume();
+        }
+        drop(coroutine);
+        // Another lives and dies within this destructor.
+        let mut own = self::coroutine(move |me| {
+            me.suspend();
+            tell.send("another has run").expect("it is received");
+        });
+        own.resume();
+        assert_eq!(own.phase(), Phase::Suspended);
+        own.resume();
+    }
+}
+
+thread_local! {
+    static HOLDER: Holder = const { Holder(RefCell::new(None)) };
+    static BORROWED: Borrowed = const { Borrowed(Cell::new(None)) };
+}
+
+fn suspend_inside_a_thread_local(holder_first: bool, tell: &Sender<&'static str>) {
+    // What was noted for this one is not enough for a later one.
+    assert_eq!(coroutine(|me| me.suspend()).resume(), State::Suspended);
+    if holder_first {
+        HOLDER.with(|_| ());
+    }
+    let theirs = tell.clone();
+    let mut coroutine = coroutine(move |me| {
+        me.suspend();
+        BORROWED.with(|borrowed| {
+            borrowed.0.set(Some(theirs.clone()));
+            let _uses = Uses(&BORROWED, theirs);
+            me.suspend();
+        });
+    });
+    coroutine.resume();
+    coroutine.resume();
+    HOLDER.with(|holder| *holder.0.borrow_mut() = Some((coroutine, tell.clone())));
+}
+
+/// The frames of a coroutine may borrow a thread-local that is destroyed before the one in which
+/// the coroutine is kept.
+#[test]
+fn a_coroutine_is_neither_unwound_nor_resumed_when_its_thread_has_begun_to_end() {
+    let end = |holder_first| {
+        let (tell, told) = channel();
+        let thread = thread::spawn(move || suspend_inside_a_thread_local(holder_first, &tell));
+        thread.join().expect("it does not panic");
+        told.try_iter().collect::<Vec<_>>()
+    };
+    let expected = ["what it borrows is gone", "its holder goes", "another has run"];
+    assert_eq!(end(true), expected);
+    // Here the holder goes first, while all is there.
+    let expected = ["its holder goes", "the frame has ended", "another has run"];
+    assert_eq!(end(false)[..3], expected);
+}
+
+#[test]
+fn a_coroutine_is_not_unwound_by_the_exit_of_the_process() {
+    let test = "coroutines::a_coroutine_is_not_unwound_by_the_exit_of_the_process";
+    let Some(output) = in_a_child(test, || {
+        let (tell, told) = channel();
+        std::mem::forget(told);
+        suspend_inside_a_thread_local(true, &tell);
+        std::process::exit(7);
+    }) else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
 }
