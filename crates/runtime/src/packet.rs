@@ -22,8 +22,8 @@
 //!
 //! - *A joiner next door.* While `neighbour` is set, the handle lies in the frame of a task that is
 //!   suspended in `join` on the worker of this very task.
-//! - *A handle let go next door.* A task that has begun its life on a worker stays there (I3), so on
-//!   that thread nothing of the task's side is going on.
+//! - *A handle let go next door.* A task that has begun its life on a worker stays there (I3), so
+//!   on that thread nothing of the task's side is going on.
 #![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
 
 use std::cell::{Cell, UnsafeCell};
@@ -298,8 +298,8 @@ impl<T> HandleSide<T> {
         }
         // SAFETY: required: live. We have not let go of it.
         let place = unsafe { self.packet.as_ref() }.outcome.get();
-        // SAFETY: required: no writer. `DONE` was seen, so the task's side has written; the handle's
-        // is borrowed exclusively.
+        // SAFETY: required: no writer. `DONE` was seen, so the task's side has written; the
+        // handle's is borrowed exclusively.
         unsafe { &*place }.as_ref()
     }
 
@@ -314,8 +314,8 @@ impl<T> HandleSide<T> {
         assert!(bond.is_done(), "an outcome is taken when it is there");
         // SAFETY: required: live. We have not let go of it.
         let place = unsafe { self.packet.as_ref() }.outcome.get();
-        // SAFETY: required: no other access. `DONE` was seen, so the task's side has written, and we
-        // own the handle's.
+        // SAFETY: required: no other access. `DONE` was seen, so the task's side has written, and
+        // we own the handle's.
         let outcome = unsafe { &mut *place }.take();
         outcome.expect("an outcome is taken once")
     }

@@ -100,7 +100,8 @@ impl Drop for OwnedPermit {
     }
 }
 
-/// A [`BoundedPermit`](super::BoundedPermit) that keeps its semaphore, and may go wherever it is needed.
+/// A [`BoundedPermit`](super::BoundedPermit) that keeps its semaphore, and may go wherever it is
+/// needed.
 ///
 /// Made by [`BoundedSemaphore::acquire_owned`]; given back when dropped.
 #[must_use = "the permit is given back when it is dropped"]
@@ -112,8 +113,8 @@ pub struct OwnedBoundedPermit {
 }
 
 impl BoundedSemaphore {
-    /// As [`BoundedSemaphore::acquire`], with a permit that keeps the semaphore: for what is given its
-    /// permit before it starts.
+    /// As [`BoundedSemaphore::acquire`], with a permit that keeps the semaphore: for what is given
+    /// its permit before it starts.
     ///
     /// # Suspends
     ///

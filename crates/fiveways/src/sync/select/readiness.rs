@@ -1,9 +1,9 @@
 //! The arms of a `select!` that watch descriptors.
 //!
 //! A plain thread that waits for nothing else polls them itself. Otherwise each has a scout that
-//! waits for its descriptor and then selects the waiter: in a task, another task of the same worker,
-//! through the worker's driver; on a plain thread, another thread, in `poll(2)`. A scout is called
-//! back, and has ended, before `select!` returns.
+//! waits for its descriptor and then selects the waiter: in a task, another task of the same
+//! worker, through the worker's driver; on a plain thread, another thread, in `poll(2)`. A scout is
+//! called back, and has ended, before `select!` returns.
 //!
 //! Our own streams are watched under their own name, since their driver may hold bytes that it has
 //! received ahead; everything else by a duplicate, so that no driver takes it for what it may know
