@@ -118,9 +118,10 @@ impl Limits {
         self.own_steadfast || self.callers_steadfast
     }
 
-    /// The deadline that counts.
+    /// The deadline that counts. Of one who must not be interrupted, that of the scopes within:
+    /// those without were put aside.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.is_steadfast() { None } else { earlier(self.own, self.callers) }
+        if self.own_steadfast { self.own } else { earlier(self.own, self.callers) }
     }
 }
 

@@ -124,17 +124,20 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
 
 /// Is the scope that has just been left the one that has expired?
 fn is_meant(expired: &Expired) -> bool {
-    let outer = limits().and_then(|limits| earlier(limits.own, limits.callers));
+    let outer = limits().and_then(|limits| limits.deadline());
     outer.is_none_or(|outer| expired.0 < outer)
 }
 
-/// Runs `f`, from whose waits nothing unwinds the task: neither a cancellation nor a `timeout`
-/// scope. For waits that end soon and whose result must not be missed. On a plain thread runs `f`.
+/// Runs `f`, from whose waits nothing unwinds the task that began outside of it: neither a
+/// cancellation nor a `timeout` scope. For what must not be left half done. On a plain thread runs
+/// `f`.
 pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
-    let before = limits().is_some_and(|limits| limits.own_steadfast);
-    change(|limits| limits.own_steadfast = true);
+    let before = limits().unwrap_or_default();
+    change(|limits| (limits.own, limits.own_steadfast) = (None, true));
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    change(|limits| limits.own_steadfast = before);
+    change(|limits| {
+        (limits.own, limits.own_steadfast) = (before.own, before.own_steadfast);
+    });
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
 }
 

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fiveways::sync::{
     Barrier, Condvar, Event, LazyLock, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup,
@@ -278,6 +278,27 @@ fn a_cancelled_initialiser_runs_to_its_end() {
         assert_cancelled(forces);
         assert!(once.is_completed());
         assert_eq!(*LAZY, 7);
+    });
+}
+
+/// It is protected from limits without, not from those that it sets itself.
+#[test]
+fn an_initialiser_may_limit_its_own_time() {
+    const LATE: Duration = Duration::from_secs(10);
+    in_tasks(1, || {
+        let started = Instant::now();
+        let once = Once::new();
+        let mut inner = None;
+        let outer = task::timeout(Duration::from_millis(1), || {
+            once.call_once(|| {
+                let nap = || fiveways::time::sleep(LATE);
+                inner = Some(task::timeout(Duration::from_millis(5), nap));
+            });
+            // The limit without is over by now, and counts again.
+            task::yield_now();
+        });
+        assert!(inner.is_some_and(|inner| inner.is_err()) && outer.is_err());
+        assert!(once.is_completed() && started.elapsed() < LATE);
     });
 }
 
