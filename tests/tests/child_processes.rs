@@ -11,7 +11,7 @@ mod children {
     use fiveways::{task, time};
     use fiveways_tests::arena::{in_task, in_task_of};
     use fiveways_tests::client::{expect_noise, send_noise};
-    use fiveways_tests::patience::{LONG, eventually};
+    use fiveways_tests::patience::{LONG, Watchdog, eventually};
 
     const ROLE: &str = env!("CARGO_BIN_EXE_fiveways-role");
 
@@ -49,10 +49,14 @@ mod children {
 
     /// S000-07: so does starting one, which takes its time.
     pub(crate) fn a_task_that_starts_a_program_lets_others_go_on(model: Model) {
+        let _watchdog = Watchdog::new("the start of a program".to_owned(), LONG);
         in_task(model, || {
             let (mut order, mut tell) = std::io::pipe().expect("a descriptor");
             let mut command = shell("exit 6");
-            command.before_exec(move || order.read_exact(&mut [0]));
+            command.before_exec(move || {
+                end_with_parent()?;
+                order.read_exact(&mut [0])
+            });
             // The program starts when we say so, and only another task of this worker says so.
             let starting = task::spawn_local(move || {
                 let status = command.spawn()?.wait()?;
@@ -73,19 +77,21 @@ mod children {
         let (stdin, mut stdout, mut child) = runtime.block_on(|| {
             let mut cat = Command::new("cat");
             cat.stdin(Stdio::piped()).stdout(Stdio::piped());
-            cat.before_exec(|| {
-                let kill = rustix::process::Signal::KILL;
-                Ok(rustix::process::set_parent_process_death_signal(Some(kill))?)
-            });
+            cat.before_exec(end_with_parent);
             let mut child = cat.spawn().expect("cat");
             (child.stdin.take(), child.stdout.take(), child)
         });
         drop(runtime);
-        std::io::Write::write_all(&mut stdin.expect("piped"), b"alive").expect("it reads");
+        stdin.expect("piped").write_all(b"alive").expect("it reads");
         let mut answer = String::new();
         stdout.as_mut().expect("piped").read_to_string(&mut answer).expect("it comes");
         assert_eq!(answer, "alive");
         assert!(child.wait().expect("ours").success());
+    }
+
+    fn end_with_parent() -> std::io::Result<()> {
+        let kill = rustix::process::Signal::KILL;
+        Ok(rustix::process::set_parent_process_death_signal(Some(kill))?)
     }
 
     /// What happens between fork and exec.
@@ -96,7 +102,7 @@ mod children {
     impl Before for Command {
         #[expect(unsafe_code, reason = "code between fork and exec")]
         fn before_exec(&mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
-            // SAFETY: required: safe between fork and exec. It is one system call here.
+            // SAFETY: required: safe between fork and exec. It is system calls only.
             unsafe { std::os::unix::process::CommandExt::pre_exec(self.as_std(), f) };
         }
     }

@@ -7,9 +7,20 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fiveways");
 
+/// A server, until it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A server, and a client that it has answered.
 struct Served {
-    server: Child,
+    server: Running,
     _stdout: BufReader<ChildStdout>,
     _client: TcpStream,
 }
@@ -26,19 +37,11 @@ impl Served {
         let mut client = TcpStream::connect(addr).expect("it listens");
         client.write_all(b"x").expect("it reads");
         client.read_exact(&mut [0]).expect("it answers");
-        Served { server, _stdout: stdout, _client: client }
+        Served { server: Running(server), _stdout: stdout, _client: client }
     }
 
     fn id(&self) -> String {
-        self.server.id().to_string()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.server.0.id().to_string()
     }
 }
 
@@ -67,7 +70,7 @@ fn a_dump_as_json_is_json() {
     let served = Served::start(&["--model", "epoll"]);
     let output = run(&["dump", &served.id(), "--format", "json", "--no-backtraces"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(told["process"], served.server.id());
+    assert_eq!(told["process"], served.server.0.id());
     let tasks = told["runtimes"][0]["workers"][0]["tasks"].as_array().expect("tasks");
     assert_eq!(tasks.len(), 2, "{told}");
     assert!(tasks.iter().all(|task| task["state"] == "waiting"), "{told}");
@@ -89,12 +92,12 @@ fn top_shows_workers_and_tasks_once_where_there_is_no_terminal() {
 /// Each of several processes lets look in, before anybody has come.
 #[test]
 fn processes_without_a_connection_let_look_in() {
-    let mut server = Command::new(PROGRAM)
+    let server = Command::new(PROGRAM)
         .args(["serve", "--model", "epoll", "--processes", "2"])
         .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let id = server.id().to_string();
+        .spawn();
+    let server = Running(server.expect("the program starts"));
+    let id = server.0.id().to_string();
     let end = Instant::now() + Duration::from_secs(30);
     let children = loop {
         let told = text(&run(&["dump", &id]).stderr);
@@ -113,8 +116,6 @@ fn processes_without_a_connection_let_look_in() {
             assert!(Instant::now() < end, "{}", told());
         }
     }
-    server.kill().expect("it runs");
-    server.wait().expect("it is ours");
 }
 
 #[test]

@@ -11,7 +11,6 @@ mod functions;
 mod processes;
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::num::NonZero;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
