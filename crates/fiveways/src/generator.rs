@@ -20,6 +20,7 @@ use std::iter::FusedIterator;
 use std::rc::Rc;
 
 use fiveways_coro::{Phase, State as Switched, Suspender};
+use fiveways_runtime::allow_wait;
 
 use crate::aside::Aside;
 
@@ -281,6 +282,7 @@ impl<In, Out> Yielder<In, Out> {
     #[doc(alias = "yield")]
     #[track_caller]
     pub fn yield_(&self, value: Out) -> In {
+        allow_wait(None);
         self.desk.yielded.set(Some(value));
         self.suspender.suspend();
         self.desk.sent.take().expect("it is resumed with a value")

@@ -29,6 +29,7 @@ use std::rc::{Rc, Weak};
 use std::thread;
 
 use fiveways_coro::{Phase, State, Suspender};
+use fiveways_runtime::allow_wait;
 
 use crate::aside::Aside;
 use crate::local::TaskLocal;
@@ -388,7 +389,9 @@ impl<T: 'static> Greenlet<T> {
     }
 
     /// Suspends this greenlet, which is the caller, for another.
+    #[track_caller]
     fn leave_for(self, next: Option<Greenlet<T>>, letter: Letter<T>) -> T {
+        allow_wait(None);
         let node = Rc::downgrade(&self.node);
         self.node.onward.set(Some((next, letter)));
         // A handle on its own stack would keep it alive for ever.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::blocked::Listed;
 use crate::deadlock::{self, Detection, Edge, Finding};
+use crate::forbid::{allow_wait, is_forbidden};
 use crate::identity::{Identity, this_thread};
 use crate::inbox::{Inbox, Message};
 use crate::reason::{Holder, Reason};
@@ -147,6 +148,7 @@ pub fn park() {
 ///
 /// A cancelled task is unwound from here.
 pub fn park_until(deadline: Option<Instant>) -> Wake {
+    allow_wait(None);
     let parked = as_task(|worker, task| park_task(worker, task, State::Parked, deadline));
     parked.unwrap_or_else(|| park_thread(None, deadline))
 }
@@ -166,6 +168,7 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
 /// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
 #[inline]
 pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
+    allow_wait(Some(reason));
     let is_lasting = deadline.is_none() && !matches!(reason.holder, Holder::Anyone);
     let watches = is_lasting && deadlock::detection() != Detection::Off && !will_end();
     let _edge = watches.then(|| wait_in_graph(reason));
@@ -258,6 +261,7 @@ pub(crate) fn park_watched(
     interval: Duration,
     mut look: impl FnMut() -> bool,
 ) {
+    allow_wait(Some(reason));
     let _edge = (!matches!(reason.holder, Holder::Anyone)).then(|| wait_in_graph(reason));
     let token = Token::of_thread();
     let _listed = Listed::new(me(), Some(reason), None);
@@ -304,7 +308,9 @@ pub(crate) fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -
 /// # Cancellation
 ///
 /// A cancelled task is unwound from here.
+#[track_caller]
 pub fn sleep_until(at: Instant) {
+    allow_wait(None);
     let slept = as_task(|worker, task| {
         if at <= Instant::now() {
             yield_task(worker, task);
@@ -327,7 +333,9 @@ pub fn sleep_until(at: Instant) {
 ///
 /// A cancelled task is unwound from here.
 #[inline]
+#[track_caller]
 pub fn yield_now() {
+    allow_wait(None);
     if as_task(yield_task).is_none() {
         thread::yield_now();
     }
@@ -346,7 +354,7 @@ pub fn yield_now() {
 #[inline]
 pub fn spend() {
     as_task(|worker, task| {
-        if !worker.has_spent() {
+        if !worker.has_spent() || is_forbidden() {
             return;
         }
         yield_task(worker, task);

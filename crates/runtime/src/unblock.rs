@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::forbid::allow_wait;
 use crate::park::{in_task, park_while_not, unparker};
 use crate::worker::contain;
 
@@ -43,10 +44,12 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// With the panic of `f`; when there is no such thread and none can be started.
 #[doc(alias = "run_in_executor")]
 #[doc(alias = "spawn_blocking")]
+#[track_caller]
 pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     if !in_task() {
         return f();
     }
+    allow_wait(None);
     let result = Arc::new(Mutex::new(None));
     let (theirs, waiter) = (Arc::clone(&result), unparker());
     let run = move || {

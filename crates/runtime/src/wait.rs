@@ -18,6 +18,7 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
+use crate::forbid::{allow_wait, is_forbidden};
 use crate::park::{as_task, is_over};
 use crate::task::{State, Task, earlier};
 use crate::unwind::refuse;
@@ -70,11 +71,15 @@ fn perform_task(
 /// Refuses a task that was cancelled, or whose time is over. What puts things in order is let pass.
 #[inline]
 fn admit(task: &Task, op: &Op) -> io::Result<()> {
-    if !task.is_to_unwind() && task.scope.get().is_none() {
+    if !task.is_to_unwind() && task.scope.get().is_none() && !is_forbidden() {
         return Ok(());
     }
+    if matches!(op, Op::Detach { .. }) {
+        return Ok(());
+    }
+    // Later it would be in the kernel already (I6).
+    allow_wait(None);
     match op {
-        Op::Detach { .. } => Ok(()),
         _ if task.is_to_unwind() => Err(refuse(task)),
         _ => is_over(task).map_or(Ok(()), |_| Err(timed_out())),
     }

@@ -3,7 +3,7 @@
 use std::thread;
 
 use fiveways::runtime::Runtime;
-use fiveways::{Model, task};
+use fiveways::{Model, inspect, task};
 
 /// Makes three tests of each claim.
 macro_rules! everywhere {
@@ -60,6 +60,21 @@ impl<T> Other<T> {
             Other::Thread(thread) => thread.join().expect("the thread does not panic"),
             Other::Task(task) => task.join().expect("the task does not panic"),
         }
+    }
+}
+
+/// Returns when this many tasks and threads of the process wait for `what`, as a dump tells it.
+pub(crate) fn until_waiting(what: &str, count: usize) {
+    let options = inspect::Options::new().backtraces(false);
+    loop {
+        let dump = inspect::dump_with(&options);
+        let workers = dump.runtimes.iter().flat_map(|runtime| &runtime.workers);
+        let tasks = workers.flat_map(|worker| &worker.tasks).filter_map(|task| task.wait.as_ref());
+        let waits = tasks.chain(dump.threads.iter().map(|thread| &thread.wait));
+        if waits.filter(|wait| wait.what == what).count() >= count {
+            return;
+        }
+        task::yield_now();
     }
 }
 

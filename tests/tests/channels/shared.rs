@@ -20,7 +20,7 @@ mod claims {
     use fiveways::sync::channel::{SendTimeoutError, bounded, unbounded};
     use fiveways::task;
 
-    use crate::ground::{Other, other};
+    use crate::ground::{Other, other, until_waiting};
 
     pub(super) fn each_item_goes_to_one_receiver() {
         for bound in [Some(0), Some(1), Some(5), None] {
@@ -50,20 +50,11 @@ mod claims {
 
     pub(super) fn waiting_receivers_are_served_in_turn() {
         let (tx, rx) = bounded(0);
-        let (ready, readied) = bounded(0);
-        let receiving: Vec<_> = (0..5)
-            .map(|_| {
-                let (rx, ready) = (rx.clone(), ready.clone());
-                let receiving = other(move || {
-                    ready.send(()).expect("the test waits");
-                    rx.recv()
-                });
-                readied.recv().expect("it comes");
-                // It waits when nobody else can take what is offered: looked at by its turn below.
-                for _ in 0..1_000 {
-                    task::yield_now();
-                }
-                std::thread::sleep(Duration::from_millis(2));
+        let receiving: Vec<_> = (1..=5)
+            .map(|count| {
+                let rx = rx.clone();
+                let receiving = other(move || rx.recv());
+                until_waiting("receive from channel", count);
                 receiving
             })
             .collect();
@@ -79,10 +70,7 @@ mod claims {
             .map(|number| {
                 let tx = tx.clone();
                 let sending = other(move || tx.send(number));
-                for _ in 0..1_000 {
-                    task::yield_now();
-                }
-                std::thread::sleep(Duration::from_millis(2));
+                until_waiting("send to channel", number);
                 sending
             })
             .collect();

@@ -9,6 +9,8 @@ ground::everywhere!(
     a_priority_queue_gives_the_smallest_first,
     equal_priorities_come_in_their_order,
     priorities_come_sorted_whatever_is_put,
+    comparing_priorities_must_not_wait,
+    a_panicking_comparison_loses_no_item,
     put_waits_for_room,
     puts_that_must_not_wait_fail_when_it_is_full,
     a_get_is_late_after_its_timeout,
@@ -32,12 +34,14 @@ mod claims {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
+    use fiveways::generator::Generator;
     use fiveways::queue::{
         GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue, ShutDown,
     };
+    use fiveways::sync::{Semaphore, channel};
     use fiveways::task;
 
-    use crate::ground::{Other, other};
+    use crate::ground::{Other, other, until_waiting};
 
     const SHORT: Duration = Duration::from_millis(5);
     const LONG: Duration = Duration::from_secs(40);
@@ -117,6 +121,109 @@ mod claims {
                 assert_eq!(queue.len(), model.len());
             }
         }
+    }
+
+    /// A priority whose comparison may do anything.
+    struct Busy(u32, Arc<dyn Fn() + Send + Sync>);
+
+    impl Ord for Busy {
+        fn cmp(&self, other: &Busy) -> std::cmp::Ordering {
+            (self.1)();
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Busy {
+        fn partial_cmp(&self, other: &Busy) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl PartialEq for Busy {
+        fn eq(&self, other: &Busy) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Busy {}
+
+    /// The message of the panic that `f` must end with.
+    fn panic_of<T>(f: impl FnOnce() -> T) -> String {
+        let payload = catch_unwind(AssertUnwindSafe(f)).map(|_| ()).expect_err("it must panic");
+        *payload.downcast::<String>().expect("it has a message")
+    }
+
+    /// A comparison that waited would do so under the lock of the queue: the next task of its
+    /// worker that uses it would block the thread for ever.
+    pub(super) fn comparing_priorities_must_not_wait() {
+        let queue = PriorityQueue::new();
+        let (permits, (tell, told)) = (Semaphore::new(0), channel::unbounded::<()>());
+        let wait = Arc::new(AtomicUsize::new(0));
+        let which = Arc::clone(&wait);
+        let compare: Arc<dyn Fn() + Send + Sync> =
+            Arc::new(move || match which.load(Ordering::Relaxed) {
+                0 => {
+                    // What needs no waiting is allowed.
+                    drop(permits.try_acquire());
+                    tell.send(()).expect("it is open");
+                    told.recv().expect("it is open");
+                }
+                1 => drop(permits.acquire()),
+                2 => drop(told.recv()),
+                3 => task::yield_now(),
+                4 => fiveways::time::sleep(SHORT),
+                _ => {
+                    let _ = Generator::<(), ()>::new(|me| me.yield_(())).next();
+                }
+            });
+        let busy = |number| (Busy(number, Arc::clone(&compare)), number);
+        (0..4).for_each(|number| queue.put(busy(number)).expect("it is open"));
+        for (kind, what) in [(1, "'semaphore'"), (2, "'receive from channel'"), (3, ""), (4, "")] {
+            wait.store(kind, Ordering::Relaxed);
+            let got = panic_of(|| queue.get());
+            let put = panic_of(|| queue.put(busy(3 + kind as u32)));
+            for message in [got, put] {
+                let named = message.starts_with("the priorities of a queue are compared: ");
+                assert!(named && message.contains(what), "{message}");
+                assert!(what.is_empty() || message.contains("queues/main.rs:"), "{message}");
+            }
+        }
+        // A wait that ends inside is none of the queue's.
+        wait.store(5, Ordering::Relaxed);
+        let first = panic_of(|| queue.get());
+        assert!(first.contains("nothing may wait here"), "{first}");
+        wait.store(0, Ordering::Relaxed);
+        let all: Vec<_> = (0..8).map(|_| queue.get().expect("it is open").1).collect();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    /// Neither the one that was put, nor those that could not be got.
+    pub(super) fn a_panicking_comparison_loses_no_item() {
+        let queue = PriorityQueue::with_maxsize(3);
+        let panics = Arc::new(AtomicUsize::new(usize::MAX));
+        let left = Arc::clone(&panics);
+        let compare: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            let before = left.fetch_sub(1, Ordering::Relaxed);
+            assert_ne!(before, 0, "as it must");
+        });
+        let busy = move |number| (Busy(number, Arc::clone(&compare)), number);
+        (0..2).for_each(|number| queue.put(busy(number)).expect("it is open"));
+        panics.store(0, Ordering::Relaxed);
+        panic_of(|| queue.put(busy(2)));
+        panics.store(usize::MAX, Ordering::Relaxed);
+        // Its item is compared in the get that makes room for it.
+        let (theirs, give) = (queue.clone(), busy.clone());
+        let putting = other(move || theirs.put(give(3)).is_ok());
+        until_waiting("put to queue", 1);
+        panics.store(0, Ordering::Relaxed);
+        panic_of(|| queue.get());
+        panics.store(1, Ordering::Relaxed);
+        assert_eq!(queue.get().map(|it| it.1), Ok(0));
+        panics.store(usize::MAX, Ordering::Relaxed);
+        assert!(putting.join());
+        let mut rest = [(); 3].map(|()| queue.get().expect("it is open").1);
+        rest.sort_unstable();
+        assert_eq!(rest, [1, 2, 3]);
     }
 
     /// S004-13.

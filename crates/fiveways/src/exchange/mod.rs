@@ -331,7 +331,7 @@ impl<S: Store> State<S> {
                 && let Some((next, waiter)) = self.givers.fetch()
             {
                 woken.0 = Some(waiter);
-                self.store.push(next);
+                self.store.refill(next);
             }
             return Ok(item);
         }

@@ -8,10 +8,16 @@ pub(crate) trait Store {
     /// What is stored.
     type Item;
 
-    /// Stores an item.
+    /// Stores an item; also if it panics.
     fn push(&mut self, item: Self::Item);
 
-    /// Takes the next item.
+    /// Stores an item in the room of one that was taken. Does not panic.
+    #[inline]
+    fn refill(&mut self, item: Self::Item) {
+        self.push(item);
+    }
+
+    /// Takes the next item. If that panics, none.
     fn pop(&mut self) -> Option<Self::Item>;
 
     /// Items stored.

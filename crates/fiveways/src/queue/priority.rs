@@ -1,11 +1,12 @@
 //! The queue that gives the most urgent first.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use fiveways_runtime::without_waiting;
 
 use crate::exchange::{Exchange, Store};
 use crate::queue::error::{GetError, PutError, ShutDown};
@@ -16,9 +17,13 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 ///
 /// Items are pairs of a priority, which has an order, and something that need not have one.
 ///
+/// Priorities are compared while nobody else can use the queue: comparing must not use it either,
+/// and must not wait.
+///
 /// # Panics
 ///
-/// Where comparing two priorities does.
+/// Where comparing two priorities does, or begins to wait. A `put` has put its item then; a `get`
+/// has taken none.
 ///
 /// # Examples
 ///
@@ -49,7 +54,7 @@ impl<P: Ord, T> PriorityQueue<P, T> {
 
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> PriorityQueue<P, T> {
-        let heap = Heap { entries: BinaryHeap::new(), next: 0 };
+        let heap = Heap { entries: Vec::new(), next: 0 };
         PriorityQueue { exchange: Arc::new(Exchange::new(heap, capacity(maxsize))) }
     }
 
@@ -64,8 +69,12 @@ impl<P: Ord, T> PriorityQueue<P, T> {
 }
 
 /// The smallest priority first; among equals, the smallest number first.
+///
+/// A binary heap: the children of entry `n` are `2n + 1` and `2n + 2`, and none goes before its
+/// parent. Not std's, which loses an item when a comparison panics: here nothing is moved before
+/// all has been compared.
 struct Heap<P, T> {
-    entries: BinaryHeap<Entry<P, T>>,
+    entries: Vec<Entry<P, T>>,
     /// The number of the next item, counted up from 0.
     next: u64,
 }
@@ -76,27 +85,44 @@ struct Entry<P, T> {
     item: T,
 }
 
-impl<P: Ord, T> Ord for Entry<P, T> {
-    /// The heap gives the greatest first.
-    fn cmp(&self, other: &Entry<P, T>) -> Ordering {
-        let by_priority = other.priority.cmp(&self.priority);
-        by_priority.then_with(|| other.number.cmp(&self.number))
+impl<P: Ord, T> Heap<P, T> {
+    /// Does the first entry go before the second?
+    fn precedes(&self, first: usize, second: usize) -> bool {
+        let (first, second) = (&self.entries[first], &self.entries[second]);
+        first.priority.cmp(&second.priority).then(first.number.cmp(&second.number)).is_lt()
+    }
+
+    /// Where the last entry is to go on its way up.
+    fn place_upwards(&self) -> usize {
+        let last = self.entries.len() - 1;
+        let mut place = last;
+        while place > 0 && self.precedes(last, (place - 1) / 2) {
+            place = (place - 1) / 2;
+        }
+        place
+    }
+
+    /// Where the last entry is to go, down from the first, which leaves.
+    fn place_downwards(&self) -> usize {
+        let last = self.entries.len() - 1;
+        let mut place = 0;
+        loop {
+            let left = 2 * place + 1;
+            if left >= last {
+                return place;
+            }
+            let right = left + 1;
+            let child = if right < last && self.precedes(right, left) { right } else { left };
+            if self.precedes(last, child) {
+                return place;
+            }
+            place = child;
+        }
     }
 }
 
-impl<P: Ord, T> PartialOrd for Entry<P, T> {
-    fn partial_cmp(&self, other: &Entry<P, T>) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<P: Ord, T> PartialEq for Entry<P, T> {
-    fn eq(&self, other: &Entry<P, T>) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<P: Ord, T> Eq for Entry<P, T> {}
+/// What forbids to wait.
+const COMPARES: &str = "the priorities of a queue are compared";
 
 impl<P: Ord, T> Store for Heap<P, T> {
     type Item = (P, T);
@@ -105,10 +131,36 @@ impl<P: Ord, T> Store for Heap<P, T> {
         let number = self.next;
         self.next += 1;
         self.entries.push(Entry { priority, number, item });
+        let place = without_waiting(COMPARES, || self.place_upwards());
+        let mut from = self.entries.len() - 1;
+        while from > place {
+            let parent = (from - 1) / 2;
+            self.entries.swap(from, parent);
+            from = parent;
+        }
+    }
+
+    fn refill(&mut self, item: (P, T)) {
+        // Who takes something has it already: what is wrong with the next one is not told to it but
+        // by the panic's hook, and that one lies at the end. The payload's drop is the user's.
+        let pushed = catch_unwind(AssertUnwindSafe(|| self.push(item)));
+        mem::forget(pushed);
     }
 
     fn pop(&mut self) -> Option<(P, T)> {
-        self.entries.pop().map(|entry| (entry.priority, entry.item))
+        if self.entries.is_empty() {
+            return None;
+        }
+        let place = without_waiting(COMPARES, || self.place_downwards()) + 1;
+        let first = self.entries.swap_remove(0);
+        // The last one stands first now. Counted from 1, a place has its way in its digits.
+        let mut at = 1;
+        for digit in (0..place.ilog2()).rev() {
+            let below = 2 * at + (place >> digit & 1);
+            self.entries.swap(at - 1, below - 1);
+            at = below;
+        }
+        Some((first.priority, first.item))
     }
 
     fn len(&self) -> usize {

@@ -1,0 +1,79 @@
+//! Code of users that must not wait, because it runs under a lock that blocks threads.
+//!
+//! A comparison that suspended its task there would leave the lock held: the next task of the
+//! worker that asks for it blocks the thread, and nobody is left to end that. So it is looked for
+//! where a wait begins, and nowhere else.
+
+use std::cell::Cell;
+use std::fmt;
+use std::thread;
+
+use crate::reason::Reason;
+
+thread_local! {
+    /// What the code that runs now is called for, if it must not wait.
+    static FORBIDDEN: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Runs `f`, in which every wait is refused with a panic that names `what`: a sentence like
+/// `priorities are compared`.
+///
+/// Never suspends.
+#[inline]
+pub fn without_waiting<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
+    let _before = Before(FORBIDDEN.replace(Some(what)));
+    f()
+}
+
+/// Allows again what was allowed before.
+struct Before(Option<&'static str>);
+
+impl Drop for Before {
+    #[inline]
+    fn drop(&mut self) {
+        FORBIDDEN.set(self.0);
+    }
+}
+
+/// Must the caller not wait?
+#[inline]
+pub(crate) fn is_forbidden() -> bool {
+    FORBIDDEN.get().is_some()
+}
+
+/// Refuses a wait that is about to begin, where none is allowed.
+///
+/// Never suspends.
+///
+/// # Panics
+///
+/// Inside [`without_waiting`]. Not in a destructor that unwinds, which would end the process: that
+/// blocks the thread.
+#[inline]
+#[track_caller]
+pub fn allow_wait(reason: Option<&Reason<'_>>) {
+    if let Some(what) = FORBIDDEN.get() {
+        refuse(what, reason);
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse(what: &str, reason: Option<&Reason<'_>>) {
+    if thread::panicking() {
+        return;
+    }
+    match reason {
+        Some(reason) => panic!("{what}: nothing may wait here, as {} does", Told(reason)),
+        None => panic!("{what}: nothing may wait here"),
+    }
+}
+
+/// A reason and the place of the user's code.
+struct Told<'a>(&'a Reason<'a>);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' at {}", self.0.what, self.0.place)
+    }
+}
