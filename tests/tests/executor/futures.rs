@@ -1,8 +1,14 @@
 //! Futures: what they know and when.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fiveways::executor::FutureError;
+use fiveways::executor::{Future, FutureError};
+use fiveways::runtime::Runtime;
+use fiveways::sync::channel;
+use fiveways::{Model, task};
 use fiveways_tests::patience::LONG;
 
 use crate::rig::{Hold, gate, in_time, pool};
@@ -50,6 +56,68 @@ fn the_result_is_copied_as_often_as_asked_and_moved_out_once() {
     assert!(matches!(future.take(), Err(FutureError::Taken)));
     assert!(matches!(future.result(), Err(FutureError::Taken)));
     assert!(future.exception().is_none() && future.is_done());
+}
+
+/// A value whose copying may do anything; not `Sync`.
+struct Busy(Cell<u32>, Box<dyn Fn() + Send>);
+
+impl Clone for Busy {
+    fn clone(&self) -> Busy {
+        (self.1)();
+        let copies = self.0.get();
+        self.0.set(copies + 1);
+        Busy(Cell::new(copies), Box::new(|| ()))
+    }
+}
+
+/// Copying may wait, and others that ask wait for it without blocking the worker.
+#[test]
+fn a_copy_of_the_result_may_wait_for_a_neighbour() {
+    let _watchdog = in_time();
+    let pool = pool(1);
+    let runtime = Runtime::builder().model(Model::Epoll).build().expect("a runtime");
+    runtime.block_on(move || {
+        let (go, gone) = channel::unbounded::<()>();
+        let wait = move || gone.recv().expect("it is let go");
+        let future = pool.submit(move || Busy(Cell::new(0), Box::new(wait))).expect("it is open");
+        let copies = [(); 3].map(|()| {
+            let future = future.clone();
+            task::spawn(move || future.result().expect("no panic").0.get())
+        });
+        let taking = task::spawn(move || future.take().expect("no panic").0.get());
+        for _ in 0..3 {
+            // One waits in its copying, the others for their turn.
+            task::yield_now();
+            go.send(()).expect("it is awaited");
+        }
+        let copies = copies.map(|copy| copy.join().expect("no panic"));
+        assert_eq!(copies, [0, 1, 2]);
+        assert_eq!(taking.join().expect("no panic"), 3);
+    });
+}
+
+/// Copying may ask the same future: for another copy, for what it is; not for the value itself.
+#[test]
+fn a_copy_of_the_result_may_ask_the_same_future() {
+    let _watchdog = in_time();
+    let pool = pool(1);
+    let place = Arc::new(OnceLock::<Future<Busy>>::new());
+    let theirs = Arc::clone(&place);
+    let depth = AtomicU32::new(0);
+    let ask = move || {
+        let future = theirs.get().expect("it is set");
+        assert!(future.is_done() && future.exception().is_none());
+        assert_eq!(format!("{future:?}"), "Future(done)");
+        assert!(matches!(future.take(), Err(FutureError::WouldDeadlock)));
+        if depth.fetch_add(1, Ordering::Relaxed) == 0 {
+            let inner = future.result().expect("no panic");
+            assert_eq!(inner.0.get(), 0);
+        }
+    };
+    let future = pool.submit(move || Busy(Cell::new(0), Box::new(ask))).expect("it is open");
+    place.set(future.clone()).expect("it is unset");
+    assert_eq!(future.result().expect("no panic").0.get(), 1);
+    assert!(future.take().is_ok());
 }
 
 /// S004-26: what is neither `Clone` nor `Sync` can be a result too.

@@ -9,7 +9,11 @@
 //!
 //! Whoever moves it to `Ended` tells the watches, then calls the callbacks, in the order in which
 //! they came. What comes later finds it ended.
+//!
+//! Copies of the value are made by code of users, which may wait, or ask the same future: so the
+//! value lies under a lock of its own, which tasks wait for, and which its holder may take again.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +24,7 @@ use crate::executor::crew::{Crew, Job, RunnerId, Status, contain, runner_id};
 use crate::executor::failure::{FutureError, Panic, SubmitError};
 use crate::executor::waiting::Waiting;
 use crate::executor::watch::Watch;
+use crate::sync::ReentrantMutex;
 
 /// What is to be done for a future.
 pub(super) type Work<T> = Box<dyn FnOnce() -> Result<T, FutureError> + Send>;
@@ -29,11 +34,14 @@ type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
 enum Stage<T> {
     Queued(Work<T>),
     Running(RunnerId),
-    Ended(Result<Option<T>, FutureError>),
+    Ended(Result<(), FutureError>),
 }
 
 struct Core<T> {
     parts: Mutex<Parts<T>>,
+    /// Put before the end; `None` again once it was taken. Not shared with another thread even to
+    /// be copied: it need not be `Sync`.
+    value: ReentrantMutex<RefCell<Option<T>>>,
     crew: Weak<Crew>,
 }
 
@@ -52,7 +60,7 @@ impl<T: Send + 'static> Core<T> {
     fn end(
         self: &Arc<Self>,
         mut parts: MutexGuard<'_, Parts<T>>,
-        outcome: Result<Option<T>, FutureError>,
+        outcome: Result<(), FutureError>,
     ) {
         let before = mem::replace(&mut parts.stage, Stage::Ended(outcome));
         let watches = mem::take(&mut parts.watches);
@@ -77,7 +85,7 @@ impl<T: Send + 'static> Job for Core<T> {
         };
         drop(parts);
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(outcome) => outcome.map(Some),
+            Ok(outcome) => outcome.map(|value| drop(self.value.lock().replace(Some(value)))),
             Err(payload) => Err(FutureError::Panicked(Panic::new(payload))),
         };
         self.end(self.lock(), outcome);
@@ -153,12 +161,15 @@ impl<T> Clone for Future<T> {
 impl<T> fmt::Debug for Future<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.core.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        match &parts.stage {
-            Stage::Queued(_) => f.write_str("Future(queued)"),
-            Stage::Running(_) => f.write_str("Future(running)"),
-            Stage::Ended(Ok(_)) => f.write_str("Future(done)"),
-            Stage::Ended(Err(error)) => write!(f, "Future({error})"),
-        }
+        let stage = match &parts.stage {
+            Stage::Queued(_) => "queued".to_owned(),
+            Stage::Running(_) => "running".to_owned(),
+            Stage::Ended(Ok(())) => "done".to_owned(),
+            Stage::Ended(Err(error)) => error.to_string(),
+        };
+        // Writing may be the user's, and wait.
+        drop(parts);
+        write!(f, "Future({stage})")
     }
 }
 
@@ -167,7 +178,11 @@ impl<T: Send + 'static> Future<T> {
     pub(super) fn submit(crew: &Arc<Crew>, work: Work<T>) -> Result<Future<T>, SubmitError> {
         let parts =
             Parts { stage: Stage::Queued(work), watches: Vec::new(), callbacks: Vec::new() };
-        let core = Arc::new(Core { parts: Mutex::new(parts), crew: Arc::downgrade(crew) });
+        let core = Arc::new(Core {
+            parts: Mutex::new(parts),
+            value: ReentrantMutex::new(RefCell::new(None)),
+            crew: Arc::downgrade(crew),
+        });
         crew.submit(Arc::clone(&core) as Arc<dyn Job>)?;
         Ok(Future { core })
     }
@@ -190,7 +205,7 @@ impl<T: Send + 'static> Future<T> {
     /// # Errors
     ///
     /// What kept the work from giving a value; [`FutureError::WouldDeadlock`] when waiting would
-    /// never end, [`FutureError::Taken`] when [`take`](Future::take) came first.
+    /// never end; [`FutureError::Taken`] when [`take`](Future::take) came first.
     #[track_caller]
     pub fn result(&self) -> Result<T, FutureError>
     where
@@ -229,11 +244,10 @@ impl<T: Send + 'static> Future<T> {
         T: Clone,
     {
         self.wait(deadline)?;
-        match &self.core.lock().stage {
-            Stage::Ended(Ok(value)) => value.clone().ok_or(FutureError::Taken),
-            Stage::Ended(Err(error)) => Err(error.clone()),
-            _ => unreachable!("it was awaited"),
-        }
+        self.error().map_or(Ok(()), Err)?;
+        let value = self.core.value.lock();
+        let value = value.borrow();
+        value.clone().ok_or(FutureError::Taken)
     }
 
     /// Waits for the result and moves it out.
@@ -277,11 +291,11 @@ impl<T: Send + 'static> Future<T> {
     #[track_caller]
     pub(super) fn take_by(&self, deadline: Option<Instant>) -> Result<T, FutureError> {
         self.wait(deadline)?;
-        match &mut self.core.lock().stage {
-            Stage::Ended(Ok(value)) => value.take().ok_or(FutureError::Taken),
-            Stage::Ended(Err(error)) => Err(error.clone()),
-            _ => unreachable!("it was awaited"),
-        }
+        self.error().map_or(Ok(()), Err)?;
+        let value = self.core.value.lock();
+        // Borrowed: by the caller's own copying, which calls us.
+        let mut value = value.try_borrow_mut().map_err(|_| FutureError::WouldDeadlock)?;
+        value.take().ok_or(FutureError::Taken)
     }
 
     /// Waits for the work to end and tells why it gave no value, if it gave none.
