@@ -80,7 +80,10 @@ impl fmt::Display for JoinError {
             }
             Why::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                match message_of(payload.as_ref()) {
+                let message = message_of(payload.as_ref()).map(str::to_owned);
+                // Writing may be the user's, and wait.
+                drop(payload);
+                match message {
                     Some(message) => write!(f, "the task panicked: {message}"),
                     None => f.write_str("the task panicked"),
                 }

@@ -6,6 +6,7 @@ mod groups;
 mod joins;
 mod pools;
 mod scopes;
+mod telling;
 mod timers;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! A condition variable: std's, for tasks and plain threads.
 
+use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
@@ -41,7 +42,6 @@ const TOGETHER: Selection = CHOSEN.saturating_add(1);
 /// assert!(waits.join().expect("it does not panic"));
 /// ```
 #[doc(alias("Condition", "threading.Condition", "pthread_cond_t"))]
-#[derive(Debug)]
 pub struct Condvar {
     /// The length of the line; written under its lock. Who holds the mutex and sees 0 knows that
     /// nobody waits for what it changed: the mutex orders this, so it needs no ordering of its own.
@@ -62,6 +62,12 @@ impl WaitTimeoutResult {
 
 /// What a wait with a time limit gives: the guard, and whether the time was over.
 type Waited<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}
 
 impl Condvar {
     /// Makes a condition variable for which nobody waits.

@@ -1,5 +1,6 @@
 //! An event: a flag that can be waited for.
 
+use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,11 +29,16 @@ use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
 /// }
 /// ```
 #[doc(alias("threading.Event", "gevent.event.Event", "eventfd"))]
-#[derive(Debug)]
 pub struct Event {
     /// Set and cleared under the lock of the line.
     set: AtomicBool,
     line: Mutex<Line>,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("set", &self.is_set()).finish()
+    }
 }
 
 impl Event {

@@ -48,10 +48,15 @@ const ONE: usize = 2;
 /// # drop(second);
 /// ```
 #[doc(alias("threading.Semaphore", "sem_t", "sem_init"))]
-#[derive(Debug)]
 pub struct Semaphore {
     state: AtomicUsize,
     line: Mutex<Line>,
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("free", &self.available()).finish()
+    }
 }
 
 /// A permit of a [`Semaphore`]; given back when dropped.

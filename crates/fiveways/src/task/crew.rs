@@ -21,7 +21,7 @@ use fiveways_runtime::{
 };
 
 /// The live tasks that belong together.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Crew {
     state: Mutex<State>,
 }
@@ -40,9 +40,9 @@ struct State {
     failure: Option<Box<dyn Any + Send>>,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for Crew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("members", &self.members.len()).finish_non_exhaustive()
+        f.debug_struct("Crew").field("members", &self.len()).finish_non_exhaustive()
     }
 }
 

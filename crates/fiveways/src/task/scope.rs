@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "closures that borrow are given to tasks that know no lifetimes")]
 
 use std::any::Any;
+use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -250,7 +251,6 @@ fn start<F: FnOnce(Place)>(
 }
 
 /// What a child has come to.
-#[derive(Debug)]
 struct Outcome<T> {
     result: Mutex<Option<Result<T, JoinError>>>,
     /// false → true, by the owner of its handle.
@@ -333,12 +333,17 @@ fn copy_of(payload: Box<dyn Any + Send>) -> (Box<dyn Any + Send>, Box<dyn Any + 
 }
 
 /// Owns the right to join a task of a scope. Dropping it changes nothing: the scope waits anyway.
-#[derive(Debug)]
 pub struct ScopedJoinHandle<'scope, T> {
     /// None: it ran at once.
     task: Option<JoinHandle<()>>,
     outcome: Arc<Outcome<T>>,
     scope: PhantomData<&'scope ()>,
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedJoinHandle").field("finished", &self.is_finished()).finish()
+    }
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
