@@ -12,6 +12,7 @@ use fiveways::sync::channel::bounded;
 use fiveways::{Model, select, task};
 use fiveways_tests::on_cooperative_models;
 use fiveways_tests::patience::LONG;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -19,7 +20,36 @@ on_cooperative_models! {
     bodies: a_socket_or_a_channel_whatever_comes_first,
             what_was_read_ahead_counts_as_readable,
             listeners_and_datagrams_are_watched,
-            a_cancelled_select_leaves_the_socket_alone;
+            a_cancelled_select_leaves_the_socket_alone,
+            a_select_without_descriptors_says_so;
+}
+
+/// Nobody can watch the socket: its arm is chosen with the error, and the next `select!` is as good
+/// as any.
+fn select_without_descriptors() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (_tx, rx) = bounded::<()>(1);
+    let choose = || {
+        select! {
+            readable(socket) -> ready => ready,
+            recv(rx) -> item => panic!("nobody sends: {item:?}"),
+        }
+    };
+    let before = getrlimit(Resource::Nofile);
+    let limit = |current| Rlimit { current, ..before };
+    setrlimit(Resource::Nofile, limit(Some(3))).expect("it may be lowered");
+    let chosen = choose();
+    setrlimit(Resource::Nofile, limit(before.current)).expect("it was so before");
+    let error = chosen.expect_err("no descriptor is left");
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+    let address = socket.local_addr().expect("its address");
+    socket.send_to(b"!", address).expect("room");
+    choose().expect("it can be watched now");
+}
+
+#[test]
+fn a_select_of_a_thread_without_descriptors_says_so() {
+    select_without_descriptors();
 }
 
 /// One body per behaviour.
@@ -37,6 +67,10 @@ mod bodies {
         let ours = TcpStream::connect(address).expect("a connection");
         let (theirs, _) = listener.accept().expect("its other end");
         (ours, theirs)
+    }
+
+    pub(super) fn a_select_without_descriptors_says_so(model: Model) {
+        run(model, select_without_descriptors);
     }
 
     pub(super) fn a_socket_or_a_channel_whatever_comes_first(model: Model) {
