@@ -1,6 +1,11 @@
 //! What went wrong once when two things of the toolbox met, and must not again.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -8,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fiveways::generator::Generator;
 use fiveways::inspect::{Detection, deadlocks_found, detect_deadlocks};
-use fiveways::sync::{Event, Mutex, Once, WaitGroup};
+use fiveways::sync::{Event, Mutex, Once, Semaphore, WaitGroup};
 use fiveways::{Model, task, time};
 use fiveways_tests::arena::in_task;
 
@@ -159,4 +164,82 @@ fn a_task_that_joins_itself_is_refused() {
         time::sleep(Duration::from_millis(5));
         assert!(OWN.take().is_none(), "it has taken it, and ended");
     });
+}
+
+/// Does something in its destructor.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A task that unwinds is not suspended. So a lock that a neighbour holds would never come, and
+/// its worker was blocked for ever without a word.
+#[test]
+fn a_destructor_is_refused_a_wait_for_a_neighbour_that_cannot_go_on() {
+    in_task(Model::Epoll, || {
+        let (lock, let_go) = (Rc::new(Mutex::new(())), Arc::new(Event::new()));
+        let (theirs, waits) = (Rc::clone(&lock), Arc::clone(&let_go));
+        let neighbour = task::spawn_local(move || {
+            let _held = theirs.lock().expect("not poisoned");
+            waits.wait();
+        });
+        task::yield_now();
+        let told = Rc::new(RefCell::new(String::new()));
+        let (tells, asks) = (Rc::clone(&told), Rc::clone(&lock));
+        let failing = task::spawn_local(move || {
+            let _asks = OnDrop(|| {
+                let asking = || drop(asks.lock());
+                let refused = catch_unwind(AssertUnwindSafe(asking)).expect_err("it would not end");
+                *tells.borrow_mut() = *refused.downcast::<String>().expect("it has a message");
+                // A deadline ends it.
+                assert!(asks.lock_timeout(Duration::from_millis(1)).is_err());
+            });
+            panic!("as it must");
+        });
+        assert!(failing.join().expect_err("it panics").is_panic());
+        let told = told.take();
+        assert!(told.contains("waits in a destructor while it unwinds ('mutex' at "), "{told}");
+        assert!(told.contains("mishaps.rs:") && told.contains("of the same worker"), "{told}");
+        let_go.set();
+        neighbour.join().expect("no panic");
+        // Who was refused has left the line.
+        drop(lock.lock().expect("not poisoned"));
+    });
+}
+
+/// What another thread may end is waited for, and told when it takes long.
+#[test]
+fn a_destructor_that_blocks_its_worker_is_told() {
+    const TEST: &str = "a_destructor_that_blocks_its_worker_is_told";
+    const ROLE: &str = "FIVEWAYS_MISHAPS_TEST";
+    if env::var_os(ROLE).is_some() {
+        let permits = Arc::new(Semaphore::new(0));
+        let gives = Arc::clone(&permits);
+        let giving = thread::spawn(move || {
+            io::stdin().read_line(&mut String::new()).expect("a word");
+            gives.release(1);
+        });
+        let waiting = move || {
+            let _waits = OnDrop(|| permits.acquire().forget());
+            panic!("as it must");
+        };
+        let failed = in_task(Model::Epoll, move || task::spawn(waiting).join());
+        assert!(failed.expect_err("it panics").is_panic());
+        return giving.join().expect("no panic");
+    }
+    let us = env::current_exe().expect("a path");
+    let mut command = Command::new(us);
+    command.args(["--exact", TEST, "--nocapture"]).env(ROLE, "1");
+    let piped = command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = piped.spawn().expect("started");
+    let (mut words, lines) = (child.stdin.take().expect("piped"), child.stderr.take());
+    let mut lines = BufReader::new(lines.expect("piped")).lines().map_while(Result::ok);
+    let told = lines.find(|line| line.contains("blocks its worker")).expect("it is told");
+    assert!(told.contains("('semaphore' at ") && told.contains("mishaps.rs:"), "{told}");
+    words.write_all(b"go on\n").expect("it listens");
+    lines.for_each(drop);
+    assert!(child.wait().expect("it ends").success());
 }

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use std::cell::Cell;
+use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::panic::resume_unwind;
 use std::ptr::{self, NonNull};
@@ -42,8 +43,8 @@ enum Who {
     Thread(Arc<Token>),
 }
 
-impl std::fmt::Debug for Unparker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Unparker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Who::Task { inbox, id } => write!(f, "Unparker(task {}.{})", inbox.index, id.index),
             Who::Thread(token) => write!(f, "Unparker(thread {:p})", Arc::as_ptr(token)),
@@ -427,11 +428,55 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
 }
 
 fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Wake {
-    let token = Token::of_thread();
-    if token.take(deadline, || Some(Listed::new(me(), reason, deadline))) {
-        Wake::Unparked
-    } else {
-        Wake::TimedOut
+    let (token, me) = (Token::of_thread(), me());
+    let mut told = me.is_thread();
+    loop {
+        if !me.is_thread() && deadline.is_none() {
+            refuse_endless(me, reason);
+        }
+        let tick = (!told).then(|| Instant::now() + BLOCKED_LIMIT);
+        if token.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline))) {
+            return Wake::Unparked;
+        }
+        if tick.is_none() || deadline.is_some_and(|at| at <= Instant::now()) {
+            return Wake::TimedOut;
+        }
+        told = true;
+        let what = Unwinding(me, reason);
+        eprintln!("fiveways: {what}, and blocks its worker until another thread ends that");
+    }
+}
+
+/// How long a task that unwinds blocks its worker before that is told.
+const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
+
+/// Refuses a wait of a task that unwinds for another that cannot go on before.
+#[cold]
+#[track_caller]
+fn refuse_endless(me: Identity, reason: Option<&Reason<'_>>) {
+    let holder = match reason.map(|reason| reason.holder) {
+        Some(Holder::One(holder)) => Some(holder),
+        Some(Holder::In(word)) => Identity::from_bits(word.load(Ordering::Relaxed)),
+        Some(Holder::Anyone) | None => None,
+    };
+    // Ourselves: it has just been given to us, and the token comes.
+    let neighbour = holder.filter(|holder| *holder != me && holder.shares_thread(me));
+    if let Some(neighbour) = neighbour {
+        let what = Unwinding(me, reason);
+        panic!("{what}, for {neighbour} of the same worker, which cannot go on before");
+    }
+}
+
+/// A task that waits while it unwinds.
+struct Unwinding<'a>(Identity, Option<&'a Reason<'a>>);
+
+impl fmt::Display for Unwinding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waits in a destructor while it unwinds", self.0)?;
+        match self.1 {
+            Some(reason) => write!(f, " ('{}' at {})", reason.what, reason.place),
+            None => Ok(()),
+        }
     }
 }
 
