@@ -80,6 +80,7 @@ fn a_copy_of_the_result_may_wait_for_a_neighbour() {
         let (go, gone) = channel::unbounded::<()>();
         let wait = move || gone.recv().expect("it is let go");
         let future = pool.submit(move || Busy(Cell::new(0), Box::new(wait))).expect("it is open");
+        assert!(future.exception().is_none(), "it is there before anybody copies it");
         let copies = [(); 3].map(|()| {
             let future = future.clone();
             task::spawn(move || future.result().expect("no panic").0.get())
