@@ -129,11 +129,15 @@ impl<H> Fiber<H> {
     ///
     /// When what `body` has captured does not fit on the stack. A body that unwinds aborts the
     /// process: catch its panics inside.
-    pub fn new(stack: Stack, header: H, body: impl FnOnce() + 'static) -> Fiber<H> {
+    #[inline(always)]
+    pub fn new<F: FnOnce() + 'static>(stack: Stack, header: H, body: F) -> Fiber<H> {
         const { Head::<H>::FITS };
         let room = stack.size().saturating_sub(ROOM_MIN + HEAD_MAX + stack.shape().guard);
-        let captured = size_of_val(&body);
-        assert!(captured <= room / 2, "a body of {captured} bytes for a stack of {}", stack.size());
+        if size_of::<F>() > room / 2 {
+            refuse(stack, body);
+        }
+        // From here on nothing unwinds, so that the body goes to its place without being kept in
+        // another for a destructor: a copy of what was just written waits for it.
         stack.plate().clear();
 
         let seat = stack.seat(Layout::new::<Head<H>>(), Head::<H>::HEADER);
@@ -404,6 +408,12 @@ impl Drop for AbortOnDrop {
         // SAFETY: required: a live plate. It is that of the stack we run on.
         die("unwound out of its body", &name_on(unsafe { self.0.as_ref() }));
     }
+}
+
+#[cold]
+#[track_caller]
+fn refuse<F>(stack: Stack, _body: F) -> ! {
+    panic!("a body of {} bytes for a stack of {}", size_of::<F>(), stack.size());
 }
 
 fn name_on(plate: &Plate) -> String {

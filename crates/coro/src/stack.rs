@@ -4,7 +4,6 @@
 use std::alloc::Layout;
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -122,7 +121,7 @@ impl Stack {
 
     /// What corosensei sees of the stack: everything below `base`.
     pub(crate) fn below(&self, base: NonNull<u8>) -> Below {
-        Below { base: base.addr(), limit: self.slab.low(self.index()).addr() }
+        Below { base, slab: Arc::as_ptr(&self.slab) }
     }
 
     /// The addresses that the stack pointer of its frames may have.
@@ -155,8 +154,8 @@ impl fmt::Debug for Stack {
 
 /// The part of a stack that frames may use, for corosensei.
 pub(crate) struct Below {
-    base: StackPointer,
-    limit: NonZeroUsize,
+    base: NonNull<u8>,
+    slab: *const Slab,
 }
 
 // SAFETY: required: a guard page at the limit, at least 4 KiB usable, aligned bounds. Slots are
@@ -166,11 +165,14 @@ pub(crate) struct Below {
 unsafe impl corosensei::stack::Stack for Below {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.base
+        self.base.addr()
     }
 
-    #[inline]
+    /// Found by a division, hence not on the path of every spawn: only a sanitizer asks.
+    #[cold]
     fn limit(&self) -> StackPointer {
-        self.limit
+        // SAFETY: required: live. The `Stack` beside us in the head holds it.
+        let slab = unsafe { &*self.slab };
+        slab.low(slab.index_of(self.base)).addr()
     }
 }

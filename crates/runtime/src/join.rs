@@ -13,12 +13,9 @@ use crate::deadlock::{self, Detection};
 use crate::identity::Identity;
 use crate::join_error::JoinError;
 use crate::packet::{Bond, HandleSide, Neighbour};
-use crate::park::{
-    Told, as_task, in_task, me, park_by_turns, park_for_while_not, park_task, unparker,
-};
+use crate::park::{as_task, in_task, me, park_by_turns, park_for_while_not, park_here, unparker};
 use crate::quiet;
 use crate::reason::{Holder, Reason};
-use crate::task::State;
 use crate::teams;
 use crate::worker::with_worker;
 
@@ -197,11 +194,10 @@ impl Bond {
                 return None;
             }
             let reason = self.reason(place);
-            let _told = Told::new(block, &reason);
             // SAFETY: required: in this task, on its worker, and the handle stays. The first two
             // were asked for; the caller promises the third.
             let _noted = unsafe { Neighbour::new(self, task) };
-            let park = || park_task(worker, task, State::Parked, deadline);
+            let park = || park_here(worker, task, &reason, deadline);
             Some(park_by_turns(|| self.is_done(), park))
         });
         match waited.flatten() {

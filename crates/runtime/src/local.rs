@@ -41,7 +41,19 @@ pub fn set_local(
 /// Destroys the running task's values, in the order of their keys.
 ///
 /// Destructors may use values that are still there, and may wait. A panic of theirs ends there.
+#[inline]
 pub(crate) fn end_of_task() {
+    let has_any = with_worker(|worker| {
+        // SAFETY: required: a live task. It is the running one.
+        worker.current().is_some_and(|task| unsafe { task.as_ref() }.locals.get().is_some())
+    });
+    if has_any == Some(true) {
+        destroy_locals();
+    }
+}
+
+#[cold]
+fn destroy_locals() {
     while let Some(value) = with_worker(|worker| {
         let task = worker.current()?;
         // SAFETY: required: a live task. It is the running one.

@@ -79,6 +79,7 @@ impl Strangers {
 }
 
 impl Bond {
+    #[inline(always)]
     fn new(worker: u32) -> Bond {
         Bond {
             state: AtomicU32::new(0),
@@ -181,8 +182,10 @@ struct Packet<T> {
 /// Makes the two sides of a task that the worker of this number has or will have.
 #[inline]
 pub(crate) fn pair<T>(worker: u32) -> (TaskSide<T>, HandleSide<T>) {
-    let packet = Packet { bond: Bond::new(worker), outcome: UnsafeCell::new(None) };
-    let packet = NonNull::from(Box::leak(Box::new(packet)));
+    // Written where it stays: a copy would wait for the writes to the first.
+    let place = Box::leak(Box::new_uninit());
+    let packet = place.write(Packet { bond: Bond::new(worker), outcome: UnsafeCell::new(None) });
+    let packet = NonNull::from(packet);
     (TaskSide { packet, owns: PhantomData }, HandleSide { packet, owns: PhantomData })
 }
 
@@ -207,24 +210,24 @@ impl<T> TaskSide<T> {
         unsafe { &self.packet.as_ref().bond }
     }
 
-    /// Writes how the task has ended, before [`TaskSide::finish`] says so.
-    #[inline]
+    /// Writes how the task has ended, once, before [`TaskSide::finish`] says so.
+    #[inline(always)]
     pub(crate) fn write(&mut self, outcome: Result<T, JoinError>) {
         // SAFETY: required: live. We have not let go of it.
         let place = unsafe { self.packet.as_ref() }.outcome.get();
         // SAFETY: required: writable, no other access. Before `DONE` is set nobody else touches it,
         // and only we set it.
-        unsafe { *place = Some(outcome) };
+        unsafe { place.write(Some(outcome)) };
     }
 
     /// Says that the task has ended and lets go; gives the packet if the other side has, too.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(self) -> Option<Orphan<T>> {
         let this = ManuallyDrop::new(self);
         with_worker(|worker| this.finish_on(worker)).unwrap_or_else(|| this.let_go())
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish_on(&self, worker: &Worker) -> Option<Orphan<T>> {
         let bond = self.bond();
         // A task that never started may be dropped on another thread.
@@ -242,6 +245,7 @@ impl<T> TaskSide<T> {
     }
 
     /// As [`TaskSide::finish`], whoever else is at work.
+    #[inline(never)]
     fn let_go(&self) -> Option<Orphan<T>> {
         // As a reference to this word only: the packet may be freed while it is still there.
         let state = &self.bond().state;

@@ -182,6 +182,20 @@ pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
     parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
 }
 
+/// As [`park_for`] of the running task, where no circle is looked for.
+// Each frame between the caller and the switch costs a mispredicted return.
+#[inline(always)]
+pub(crate) fn park_here(
+    worker: &Worker,
+    task: NonNull<Task>,
+    reason: &Reason<'_>,
+    deadline: Option<Instant>,
+) -> Wake {
+    // SAFETY: required: a live task. It is the running one.
+    let _told = Told::new(unsafe { task.as_ref() }, reason);
+    park_task(worker, task, State::Parked, deadline)
+}
+
 /// Will the running task's waits end by themselves, by a cancel or a `timeout` scope?
 fn will_end() -> bool {
     let ends = |_: &Worker, task: NonNull<Task>| {
@@ -221,11 +235,11 @@ fn wait_in_graph<'a>(reason: &'a Reason<'a>) -> Edge<'a> {
 }
 
 /// Keeps what a task waits for in its control block while this lives.
-pub(crate) struct Told<'a>(&'a Task);
+struct Told<'a>(&'a Task);
 
 impl<'a> Told<'a> {
     #[inline(always)]
-    pub(crate) fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
+    fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
         task.reason.set(ptr::from_ref(reason).cast());
         Told(task)
     }
@@ -388,12 +402,7 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
 
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
-pub(crate) fn park_task(
-    worker: &Worker,
-    task: NonNull<Task>,
-    how: State,
-    deadline: Option<Instant>,
-) -> Wake {
+fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<Instant>) -> Wake {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if how == State::Parked && block.token.replace(false) {

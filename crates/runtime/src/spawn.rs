@@ -4,8 +4,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
-use fiveways_coro::Stack;
-
 use crate::handle::{Handle, place};
 use crate::inbox::{Inbox, Message};
 use crate::join::JoinHandle;
@@ -174,11 +172,12 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
         return start_here(worker, settings, f);
     }
     let stack = worker.take_stack(settings)?;
-    let (side, handle) = pair(worker.number);
     let numbers = worker.number_next();
+    let (side, handle) = pair(worker.number);
     handle.bond().started(&numbers);
     let id = numbers.id;
-    start_on(worker, stack, settings, numbers, side, f);
+    let anyway = settings.begins_cancelled;
+    worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
     // Nobody else has the handle yet, so nobody can have cancelled it.
     if worker.is_ending() {
         worker.cancel(id);
@@ -220,7 +219,8 @@ fn start_for<T: 'static>(
             let id = numbers.id;
             side.bond().started(&numbers);
             let is_cancelled = side.bond().is_cancelled();
-            start_on(worker, stack, settings, numbers, side, f);
+            let anyway = settings.begins_cancelled;
+            worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
             if is_cancelled || worker.is_ending() {
                 worker.cancel(id);
             }
@@ -232,19 +232,6 @@ fn start_for<T: 'static>(
     }
     // Only now, or it would be seen nowhere.
     worker.inbox.arrived();
-}
-
-#[inline]
-fn start_on<T: 'static>(
-    worker: &Worker,
-    stack: Stack,
-    settings: &Settings,
-    numbers: Numbers,
-    side: TaskSide<T>,
-    f: impl FnOnce() -> T + 'static,
-) {
-    let anyway = settings.begins_cancelled;
-    worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
 }
 
 /// The whole life of a task.

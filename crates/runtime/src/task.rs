@@ -142,7 +142,8 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 }
 
 impl Task {
-    pub(crate) fn new(numbers: Numbers, origin: Origin) -> Task {
+    #[inline(always)]
+    pub(crate) fn new(numbers: Numbers, origin: Origin, since: u64) -> Task {
         let Numbers { id, identity } = numbers;
         Task {
             id,
@@ -155,7 +156,7 @@ impl Task {
             timed_out: Cell::new(false),
             refusals: Cell::new(0),
             timer: Cell::new(NOWHERE),
-            since: Cell::new(0),
+            since: Cell::new(since),
             pending: Cell::new(ptr::null()),
             scope: Cell::new(None),
             limits: Cell::default(),

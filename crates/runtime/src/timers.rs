@@ -120,7 +120,7 @@ mod tests {
         let id = TaskId { index, generation: 0 };
         let identity = Identity::of_task(1, u64::from(index) + 1);
         let origin = Origin { place: Location::caller(), by: identity };
-        Box::new(Task::new(Numbers { id, identity }, origin))
+        Box::new(Task::new(Numbers { id, identity }, origin, 0))
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod ending;
 mod exhaustion;
 mod fairness;
 mod joining;
+mod letting_go;
 mod parking;
 mod placing;
 mod streams;

@@ -9,31 +9,36 @@
 //! running task. Borrows of the cells are short and never held across a suspension.
 #![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
 
+mod mail;
+mod idle;
+mod lives;
+mod table;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways_coro::{Fiber, Stack, StackPool};
+use fiveways_coro::{Fiber, StackPool};
 use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
 use fiveways_sys::clock;
 use fiveways_sys::interrupt::Thread;
 use fiveways_sys::net::Answer;
 
-use crate::glance;
 use crate::homes;
-use crate::identity::Identity;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
-use crate::task::{NOWHERE, Numbers, Origin, State, Task, TaskId, earlier};
+use crate::task::{NOWHERE, State, Task, TaskId};
 use crate::timers::Timers;
 use crate::trace;
+
+pub(crate) use lives::Settings;
+use table::Table;
 
 /// The fewest resumptions between two looks at the driver, the clock and the mail.
 ///
@@ -44,12 +49,6 @@ const ROUND: usize = 64;
 /// Operations a task may finish in a row without ever having to wait: then others have their turn,
 /// or a peer that sends faster than one task reads would keep the worker for itself.
 const BUDGET: u32 = 128;
-
-/// Unused stacks that may keep their memory.
-const WARM_STACKS: usize = 64;
-
-/// Stacks beyond them lose it when nobody has used them for this long (at most twice as long).
-const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -93,34 +92,6 @@ pub(crate) struct Worker {
     stand: RefCell<Vec<usize>>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
     past: Instant,
-}
-
-/// The live tasks by number; a number is used again with the next generation.
-#[derive(Default)]
-struct Table {
-    places: Vec<(u32, Option<NonNull<Task>>)>,
-    free: Vec<u32>,
-}
-
-impl Table {
-    fn reserve(&mut self) -> TaskId {
-        if let Some(index) = self.free.pop() {
-            return TaskId { index, generation: self.places[index as usize].0 };
-        }
-        self.places.push((0, None));
-        TaskId { index: (self.places.len() - 1) as u32, generation: 0 }
-    }
-
-    fn release(&mut self, id: TaskId) {
-        let place = &mut self.places[id.index as usize];
-        *place = (id.generation.wrapping_add(1), None);
-        self.free.push(id.index);
-    }
-
-    fn find(&self, id: TaskId) -> Option<NonNull<Task>> {
-        let place = self.places.get(id.index as usize)?;
-        if place.0 == id.generation { place.1 } else { None }
-    }
 }
 
 impl Worker {
@@ -329,7 +300,7 @@ impl Worker {
 
     /// The live tasks.
     pub(crate) fn tasks(&self) -> Vec<NonNull<Task>> {
-        self.tasks.borrow().places.iter().filter_map(|place| place.1).collect()
+        self.tasks.borrow().all()
     }
 
     /// The live task of this number.
@@ -377,126 +348,10 @@ impl Worker {
         self.run.borrow_mut().push_back(task);
     }
 
-    /// A stack for a new task, warm if possible.
-    pub(crate) fn take_stack(&self, settings: &Settings) -> io::Result<Stack> {
-        match settings.stack_size {
-            None => self.stacks.borrow_mut().take(),
-            Some(size) => Stack::alone(size),
-        }
-    }
-
-    /// The numbers for a task that is about to be started.
-    #[inline]
-    pub(crate) fn number_next(&self) -> Numbers {
-        let count = self.started.get() + 1;
-        self.started.set(count);
-        let id = self.tasks.borrow_mut().reserve();
-        Numbers { id, identity: Identity::of_task(self.number, count) }
-    }
-
-    /// Starts a task: it runs when the present one yields.
-    pub(crate) fn start(
-        &self,
-        stack: Stack,
-        settings: &Settings,
-        numbers: Numbers,
-        body: impl FnOnce() + 'static,
-    ) {
-        let block = Task::new(numbers, settings.origin);
-        block.since.set(self.clock.get());
-        let fiber = Fiber::new(stack, block, body);
-        if let Some(name) = &settings.name {
-            fiber.set_name(name);
-        }
-        let task = fiber.into_raw();
-        self.tasks.borrow_mut().places[numbers.id.index as usize].1 = Some(task);
-        self.run.borrow_mut().push_back(task);
-        if self.ending.get() {
-            self.note_lost(task);
-        }
-        self.count(1);
-    }
-
-    /// Keeps the number of live tasks, which this thread alone writes.
-    #[inline]
-    fn count(&self, change: isize) {
-        let live = self.inbox.live.load(Ordering::Relaxed).wrapping_add_signed(change);
-        self.inbox.live.store(live, Ordering::Relaxed);
-    }
-
-    /// Takes a finished task's stack back.
-    fn bury(&self, task: NonNull<Task>) {
-        // SAFETY: required: a live task. It has just finished and nobody has freed it.
-        let id = unsafe { task.as_ref() }.id;
-        self.tasks.borrow_mut().release(id);
-        // SAFETY: required: from `into_raw`, given back once. The run queue no longer holds it.
-        let fiber = unsafe { Fiber::from_raw(task) };
-        let stack = fiber.into_stack();
-        self.stacks.borrow_mut().give(stack);
-        self.count(-1);
-    }
-
     /// The running task.
     #[inline]
     pub(crate) fn current(&self) -> Option<NonNull<Task>> {
         self.current.get()
-    }
-
-    /// Unparks a task of this worker, by number: it may be gone.
-    pub(crate) fn unpark(&self, id: TaskId) {
-        let found = self.tasks.borrow().find(id);
-        if let Some(task) = found {
-            self.unpark_task(task);
-        }
-    }
-
-    /// Unparks a live task of this worker.
-    #[inline]
-    pub(crate) fn unpark_task(&self, task: NonNull<Task>) {
-        // SAFETY: required: a live task. Callers found it in the table, or suspended.
-        let block = unsafe { task.as_ref() };
-        if block.state.get() == State::Parked {
-            self.make_ready(task);
-        } else {
-            block.token.set(true);
-        }
-    }
-
-    /// Cancels a task of this worker, by number: it may be gone.
-    pub(crate) fn cancel(&self, id: TaskId) {
-        let found = self.tasks.borrow().find(id);
-        if let Some(task) = found {
-            self.cancel_task(task);
-        }
-    }
-
-    fn cancel_task(&self, task: NonNull<Task>) {
-        // SAFETY: required: a live task. The table holds live tasks only.
-        let block = unsafe { task.as_ref() };
-        block.cancelled.set(true);
-        match block.state.get() {
-            _ if block.steadfast.get() => {}
-            State::Parked | State::Asleep => self.make_ready(task),
-            State::Waiting => self.cancel_operation(task),
-            State::Ready | State::Running => {}
-        }
-    }
-
-    /// Asks the driver for a task's operation back, unless it is on its way already.
-    pub(crate) fn cancel_operation(&self, task: NonNull<Task>) {
-        // SAFETY: required: a live task. Callers found it waiting.
-        let pending = unsafe { task.as_ref() }.pending.get();
-        let Some(pending) = NonNull::new(pending.cast_mut()) else { return };
-        // SAFETY: required: valid. The task waits for it in a frame that stays.
-        if unsafe { pending.as_ref() }.outcome.get() != Outcome::Waiting {
-            return;
-        }
-        let mut ready = self.ready.borrow_mut();
-        // SAFETY: required: waiting in this driver. Its outcome says so, and a task submits to its
-        // own worker's driver only.
-        unsafe { self.driver.borrow_mut().cancel(pending, &mut ready) };
-        drop(ready);
-        self.deliver();
     }
 
     /// Makes the waiters of operations that came back ready.
@@ -519,70 +374,6 @@ impl Worker {
         self.driver.borrow_mut().turn(Some(self.past), &mut self.ready.borrow_mut())?;
         self.deliver();
         Ok(())
-    }
-
-    /// When to look for stacks that nobody uses any more; `None`: there are few.
-    fn trim_at(&self) -> Option<Instant> {
-        let many = self.stacks.borrow().warm() > WARM_STACKS;
-        let at = many.then(|| self.trim_at.get().unwrap_or_else(|| Instant::now() + TRIM_AFTER));
-        self.trim_at.set(at);
-        at
-    }
-
-    /// Gives the memory of stacks back that were only needed for a peak.
-    fn trim(&self, at: Instant) {
-        if Instant::now() >= at {
-            self.stacks.borrow_mut().trim_unused(WARM_STACKS);
-            self.trim_at.set(None);
-        }
-    }
-
-    /// Waits for something to do.
-    fn wait(&self) -> io::Result<()> {
-        if self.spin.borrow_mut().is_worth_it() && self.spin_a_while()? {
-            return Ok(());
-        }
-        if !self.inbox.prepare_sleep() {
-            return self.look();
-        }
-        let trim_at = self.trim_at();
-        let due = self.timers.borrow().next();
-        let deadline = earlier(due, trim_at);
-        self.inbox.rest(due.is_none() && self.driver.borrow().waiting() == 0);
-        let turned = {
-            let mut spin = self.spin.borrow_mut();
-            let before = spin.before_sleep();
-            let turned = self.driver.borrow_mut().turn(deadline, &mut self.ready.borrow_mut());
-            spin.after_sleep(before);
-            turned
-        };
-        self.inbox.woke();
-        self.deliver();
-        if let Some(at) = trim_at {
-            self.trim(at);
-        }
-        turned
-    }
-
-    /// Looks again and again for a moment. True: there is something to do.
-    fn spin_a_while(&self) -> io::Result<bool> {
-        let started = Instant::now();
-        loop {
-            self.look()?;
-            if !self.run.borrow().is_empty() || self.inbox.is_filled() {
-                self.spin.borrow_mut().paid();
-                return Ok(true);
-            }
-            let now = Instant::now();
-            let due = self.timers.borrow().next().is_some_and(|at| at <= now);
-            if due {
-                return Ok(true);
-            }
-            if now - started > self.spin.borrow().limit {
-                self.spin.borrow_mut().failed();
-                return Ok(false);
-            }
-        }
     }
 
     fn fire_timers(&self) {
@@ -621,48 +412,6 @@ impl Worker {
             self.timers.borrow_mut().remove(place);
         }
     }
-
-    fn read_mail(&self) {
-        if !self.inbox.is_filled() {
-            return;
-        }
-        let mut mail = mem::take(&mut *self.mail.borrow_mut());
-        self.inbox.take(&mut mail);
-        for message in mail.drain(..) {
-            match message {
-                // Other messages may overtake it: they know only tasks that have begun.
-                Message::Run(start) => self.arrivals.borrow_mut().push_back(start),
-                Message::Wake(id) => self.unpark(id),
-                Message::Cancel(id) => self.cancel(id),
-                Message::Look(look) => contain(look),
-                Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
-                Message::Shutdown => self.shut_down(),
-            }
-        }
-        *self.mail.borrow_mut() = mail;
-    }
-
-    fn shut_down(&self) {
-        self.ending.set(true);
-        for task in self.tasks() {
-            self.note_lost(task);
-            self.cancel_task(task);
-        }
-    }
-
-    /// Notes a task that is cancelled because the worker ends, for who wants to know.
-    #[cold]
-    fn note_lost(&self, task: NonNull<Task>) {
-        let mut lost = self.inbox.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lost) = &mut *lost {
-            lost.push(glance::lost(task));
-        }
-    }
-
-    /// Is the worker shutting down? Then new tasks begin cancelled.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.get()
-    }
 }
 
 /// Runs code of users that has nobody above it to panic to: drops of what was never run or never
@@ -692,18 +441,9 @@ pub(crate) fn coarse_ms() -> u64 {
     clock::coarse().as_millis() as u64
 }
 
-/// How to start a task.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) stack_size: Option<usize>,
-    /// It begins although it was cancelled before: what it does must be done.
-    pub(crate) begins_cancelled: bool,
-    pub(crate) origin: Origin,
-}
-
 /// Runs `f` with this thread's worker, if it is one.
-#[inline]
+// Three instructions, and the closures are often the switch itself.
+#[inline(always)]
 pub(crate) fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
     let worker = CURRENT.get();
     // SAFETY: required: a live worker. `run` clears the pointer before the worker goes away.

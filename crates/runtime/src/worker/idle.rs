@@ -1,0 +1,79 @@
+//! What a worker does when nothing can run: it spins for a moment, then sleeps in the driver.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Worker;
+use crate::task::earlier;
+
+/// Unused stacks that may keep their memory.
+const WARM_STACKS: usize = 64;
+
+/// Stacks beyond them lose it when nobody has used them for this long (at most twice as long).
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// When to look for stacks that nobody uses any more; `None`: there are few.
+    fn trim_at(&self) -> Option<Instant> {
+        let many = self.stacks.borrow().warm() > WARM_STACKS;
+        let at = many.then(|| self.trim_at.get().unwrap_or_else(|| Instant::now() + TRIM_AFTER));
+        self.trim_at.set(at);
+        at
+    }
+
+    /// Gives the memory of stacks back that were only needed for a peak.
+    fn trim(&self, at: Instant) {
+        if Instant::now() >= at {
+            self.stacks.borrow_mut().trim_unused(WARM_STACKS);
+            self.trim_at.set(None);
+        }
+    }
+
+    /// Waits for something to do.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        if self.spin.borrow_mut().is_worth_it() && self.spin_a_while()? {
+            return Ok(());
+        }
+        if !self.inbox.prepare_sleep() {
+            return self.look();
+        }
+        let trim_at = self.trim_at();
+        let due = self.timers.borrow().next();
+        let deadline = earlier(due, trim_at);
+        self.inbox.rest(due.is_none() && self.driver.borrow().waiting() == 0);
+        let turned = {
+            let mut spin = self.spin.borrow_mut();
+            let before = spin.before_sleep();
+            let turned = self.driver.borrow_mut().turn(deadline, &mut self.ready.borrow_mut());
+            spin.after_sleep(before);
+            turned
+        };
+        self.inbox.woke();
+        self.deliver();
+        if let Some(at) = trim_at {
+            self.trim(at);
+        }
+        turned
+    }
+
+    /// Looks again and again for a moment. True: there is something to do.
+    fn spin_a_while(&self) -> io::Result<bool> {
+        let started = Instant::now();
+        loop {
+            self.look()?;
+            if !self.run.borrow().is_empty() || self.inbox.is_filled() {
+                self.spin.borrow_mut().paid();
+                return Ok(true);
+            }
+            let now = Instant::now();
+            let due = self.timers.borrow().next().is_some_and(|at| at <= now);
+            if due {
+                return Ok(true);
+            }
+            if now - started > self.spin.borrow().limit {
+                self.spin.borrow_mut().failed();
+                return Ok(false);
+            }
+        }
+    }
+}

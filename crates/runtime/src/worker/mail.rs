@@ -1,0 +1,54 @@
+//! What a worker does with the messages of other threads.
+
+use std::mem;
+use std::ptr::NonNull;
+use std::sync::PoisonError;
+
+use super::{Worker, contain};
+use crate::glance;
+use crate::inbox::Message;
+use crate::task::Task;
+
+impl Worker {
+    pub(super) fn read_mail(&self) {
+        if !self.inbox.is_filled() {
+            return;
+        }
+        let mut mail = mem::take(&mut *self.mail.borrow_mut());
+        self.inbox.take(&mut mail);
+        for message in mail.drain(..) {
+            match message {
+                // Other messages may overtake it: they know only tasks that have begun.
+                Message::Run(start) => self.arrivals.borrow_mut().push_back(start),
+                Message::Wake(id) => self.unpark(id),
+                Message::Cancel(id) => self.cancel(id),
+                Message::Look(look) => contain(look),
+                Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
+                Message::Shutdown => self.shut_down(),
+            }
+        }
+        *self.mail.borrow_mut() = mail;
+    }
+
+    fn shut_down(&self) {
+        self.ending.set(true);
+        for task in self.tasks() {
+            self.note_lost(task);
+            self.cancel_task(task);
+        }
+    }
+
+    /// Notes a task that is cancelled because the worker ends, for who wants to know.
+    #[cold]
+    pub(super) fn note_lost(&self, task: NonNull<Task>) {
+        let mut lost = self.inbox.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lost) = &mut *lost {
+            lost.push(glance::lost(task));
+        }
+    }
+
+    /// Is the worker shutting down? Then new tasks begin cancelled.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+}
