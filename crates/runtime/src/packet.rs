@@ -6,10 +6,10 @@
 //!    task's      │          outcome   │     one allocation, no count: each side lets go once,
 //!    body)       └────────────────────┘     and who finds the other gone frees it
 //!
-//!   bond.state   DONE         `outcome` is there; the handle's side may take it   ┐ by the task's
-//!                TASK_GONE    the task's side has let go                          ┘ side
-//!                WATCHED      `strangers` are to be told of the end               ┐ by the handle's
-//!                HANDLE_GONE  the handle's side has let go                        ┘ side
+//!   bond.state   DONE         `outcome` is there; the handle's side may take it  ┐ by the task's
+//!                TASK_GONE    the task's side has let go                         ┘ side
+//!                WATCHED      `strangers` are to be told of the end              ┐ by the handle's
+//!                HANDLE_GONE  the handle's side has let go                       ┘ side
 //!
 //!   joined       0 ──task ends──▶ DONE TASK_GONE ──handle lets go──▶ freed
 //!   detached     0 ──handle lets go──▶ HANDLE_GONE ──task ends──▶ freed

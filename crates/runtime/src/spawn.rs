@@ -11,7 +11,7 @@ use crate::join_error::JoinError;
 use crate::local::end_of_task;
 use crate::packet::{TaskSide, pair};
 use crate::park::me;
-use crate::task::{Numbers, Origin};
+use crate::task::Origin;
 use crate::unwind::is_cancelled;
 use crate::worker::{Settings, Worker, contain, with_worker};
 
