@@ -119,7 +119,7 @@ pub enum Until {
 /// Which futures have ended and which have not; made by [`wait`].
 #[derive(Debug)]
 pub struct Waited<T> {
-    /// Those that have ended, in that order.
+    /// Those that have ended: first those whose end the wait has seen, in that order.
     pub done: Vec<Future<T>>,
     /// The others, in the order in which they were given.
     pub not_done: Vec<Future<T>>,
@@ -127,7 +127,8 @@ pub struct Waited<T> {
 
 /// Waits for several futures, at most as long as the time limit says.
 ///
-/// Ends early when the wait would never end. No futures are waited for no time at all.
+/// Ends early when the wait would never end. No futures are waited for no time at all. Of several
+/// handles of one future each comes out.
 ///
 /// # Suspends
 ///
@@ -164,6 +165,7 @@ pub fn wait<T: Send + 'static>(
         }
     }
     // What has ended meanwhile has ended.
-    let not_done = futures.rest().collect();
+    let (ended, not_done): (Vec<_>, Vec<_>) = futures.rest().partition(Future::is_done);
+    done.extend(ended);
     Waited { done, not_done }
 }

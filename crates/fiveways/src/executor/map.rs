@@ -11,7 +11,7 @@ use crate::executor::future::Future;
 /// The results for many items, in the order of the items.
 ///
 /// All were submitted before the first is waited for. Being dropped it cancels those that have not
-/// begun.
+/// begun; so it does with one for which it has waited in vain.
 ///
 /// # Suspends
 ///
@@ -50,9 +50,8 @@ impl<T: Send + 'static> Iterator for Map<T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Result<T, FutureError>> {
-        // It is taken out before the wait: if that is unwound, the others are cancelled.
-        let future = self.futures.pop_front()?;
-        Some(future.take_by(self.deadline))
+        let awaited = Awaited(self.futures.pop_front()?);
+        Some(awaited.0.take_by(self.deadline))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -66,6 +65,17 @@ impl<T: Send + 'static> Drop for Map<T> {
     fn drop(&mut self) {
         for future in &self.futures {
             future.cancel();
+        }
+    }
+}
+
+/// A future that is cancelled if the wait for it was late or was unwound.
+struct Awaited<T: Send + 'static>(Future<T>);
+
+impl<T: Send + 'static> Drop for Awaited<T> {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.cancel();
         }
     }
 }
