@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 ///
 /// # Panics
 ///
-/// Where comparing two priorities does, or begins to wait. A `put` has put its item then; a `get`
-/// has taken none.
+/// Where comparing two priorities does, or begins to wait. Then a `put` has put nothing, a `get` has
+/// taken nothing, and the queue is as it was.
 ///
 /// # Examples
 ///
@@ -92,6 +92,23 @@ impl<P: Ord, T> Heap<P, T> {
         first.priority.cmp(&second.priority).then(first.number.cmp(&second.number)).is_lt()
     }
 
+    fn append(&mut self, (priority, item): (P, T)) {
+        let number = self.next;
+        self.next += 1;
+        self.entries.push(Entry { priority, number, item });
+    }
+
+    /// Brings the last entry where it belongs; nothing is moved if that panics.
+    fn raise_last(&mut self) {
+        let place = without_waiting(COMPARES, || self.place_upwards());
+        let mut from = self.entries.len() - 1;
+        while from > place {
+            let parent = (from - 1) / 2;
+            self.entries.swap(from, parent);
+            from = parent;
+        }
+    }
+
     /// Where the last entry is to go on its way up.
     fn place_upwards(&self) -> usize {
         let last = self.entries.len() - 1;
@@ -127,24 +144,19 @@ const COMPARES: &str = "the priorities of a queue are compared";
 impl<P: Ord, T> Store for Heap<P, T> {
     type Item = (P, T);
 
-    fn push(&mut self, (priority, item): (P, T)) {
-        let number = self.next;
-        self.next += 1;
-        self.entries.push(Entry { priority, number, item });
-        let place = without_waiting(COMPARES, || self.place_upwards());
-        let mut from = self.entries.len() - 1;
-        while from > place {
-            let parent = (from - 1) / 2;
-            self.entries.swap(from, parent);
-            from = parent;
+    fn push(&mut self, item: (P, T)) {
+        self.append(item);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.raise_last())) {
+            self.entries.pop();
+            resume_unwind(panic);
         }
     }
 
     fn refill(&mut self, item: (P, T)) {
-        // Who takes something has it already: what is wrong with the next one is not told to it but
-        // by the panic's hook, and that one lies at the end. The payload's drop is the user's.
-        let pushed = catch_unwind(AssertUnwindSafe(|| self.push(item)));
-        mem::forget(pushed);
+        // Who gave it has been told so. If it cannot be compared it lies at the end: the hook has
+        // told of the panic, which is none of the caller's. The payload's drop is the user's.
+        self.append(item);
+        mem::forget(catch_unwind(AssertUnwindSafe(|| self.raise_last())));
     }
 
     fn pop(&mut self) -> Option<(P, T)> {
