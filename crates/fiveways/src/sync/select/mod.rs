@@ -334,16 +334,14 @@ pub fn wait(arms: &mut Arms<'_, '_>) -> usize {
 fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
     let otherwise = arms.iter().position(|arm| arm.time() == Some(Time::Now));
     loop {
-        let ready = in_random_order(arms.len())
-            .into_iter()
-            .map(usize::from)
-            .take(arms.len())
-            .find(|index| arms[*index].attempt(otherwise.is_some()));
+        let order = &in_random_order(arms.len())[..arms.len()];
+        let mut in_order = order.iter().map(|index| usize::from(*index));
+        let ready = in_order.find(|index| arms[*index].attempt(otherwise.is_some()));
         if let Some(chosen) = ready.or(otherwise) {
             return chosen;
         }
         if !has_polled(arms)
-            && let Some(chosen) = wait_once(arms, reason)
+            && let Some(chosen) = wait_once(arms, order, reason)
         {
             return chosen;
         }
@@ -361,13 +359,15 @@ fn has_polled(arms: &Arms<'_, '_>) -> bool {
 }
 
 /// Waits in every arm's line; `None`: an arm became ready in between, they are to be tried again.
-fn wait_once(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> Option<usize> {
+///
+/// They are joined in the random order as well: of two arms in one line the first is served.
+fn wait_once(arms: &mut Arms<'_, '_>, order: &[u8], reason: &Reason<'_>) -> Option<usize> {
     let mut queued = Queued { arms, lease: Lease::new(), left: false };
     let Queued { arms, lease, .. } = &mut queued;
-    let all_wait = arms.iter_mut().enumerate().all(|(index, arm)| {
+    let all_wait = order.iter().map(|index| usize::from(*index)).all(|index| {
         // SAFETY: required: in place until selected or left. `queued` borrows the arms, and leaves
         // every line, whatever happens.
-        unsafe { arm.join(lease, number(index)) }
+        unsafe { arms[index].join(lease, number(index)) }
     });
     let first = first_in_time(arms);
     let mut unwound = None;
