@@ -5,6 +5,7 @@
 //! Started with `scene NAME` it plays a program whose end or whose words a test watches.
 
 mod beginnings;
+mod cpython;
 mod scene;
 mod rig;
 mod functions;
@@ -32,6 +33,13 @@ use beginnings::{
     chunks_change_nothing_but_how_often_a_process_is_asked,
     each_process_is_initialized_once_before_its_first_call,
     the_failure_of_an_initializer_is_told_on_standard_error,
+};
+use cpython::{
+    a_late_map_cancels_what_it_waited_for_and_the_rest, a_panic_in_map_comes_in_its_place,
+    a_shutdown_passes_over_what_was_cancelled, a_shutdown_takes_no_more_and_does_what_it_has,
+    a_shutdown_that_does_not_wait_lets_all_be_done, an_idle_process_is_used_again,
+    as_completed_may_be_late, map_is_the_same_as_doing_it_here,
+    states_answer_the_questions_for_them, waits_end_at_the_first_the_first_failure_and_the_last,
 };
 use functions::{
     abort, cat_stdin, exit, fail, nap, pid, pool, read_stdin, reverse, square, sum_of_squares,
@@ -349,6 +357,16 @@ const CLAIMS: &[Claim] = &claims![
     a_task_that_waits_for_a_call_is_suspended,
     pools_nest_and_are_exchangeable,
     threads_may_wait_for_processes,
+    map_is_the_same_as_doing_it_here,
+    a_panic_in_map_comes_in_its_place,
+    a_late_map_cancels_what_it_waited_for_and_the_rest,
+    states_answer_the_questions_for_them,
+    waits_end_at_the_first_the_first_failure_and_the_last,
+    as_completed_may_be_late,
+    an_idle_process_is_used_again,
+    a_shutdown_takes_no_more_and_does_what_it_has,
+    a_shutdown_passes_over_what_was_cancelled,
+    a_shutdown_that_does_not_wait_lets_all_be_done,
     a_storm_of_calls_and_deaths_comes_to_its_end,
     workers_die_with_the_process_of_their_pool,
     a_panic_in_a_callback_is_told_on_standard_error,
