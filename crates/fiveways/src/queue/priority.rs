@@ -22,8 +22,8 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 ///
 /// # Panics
 ///
-/// Where comparing two priorities does, or begins to wait. Then a `put` has put nothing, a `get` has
-/// taken nothing, and the queue is as it was.
+/// Where comparing two priorities does, or begins to wait. Then a `put` has put nothing, a `get`
+/// has taken nothing, and the queue is as it was.
 ///
 /// # Examples
 ///
