@@ -29,22 +29,11 @@ const THREAD: Change = ("use std::thread;", "use crate::over_loom::thread;");
 
 /// The files, by module; the changes that each needs.
 const PRODUCT: &[(&str, &str, &[Change])] = &[
-    (
-        "waiter",
-        "runtime/src/waiter.rs",
-        &[
-            SYNC,
-            MAKING,
-            LOCAL,
-            CONST,
-            // Who has the only reference may do that.
-            ("*old.state.get_mut() = WAITING", "old.state = AtomicUsize::new(WAITING)"),
-        ],
-    ),
+    ("waiter", "runtime/src/waiter.rs", &[SYNC, MAKING]),
     ("reason", "runtime/src/reason.rs", &[SYNC]),
     ("identity", "runtime/src/identity.rs", &[LOCAL, CONST, LOOK, KEEP]),
-    ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC, THREAD]),
-    ("exchange/places", "fiveways/src/exchange/places.rs", &[SYNC, MAKING, CELL]),
+    ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC]),
+    ("exchange/places", "fiveways/src/exchange/places.rs", &[MAKING, CELL]),
     ("exchange/store", "fiveways/src/exchange/store.rs", &[MAKING]),
     ("queue/mod", "fiveways/src/queue/mod.rs", &[]),
     ("queue/error", "fiveways/src/queue/error.rs", &[]),
@@ -57,6 +46,25 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
     ("sync/channel/chan", "fiveways/src/sync/channel/chan.rs", &[SYNC]),
     ("sync/channel/receiver", "fiveways/src/sync/channel/receiver.rs", &[SYNC]),
     ("sync/channel/sender", "fiveways/src/sync/channel/sender.rs", &[SYNC]),
+    ("sync/mpsc", "fiveways/src/sync/mpsc.rs", &[]),
+    (
+        "sync/select/mod",
+        "fiveways/src/sync/select/mod.rs",
+        &[
+            ("mod readiness;\n", ""),
+            ("pub use self::readiness::{Watch, Watched};\n", ""),
+            ("#[doc(hidden)]\npub use self::readiness::ReadinessArm;\n", ""),
+            // The same order in every run: a search must come back to where it was.
+            ("STATE.set(random);", ""),
+            ("RandomState::new().hash_one(0) | 1", "1"),
+        ],
+    ),
+    ("sync/select/arms", "fiveways/src/sync/select/arms.rs", &[]),
+    ("sync/barrier", "fiveways/src/sync/barrier.rs", &[SYNC, MAKING]),
+    ("sync/wait_group", "fiveways/src/sync/wait_group.rs", &[SYNC]),
+    ("sync/once_lock", "fiveways/src/sync/once_lock.rs", &[MAKING]),
+    ("sync/lazy_lock", "fiveways/src/sync/lazy_lock.rs", &[MAKING]),
+    ("sync/reentrant", "fiveways/src/sync/reentrant.rs", &[SYNC, MAKING]),
     ("sync/condvar", "fiveways/src/sync/condvar.rs", &[SYNC, MAKING]),
     ("sync/event", "fiveways/src/sync/event.rs", &[SYNC, MAKING]),
     ("sync/semaphore", "fiveways/src/sync/semaphore.rs", &[SYNC, MAKING]),
@@ -77,6 +85,13 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
 const ROOTS: &[&str] = &["waiter", "reason", "identity", "exchange/mod", "queue/mod"];
 const LOCKS: &[&str] = &[
     "channel/mod",
+    "mpsc",
+    "select/mod",
+    "barrier",
+    "wait_group",
+    "once_lock",
+    "lazy_lock",
+    "reentrant",
     "condvar",
     "event",
     "semaphore",
@@ -87,12 +102,17 @@ const LOCKS: &[&str] = &[
     "exclusive",
     "poison",
 ];
-const NAMES: &str = "pub use condvar::Condvar;
+const NAMES: &str = "pub use barrier::Barrier;
+pub use condvar::Condvar;
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
+pub use lazy_lock::LazyLock;
 pub use once::Once;
+pub use once_lock::OnceLock;
+pub use reentrant::ReentrantMutex;
 pub use rwlock::RwLock;
 pub use semaphore::{BoundedSemaphore, Semaphore};
+pub use wait_group::WaitGroup;
 ";
 
 fn main() {

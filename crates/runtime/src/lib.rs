@@ -32,6 +32,7 @@ mod completions;
 mod canceller;
 mod waiter;
 mod park;
+mod seat;
 mod deadlock;
 mod inspect;
 mod survey;
@@ -68,8 +69,8 @@ pub use join_error::JoinError;
 pub use local::{LocalOwner, local, set_local};
 pub use locals::{Local, LocalKey, LocalValue};
 pub use park::{
-    Unparker, Wake, in_task, me, park, park_for, park_for_while_not, park_until, park_while_not,
-    sleep_until, spend, unparker, yield_now,
+    Unparker, Wake, in_task, me, park, park_for, park_for_while_not, park_unless_interrupted,
+    park_until, park_while_not, sleep_until, spend, unparker, yield_now,
 };
 pub use reason::{Holder, Reason};
 pub use runtime::{Builder, Runtime, Shutdown, current};
@@ -80,9 +81,9 @@ pub use snapshot::{
 pub use spawn::Spawn;
 pub use unblock::{hand_to_thread, unblock};
 pub use unwind::{
-    Caller, Elapsed, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
+    Caller, Elapsed, Interrupt, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
     with_deadline, without_interruption,
 };
 pub use wait::{close, control, perform, reads_ahead, worker_index};
-pub use waiter::{CHOSEN, Lease, Line, Selection, Waiter};
+pub use waiter::{CHOSEN, Line, Selection, Waiter};
 pub use watchdog::{Incident, Watchdog, incidents, watch_workers};

@@ -4,13 +4,11 @@
 //! up. Anything that waits for another task or thread is built on this.
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
-use std::cell::Cell;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,11 +16,13 @@ use crate::blocked::Listed;
 use crate::deadlock::{self, Detection, Edge, Finding};
 use crate::forbid::{allow_wait, is_forbidden};
 use crate::identity::{Identity, this_thread};
-use crate::inbox::{Inbox, Message};
+use crate::inbox::Message;
 use crate::reason::{Holder, Reason};
+use crate::seat::Ticket;
 use crate::task::{State, Task, TaskId, earlier};
-use crate::unwind::{unwind_cancelled, unwind_expired};
-use crate::worker::{Worker, with_worker};
+use crate::teams;
+use crate::unwind::{Interrupt, unwind_cancelled, unwind_expired};
+use crate::worker::{Team, Worker, with_worker};
 
 /// Why a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,66 +34,59 @@ pub enum Wake {
 }
 
 /// Unparks one task or thread, from anywhere, any number of times, even after its end.
-#[derive(Clone)]
+///
+/// It owns nothing: a task is found by the numbers of its worker and its own, which are not used
+/// again; a thread by its seat, which is.
+#[derive(Clone, Copy)]
 pub struct Unparker(Who);
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 enum Who {
-    Task { inbox: Arc<Inbox>, id: TaskId },
-    Thread(Arc<Token>),
+    Task { worker: u32, id: TaskId },
+    Thread(Ticket),
 }
 
 impl fmt::Debug for Unparker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Who::Task { inbox, id } => write!(f, "Unparker(task {}.{})", inbox.index, id.index),
-            Who::Thread(token) => write!(f, "Unparker(thread {:p})", Arc::as_ptr(token)),
+            Who::Task { worker, id } => write!(f, "Unparker(task {worker}.{})", id.index),
+            Who::Thread(ticket) => write!(f, "Unparker(thread {ticket:?})"),
         }
     }
 }
 
 impl Unparker {
-    pub(crate) fn of_task(inbox: &Arc<Inbox>, id: TaskId) -> Unparker {
-        Unparker(Who::Task { inbox: Arc::clone(inbox), id })
-    }
-
-    /// Makes it unpark the caller, and nobody else.
-    #[inline]
-    pub(crate) fn renew(&mut self) {
-        let renewed = as_task(|worker, task| match &mut self.0 {
-            Who::Task { inbox, id } if Arc::ptr_eq(inbox, &worker.inbox) => {
-                // SAFETY: required: a live task. It is the running one.
-                *id = unsafe { task.as_ref() }.id;
-                true
-            }
-            _ => false,
-        });
-        if renewed != Some(true) {
-            *self = unparker();
-        }
-    }
-
     /// Makes the task's or thread's present or next park return.
     ///
     /// Never suspends.
     #[inline]
     pub fn unpark(&self) {
-        match &self.0 {
-            Who::Thread(token) => token.give(),
-            Who::Task { inbox, id } => {
-                let here = with_worker(|worker| {
-                    let own = Arc::ptr_eq(&worker.inbox, inbox);
+        match self.0 {
+            Who::Thread(ticket) => ticket.give(),
+            Who::Task { worker: number, id } => {
+                let own = with_worker(|worker| {
+                    let own = worker.inbox.index == number;
                     if own {
-                        worker.unpark(*id);
+                        worker.unpark(id);
                     }
                     own
                 });
-                if here != Some(true) {
-                    // A worker that has ended has no task to unpark.
-                    let _ = inbox.send(Message::Wake(*id));
+                if own != Some(true) {
+                    unpark_elsewhere(number, id);
                 }
             }
         }
+    }
+}
+
+/// Unparks a task of another worker. One that has ended has no task to unpark.
+fn unpark_elsewhere(number: u32, id: TaskId) {
+    let wake = |team: &Team| {
+        let inbox = teams::member(team, number)?;
+        Some(inbox.send(Message::Wake(id)))
+    };
+    if with_worker(|worker| wake(&worker.team)).flatten().is_none() {
+        let _ = teams::with(number).as_ref().and_then(wake);
     }
 }
 
@@ -116,14 +109,15 @@ pub fn me() -> Identity {
 }
 
 /// Gives the means to unpark the caller.
+#[inline]
 pub fn unparker() -> Unparker {
     let task = with_worker(|worker| {
         let task = worker.current().filter(|_| !thread::panicking())?;
         // SAFETY: required: a live task. It is the running one.
         let id = unsafe { task.as_ref() }.id;
-        Some(Unparker::of_task(&worker.inbox, id))
+        Some(Unparker(Who::Task { worker: worker.inbox.index, id }))
     });
-    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(Token::of_thread())))
+    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(Ticket::of_thread())))
 }
 
 /// Parks the caller until it is unparked.
@@ -151,7 +145,7 @@ pub fn park() {
 pub fn park_until(deadline: Option<Instant>) -> Wake {
     allow_wait(None);
     let parked = as_task(|worker, task| park_task(worker, task, State::Parked, deadline));
-    parked.unwrap_or_else(|| park_thread(None, deadline))
+    or_unwind(parked.unwrap_or_else(|| park_thread(None, deadline)))
 }
 
 /// As [`park_until`], and dumps tell for what.
@@ -169,10 +163,22 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
 /// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
 #[inline]
 pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
-    allow_wait(Some(reason));
+    or_unwind(park_unless_interrupted(reason, deadline))
+}
+
+/// As [`park_for`], and leaves it to the caller to unwind: it may have something to leave before.
+// Each frame between the caller and the switch costs a mispredicted return.
+#[inline(always)]
+pub fn park_unless_interrupted(
+    reason: &Reason<'_>,
+    deadline: Option<Instant>,
+) -> Result<Wake, Interrupt> {
+    if is_forbidden() {
+        caught(|| allow_wait(Some(reason)))?;
+    }
     let is_lasting = deadline.is_none() && !matches!(reason.holder, Holder::Anyone);
     let watches = is_lasting && deadlock::detection() != Detection::Off && !will_end();
-    let _edge = watches.then(|| wait_in_graph(reason));
+    let _edge = if watches { Some(caught(|| wait_in_graph(reason))?) } else { None };
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
@@ -180,6 +186,11 @@ pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
         park_task(worker, task, State::Parked, deadline)
     });
     parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
+}
+
+#[inline(always)]
+fn or_unwind(parked: Result<Wake, Interrupt>) -> Wake {
+    parked.unwrap_or_else(|interrupt| interrupt.unwind())
 }
 
 /// As [`park_for`] of the running task, where no circle is looked for.
@@ -193,7 +204,7 @@ pub(crate) fn park_here(
 ) -> Wake {
     // SAFETY: required: a live task. It is the running one.
     let _told = Told::new(unsafe { task.as_ref() }, reason);
-    park_task(worker, task, State::Parked, deadline)
+    or_unwind(park_task(worker, task, State::Parked, deadline))
 }
 
 /// Will the running task's waits end by themselves, by a cancel or a `timeout` scope?
@@ -208,6 +219,12 @@ fn will_end() -> bool {
 
 /// How long the panic of a deadlock waits for the report, for which other workers are asked.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs what may panic, for who has something to leave before it unwinds.
+#[cold]
+fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Interrupt> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(Interrupt::of)
+}
 
 /// Stands in the graph of those who wait; deals with the circle, if that closes one.
 #[cold]
@@ -278,19 +295,19 @@ pub(crate) fn park_watched(
 ) {
     allow_wait(Some(reason));
     let _edge = (!matches!(reason.holder, Holder::Anyone)).then(|| wait_in_graph(reason));
-    let token = Token::of_thread();
+    let ticket = Ticket::of_thread();
     let _listed = Listed::new(me(), Some(reason), None);
     let (mut looks, mut keeps) = (true, false);
     while !is_so() {
         let limit = looks.then(|| Instant::now() + interval);
-        if token.take(limit, || None) {
+        if ticket.take(limit, || None::<()>) {
             keeps |= !is_so();
         } else {
             looks = look();
         }
     }
     if keeps {
-        token.give();
+        ticket.give();
     }
 }
 
@@ -330,7 +347,7 @@ pub fn sleep_until(at: Instant) {
         if at <= Instant::now() {
             yield_task(worker, task);
         } else {
-            park_task(worker, task, State::Asleep, Some(at));
+            or_unwind(park_task(worker, task, State::Asleep, Some(at)));
         }
     });
     if slept.is_none() {
@@ -402,14 +419,19 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
 
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
-fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<Instant>) -> Wake {
+fn park_task(
+    worker: &Worker,
+    task: NonNull<Task>,
+    how: State,
+    deadline: Option<Instant>,
+) -> Result<Wake, Interrupt> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if how == State::Parked && block.token.replace(false) {
-        return Wake::Unparked;
+        return Ok(Wake::Unparked);
     }
     if block.is_to_unwind() {
-        unwind_cancelled();
+        return Err(Interrupt::cancelled());
     }
     let scope = block.scope.get();
     block.timed_out.set(false);
@@ -419,14 +441,14 @@ fn park_task(worker: &Worker, task: NonNull<Task>, how: State, deadline: Option<
     worker.suspend(task, how);
     worker.clear_timer(block);
     if block.is_to_unwind() {
-        unwind_cancelled();
+        return Err(Interrupt::cancelled());
     }
     if !block.timed_out.get() {
-        return Wake::Unparked;
+        return Ok(Wake::Unparked);
     }
     match scope {
-        Some(scope) if deadline.is_none_or(|own| scope < own) => unwind_expired(scope),
-        _ => Wake::TimedOut,
+        Some(scope) if deadline.is_none_or(|own| scope < own) => Err(Interrupt::expired(scope)),
+        _ => Ok(Wake::TimedOut),
     }
 }
 
@@ -436,19 +458,19 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
     task.scope.get().filter(|scope| *scope <= Instant::now())
 }
 
-fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Wake {
-    let (token, me) = (Token::of_thread(), me());
+fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Result<Wake, Interrupt> {
+    let (ticket, me) = (Ticket::of_thread(), me());
     let mut told = me.is_thread();
     loop {
         if !me.is_thread() && deadline.is_none() {
-            refuse_endless(me, reason);
+            caught(|| refuse_endless(me, reason))?;
         }
         let tick = (!told).then(|| Instant::now() + BLOCKED_LIMIT);
-        if token.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline))) {
-            return Wake::Unparked;
+        if ticket.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline))) {
+            return Ok(Wake::Unparked);
         }
         if tick.is_none() || deadline.is_some_and(|at| at <= Instant::now()) {
-            return Wake::TimedOut;
+            return Ok(Wake::TimedOut);
         }
         told = true;
         let what = Unwinding(me, reason);
@@ -486,68 +508,5 @@ impl fmt::Display for Unwinding<'_> {
             Some(reason) => write!(f, " ('{}' at {})", reason.what, reason.place),
             None => Ok(()),
         }
-    }
-}
-
-/// A plain thread's token. Not std's: its `park_timeout` does not say whether it took the token,
-/// so that a deadline could swallow an unpark.
-#[derive(Default)]
-struct Token {
-    given: Mutex<bool>,
-    news: Condvar,
-}
-
-impl Token {
-    /// The same one for as long as the thread lives, while its locals are destroyed as well: it may
-    /// still wait then, and who unparks it must have the token it waits for.
-    fn of_thread() -> Arc<Token> {
-        thread_local! {
-            /// Without a destructor, so that it is always there.
-            static HERE: Cell<Option<ManuallyDrop<Arc<Token>>>> = const { Cell::new(None) };
-            static LAST: LetGo = const { LetGo };
-        }
-        struct LetGo;
-        impl Drop for LetGo {
-            fn drop(&mut self) {
-                // A wait that comes later still makes another one, which then is not freed.
-                drop(HERE.take().map(ManuallyDrop::into_inner));
-            }
-        }
-        let here = HERE.take().unwrap_or_else(|| {
-            // Registers the destructor, while that can be done.
-            let _ = LAST.try_with(|_| ());
-            ManuallyDrop::new(Arc::default())
-        });
-        let token = Arc::clone(&here);
-        HERE.set(Some(here));
-        token
-    }
-
-    fn give(&self) {
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.news.notify_one();
-    }
-
-    /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
-    /// thread blocks, and what it gives lives as long.
-    fn take<'a>(
-        &self,
-        deadline: Option<Instant>,
-        list: impl FnOnce() -> Option<Listed<'a>>,
-    ) -> bool {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let _listed = if *given { None } else { list() };
-        while !*given {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            given = match left {
-                None => self.news.wait(given).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return false,
-                Some(left) => {
-                    let waited = self.news.wait_timeout(given, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        mem::take(&mut *given)
     }
 }

@@ -109,8 +109,10 @@ impl Builder {
     /// When the model is not to be had here (the message says what is missing), is not a
     /// cooperative one, or a thread cannot be started.
     pub fn build(self) -> io::Result<Runtime> {
-        let inbox = |_| Arc::new(Inbox::new(NEXT_WORKER.fetch_add(1, Ordering::Relaxed)));
-        let team: Team = (0..self.workers).map(inbox).collect();
+        let count = u32::try_from(self.workers).map_err(io::Error::other)?;
+        let first = NEXT_WORKER.fetch_add(count, Ordering::Relaxed);
+        let team: Team =
+            (first..first + count).map(|number| Arc::new(Inbox::new(number))).collect();
         fiveways_coro::install_overflow_handler()?;
         if let Some(limit) = self.watchdog {
             watch_workers(limit)?;

@@ -5,22 +5,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::inbox::Inbox;
 use crate::worker::Team;
 
-static TEAMS: Mutex<Vec<Weak<[Arc<Inbox>]>>> = Mutex::new(Vec::new());
+/// A runtime, by the numbers of its workers, which follow each other.
+struct Entry {
+    first: u32,
+    team: Weak<[Arc<Inbox>]>,
+}
 
-fn lock() -> MutexGuard<'static, Vec<Weak<[Arc<Inbox>]>>> {
+static TEAMS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+fn lock() -> MutexGuard<'static, Vec<Entry>> {
     TEAMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds a runtime; it is forgotten when nobody holds its team any more.
 pub(crate) fn add(team: &Team) {
+    let Some(first) = team.first() else { return };
     let mut teams = lock();
-    teams.retain(|team| team.strong_count() > 0);
-    teams.push(Arc::downgrade(team));
+    teams.retain(|entry| entry.team.strong_count() > 0);
+    teams.push(Entry { first: first.index, team: Arc::downgrade(team) });
 }
 
 /// Those that live, oldest first. Some of their workers may have ended.
 pub(crate) fn all() -> Vec<Team> {
-    lock().iter().filter_map(Weak::upgrade).collect()
+    lock().iter().filter_map(|entry| entry.team.upgrade()).collect()
+}
+
+/// The inbox of the worker of this number in its team.
+#[inline]
+pub(crate) fn member(team: &[Arc<Inbox>], number: u32) -> Option<&Arc<Inbox>> {
+    let place = number.checked_sub(team.first()?.index)?;
+    team.get(place as usize)
+}
+
+/// The team that the worker of this number belongs to, if its runtime lives.
+pub(crate) fn with(number: u32) -> Option<Team> {
+    let teams = lock();
+    let before = teams.iter().filter(|entry| entry.first <= number);
+    let team = before.max_by_key(|entry| entry.first)?.team.upgrade();
+    drop(teams);
+    team
 }
 
 /// The runtime that a worker belongs to.
@@ -30,6 +53,6 @@ pub(crate) fn of(inbox: &Arc<Inbox>) -> Option<Team> {
 
 /// The inbox of the worker of this number, while its runtime lives.
 pub(crate) fn inbox_of(worker: u32) -> Option<Arc<Inbox>> {
-    let of_team = |team: Team| team.iter().find(|inbox| inbox.index == worker).cloned();
-    all().into_iter().find_map(of_team)
+    let team = with(worker)?;
+    member(&team, worker).cloned()
 }

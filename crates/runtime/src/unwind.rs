@@ -40,6 +40,40 @@ pub fn is_cancelled() -> bool {
     with_task(|task| task.cancelled.get()) == Some(true)
 }
 
+/// Why a wait does not go on: the caller is to be unwound, as soon as it has left what it waits in.
+#[must_use = "the caller is to be unwound"]
+pub struct Interrupt(Box<dyn Any + Send>);
+
+impl Interrupt {
+    /// As a payload; for what unwinds by itself.
+    pub(crate) fn of(payload: Box<dyn Any + Send>) -> Interrupt {
+        Interrupt(payload)
+    }
+
+    #[cold]
+    pub(crate) fn cancelled() -> Interrupt {
+        Interrupt(Box::new(Cancelled))
+    }
+
+    #[cold]
+    pub(crate) fn expired(scope: Instant) -> Interrupt {
+        Interrupt(Box::new(Expired(scope)))
+    }
+
+    /// Unwinds.
+    #[cold]
+    pub fn unwind(self) -> ! {
+        make_way();
+        resume_unwind(self.0)
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt").finish_non_exhaustive()
+    }
+}
+
 /// Refuses a suspension to a cancelled task: an error, or in the end an unwind.
 #[cold]
 pub(crate) fn refuse(task: &Task) -> io::Error {

@@ -10,6 +10,7 @@
 //!   std's Mutex                   over_loom/sync.rs, out of a loom atomic
 //!   std's Cell                    loom's, where another thread uses it: the slots of an exchange
 //!   runtime::park                 park.rs: a token; deadlines and cancels come from the model
+//!   runtime::unwind               unwind.rs: one thread of a model unwinds, the others do not
 //!   what a lock protects          a `Witness`, which notices two that touch it at a time
 //! ```
 //!
@@ -21,16 +22,24 @@ extern crate self as fiveways_runtime;
 pub mod fate;
 pub mod witness;
 pub mod park;
+pub mod unwind;
 pub mod over_loom;
 
 pub use identity::Identity;
-pub use park::{Unparker, Wake, me, park_for, spend, unparker, without_interruption};
+pub use park::{
+    Unparker, Wake, me, park_unless_interrupted, spend, unparker, without_interruption,
+};
 pub use reason::{Holder, Reason};
-pub use waiter::{CHOSEN, Lease, Line, Selection, Waiter};
+pub use unwind::Interrupt;
+pub use waiter::{CHOSEN, Line, Selection, Waiter};
 
 /// Runs a model through every order of its steps in which at most two threads are interrupted where
 /// they need not have been (`LOOM_MAX_PREEMPTIONS` changes that).
 pub fn model(run: impl Fn() + Send + Sync + 'static) {
+    let run = move || {
+        park::begin();
+        run();
+    };
     let mut search = loom::model::Builder::new();
     search.preemption_bound.get_or_insert(2);
     search.check(run);

@@ -3,9 +3,7 @@
 //! Time does not pass here, and nobody is cancelled, unless the model lets it happen with a
 //! [`Fate`](crate::fate::Fate): then at every moment in turn.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::panic::resume_unwind;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +12,7 @@ use loom::thread::Thread;
 
 use crate::identity::{Identity, this_thread};
 use crate::reason::Reason;
+use crate::unwind::{Interrupt, unwinds};
 
 const UNPARKED: usize = 1;
 const LATE: usize = 2;
@@ -28,15 +27,6 @@ pub enum Wake {
     TimedOut,
 }
 
-/// What a cancelled thread unwinds with: until it is dropped.
-pub(crate) struct Cancelled;
-
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        UNWINDS.with(|unwinds| unwinds.set(false));
-    }
-}
-
 /// What has happened to a thread.
 #[derive(Default)]
 pub(crate) struct Token {
@@ -48,7 +38,17 @@ pub(crate) struct Token {
 
 loom::thread_local! {
     static HERE: RefCell<Arc<Token>> = RefCell::default();
-    static UNWINDS: Cell<bool> = Cell::new(false);
+}
+
+thread_local! {
+    /// The tokens of those who have waited in this run of the model: of all its threads, which are
+    /// one thread to std.
+    static WAITED: RefCell<Vec<Arc<Token>>> = RefCell::default();
+}
+
+/// Forgets the last run.
+pub(crate) fn begin() {
+    WAITED.take();
 }
 
 impl Token {
@@ -74,21 +74,20 @@ impl Token {
 
     /// Waits for the token. Before the thread sleeps the token goes before the cancel, after it the
     /// cancel before the token, as with tasks.
-    fn take(&self, deadline: Option<Instant>) -> Wake {
+    fn take(&self, deadline: Option<Instant>) -> Result<Wake, Interrupt> {
         let may_end = if unwinds() { UNPARKED } else { UNPARKED | CANCELLED };
         let may_end = if deadline.is_some() { may_end | LATE } else { may_end };
         let mut slept = false;
         loop {
             let signs = self.signs.fetch_and(!UNPARKED, Ordering::Acquire) & may_end;
             if signs & UNPARKED != 0 && !(slept && signs & CANCELLED != 0) {
-                return Wake::Unparked;
+                return Ok(Wake::Unparked);
             }
             if signs & CANCELLED != 0 {
-                UNWINDS.with(|unwinds| unwinds.set(true));
-                resume_unwind(Box::new(Cancelled));
+                return Err(Interrupt::cancelled());
             }
             if signs & LATE != 0 {
-                return Wake::TimedOut;
+                return Ok(Wake::TimedOut);
             }
             *self.parked() = Some(loom::thread::current());
             loom::thread::park();
@@ -105,43 +104,36 @@ pub(crate) fn with_token<R>(token: &Arc<Token>, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Does the calling thread unwind?
-pub(crate) fn unwinds() -> bool {
-    UNWINDS.with(Cell::get)
-}
-
 fn here() -> Arc<Token> {
     HERE.with(|here| Arc::clone(&here.borrow()))
 }
 
-/// Unparks one thread of the model.
-#[derive(Clone)]
-pub struct Unparker(Arc<Token>);
+/// Unparks one thread of the model: by its number among those who have waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Unparker(usize);
 
 impl Unparker {
     /// Makes the thread's present or next park return.
     pub fn unpark(&self) {
-        self.0.give(UNPARKED);
-    }
-
-    pub(crate) fn renew(&mut self) {
-        *self = unparker();
-    }
-}
-
-impl fmt::Debug for Unparker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unparker").finish_non_exhaustive()
+        let token = WAITED.with_borrow(|waited| Arc::clone(&waited[self.0]));
+        token.give(UNPARKED);
     }
 }
 
 /// Gives the means to unpark the caller.
 pub fn unparker() -> Unparker {
-    Unparker(here())
+    let token = here();
+    WAITED.with_borrow_mut(|waited| {
+        waited.push(token);
+        Unparker(waited.len() - 1)
+    })
 }
 
 /// Parks the caller until it is unparked, or the model says that it is late or cancelled.
-pub fn park_for(_reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
+pub fn park_unless_interrupted(
+    _reason: &Reason<'_>,
+    deadline: Option<Instant>,
+) -> Result<Wake, Interrupt> {
     here().take(deadline)
 }
 

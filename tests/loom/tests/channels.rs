@@ -5,7 +5,8 @@ use std::time::Duration;
 use fiveways_loom::fate::Fate;
 use fiveways_loom::model;
 use fiveways_loom::queue::JoinableQueue;
-use fiveways_loom::sync::channel::bounded;
+use fiveways_loom::select;
+use fiveways_loom::sync::channel::{bounded, unbounded};
 use fiveways_loom::witness::Witness;
 use loom::thread;
 
@@ -99,7 +100,8 @@ fn a_cancelled_receiver_loses_nothing() {
     });
 }
 
-/// The same with one who waits: it has the item, or hears of the end when the other has it.
+/// The same with one who waits: it has the item, or hears of the end when the other has it. What
+/// was given is never passed on: then the end, which comes at once, could overtake it.
 #[test]
 fn a_cancelled_receiver_and_the_next_share_one_item() {
     model(|| {
@@ -112,14 +114,11 @@ fn a_cancelled_receiver_and_the_next_share_one_item() {
         let sending = thread::spawn(move || {
             fate.cancel();
             assert!(tx.send(Witness::new(1)).is_ok());
-            // Had the last sender gone before it is passed on, the next would have been told that
-            // nothing is to come, and the item would lie there for another.
-            let taken = cancelled.join().expect("it does not panic");
             drop(tx);
-            taken
         });
         let next = rx.recv().is_ok();
-        assert_ne!(sending.join().expect("it does not panic"), next);
+        sending.join().expect("it does not panic");
+        assert_ne!(cancelled.join().expect("it does not panic"), next);
     });
 }
 
@@ -189,5 +188,92 @@ fn a_shutdown_wakes_both_sides() {
             left += 1;
         }
         assert_eq!(left, 1 + usize::from(putting.join().expect("it does not panic")));
+    });
+}
+
+/// Without a bound nobody waits to send, and all that was sent is received.
+#[test]
+fn what_is_sent_without_a_bound_is_received_in_order() {
+    model(|| {
+        let (tx, rx) = unbounded();
+        let sending = thread::spawn(move || {
+            for number in [1, 2] {
+                assert!(tx.send(Witness::new(number)).is_ok());
+            }
+        });
+        for number in [1, 2] {
+            assert_eq!(rx.recv().map(|item| item.add(10)), Ok(number + 10));
+        }
+        assert!(rx.recv().is_err());
+        sending.join().expect("it does not panic");
+    });
+}
+
+/// Who waits at two channels gets one item; the other stays.
+#[test]
+fn of_two_channels_one_is_chosen() {
+    for bound in [0, 1] {
+        model(move || {
+            let (ends, receivers): (Vec<_>, Vec<_>) =
+                [bounded(bound), bounded(bound)].into_iter().unzip();
+            let sending = Vec::from_iter(ends.into_iter().zip([1, 2]).map(|(tx, number)| {
+                thread::spawn(move || assert!(tx.send(Witness::new(number)).is_ok()))
+            }));
+            let first = select! {
+                recv(receivers[0]) -> item => item.map(|item| item.read()),
+                recv(receivers[1]) -> item => item.map(|item| item.read()),
+            };
+            let first = first.expect("somebody sends");
+            // The other is still there, or comes.
+            let second = receivers[2 - first].recv().map(|item| item.read());
+            assert_eq!(second, Ok(3 - first));
+            for one in sending {
+                one.join().expect("it does not panic");
+            }
+        });
+    }
+}
+
+/// Two that wait at both ends of two channels serve each other, once.
+#[test]
+fn two_that_choose_meet() {
+    model(|| {
+        let ((tx, rx), (other_tx, other_rx)) = (bounded(0), bounded(0));
+        let choosing = thread::spawn(move || {
+            select! {
+                send(tx, Witness::new(1)) -> sent => sent.is_ok(),
+                recv(other_rx) -> item => item.is_ok_and(|item: Witness| item.read() == 2),
+            }
+        });
+        let met = select! {
+            send(other_tx, Witness::new(2)) -> sent => sent.is_ok(),
+            recv(rx) -> item => item.is_ok_and(|item: Witness| item.read() == 1),
+        };
+        assert!(met);
+        assert!(choosing.join().expect("it does not panic"));
+    });
+}
+
+/// Who is cancelled while it chooses has one item, or none: what it has not is there.
+#[test]
+fn who_is_cancelled_while_it_chooses_loses_nothing() {
+    model(|| {
+        let ((tx, rx), (_other_tx, other_rx)) = (bounded(1), bounded::<Witness>(1));
+        let fate = Fate::new();
+        let (theirs, mine) = (fate.clone(), rx.clone());
+        let choosing = thread::spawn(move || {
+            let choose = || {
+                select! {
+                    recv(mine) -> item => item.map(|item: Witness| item.read()),
+                    recv(other_rx) -> item => item.map(|item| item.read()),
+                }
+            };
+            theirs.rule(choose) == Some(Ok(1))
+        });
+        let sending = thread::spawn(move || assert!(tx.send(Witness::new(1)).is_ok()));
+        fate.cancel();
+        sending.join().expect("it does not panic");
+        let taken = choosing.join().expect("it does not panic");
+        assert_eq!(rx.try_recv().is_ok(), !taken);
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fiveways_loom::fate::Fate;
 use fiveways_loom::model;
 use fiveways_loom::over_loom::sync::Arc;
-use fiveways_loom::sync::{Mutex, Once, RwLock};
+use fiveways_loom::sync::{LazyLock, Mutex, Once, OnceLock, ReentrantMutex, RwLock};
 use fiveways_loom::witness::Witness;
 use loom::thread::{self, JoinHandle};
 
@@ -156,5 +156,46 @@ fn once_runs_once_and_is_seen_by_all() {
         let others = [spawn(&lazy, fill), spawn(&lazy, fill)];
         assert_eq!(fill(&lazy), 1);
         assert_eq!(others.map(|other| other.join().expect(PANIC)), [1, 1]);
+    });
+}
+
+#[test]
+fn a_value_is_made_once_whoever_asks() {
+    model(|| {
+        let place = Arc::new((OnceLock::new(), Witness::new(0)));
+        let ask = |(place, made): &(OnceLock<usize>, Witness)| *place.get_or_init(|| made.add(1));
+        let others = [spawn(&place, ask), spawn(&place, |(place, _)| *place.wait())];
+        assert_eq!(ask(&place), 1);
+        assert_eq!(others.map(|other| other.join().expect(PANIC)), [1, 1]);
+    });
+}
+
+#[test]
+fn a_lazy_value_is_made_once() {
+    model(|| {
+        let made = Arc::new(Witness::new(0));
+        let lazy = Arc::new(LazyLock::new({
+            let made = Arc::clone(&made);
+            move || made.add(1)
+        }));
+        let other = spawn(&lazy, |lazy| **lazy);
+        assert_eq!((**lazy, other.join().expect(PANIC)), (1, 1));
+    });
+}
+
+#[test]
+fn a_reentrant_mutex_is_free_when_the_outermost_lock_goes() {
+    model(|| {
+        let mutex = Arc::new(ReentrantMutex::new(Witness::new(0)));
+        let add_twice = |mutex: &ReentrantMutex<Witness>| {
+            let outer = mutex.lock();
+            mutex.lock().add(1);
+            assert_eq!(mutex.count(), 1);
+            outer.add(1)
+        };
+        let other = spawn(&mutex, add_twice);
+        assert_eq!(add_twice(&mutex) % 2, 0);
+        other.join().expect(PANIC);
+        assert_eq!(mutex.lock().read(), 4);
     });
 }

@@ -1,11 +1,12 @@
-//! Condition variables, semaphores and events: no wake-up is lost, and none is given twice.
+//! Condition variables, semaphores, events, barriers and wait groups: no wake-up is lost, and none
+//! is given twice.
 
 use std::time::Duration;
 
 use fiveways_loom::fate::Fate;
 use fiveways_loom::model;
 use fiveways_loom::over_loom::sync::Arc;
-use fiveways_loom::sync::{Condvar, Event, Mutex, Semaphore};
+use fiveways_loom::sync::{Barrier, Condvar, Event, Mutex, Semaphore, WaitGroup};
 use fiveways_loom::witness::Witness;
 use loom::thread::{self, JoinHandle};
 
@@ -207,5 +208,59 @@ fn an_event_wakes_all_and_is_seen_by_all() {
         event.1.add(1);
         event.0.set();
         assert_eq!(waiters.map(|waiter| waiter.join().expect(PANIC)), [1, 1]);
+    });
+}
+
+#[test]
+fn a_barrier_lets_all_pass_when_the_last_has_come() {
+    model(|| {
+        let meeting = Arc::new((Barrier::new(2), [Witness::new(0), Witness::new(0)]));
+        let meet = |(barrier, marks): &(Barrier, [Witness; 2]), own: usize| {
+            marks[own].add(1);
+            let leads = barrier.wait().is_leader();
+            // The other has marked before it came.
+            assert_eq!(marks[1 - own].read(), 1);
+            usize::from(leads)
+        };
+        let other = spawn(&meeting, move |meeting| meet(meeting, 1));
+        let leads = meet(&meeting, 0);
+        assert_eq!(leads + other.join().expect(PANIC), 1);
+    });
+}
+
+#[test]
+fn who_is_cancelled_at_a_barrier_no_longer_counts() {
+    model(|| {
+        let (barrier, fate) = (Arc::new(Barrier::new(2)), Fate::new());
+        let own = fate.clone();
+        let victim = spawn(&barrier, move |barrier| own.rule(|| barrier.wait()).is_some());
+        fate.cancel();
+        assert!(!victim.join().expect(PANIC), "nobody else has come");
+        let other = spawn(&barrier, |barrier| barrier.wait().is_leader());
+        let leads = barrier.wait().is_leader();
+        assert_ne!(leads, other.join().expect(PANIC));
+    });
+}
+
+#[test]
+fn a_wait_group_is_left_by_all_who_wait_when_the_last_member_is_done() {
+    model(|| {
+        let work = Arc::new((WaitGroup::new(), [Witness::new(0), Witness::new(0)]));
+        let members = [0, 1].map(|own| {
+            let member = work.0.add();
+            spawn(&work, move |(_, done)| {
+                done[own].add(1);
+                member.done();
+            })
+        });
+        let wait = |(group, done): &(WaitGroup, [Witness; 2])| {
+            group.wait();
+            done[0].read() + done[1].read()
+        };
+        assert_eq!(wait(&work), 2);
+        for member in members {
+            member.join().expect(PANIC);
+        }
+        assert_eq!(wait(&work), 2);
     });
 }

@@ -1,11 +1,12 @@
 //! Waiting to be chosen: selected, late or cancelled, but only one of them.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use fiveways_loom::fate::Fate;
 use fiveways_loom::over_loom::sync::{Arc, Mutex};
 use fiveways_loom::witness::Witness;
-use fiveways_loom::{CHOSEN, Lease, Line, Reason, Selection, model};
+use fiveways_loom::{CHOSEN, Line, Reason, Selection, Unparker, Waiter, model};
 use loom::thread;
 
 const OTHER: Selection = CHOSEN.saturating_add(1);
@@ -41,26 +42,20 @@ impl Gift {
 
     /// Takes one, waiting for it; false: it was late.
     fn take(&self, deadline: Option<Instant>) -> bool {
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut state = self.state.lock().expect(POISON);
         if state.1 > 0 {
             state.1 -= 1;
             return true;
         }
-        state.0.join(&waiter);
+        state.0.join(waiter);
         drop(state);
         let reason = Reason::new("gift", self);
         let leave = || {
-            self.state.lock().expect(POISON).0.leave(&waiter);
+            self.state.lock().expect(POISON).0.leave(waiter);
         };
-        let chosen = waiter.wait(&reason, deadline, |chosen| match chosen {
-            Some(_) => self.put(),
-            None => leave(),
-        });
-        if chosen.is_none() {
-            leave();
-        }
-        chosen.is_some()
+        waiter.wait(&reason, deadline, leave, |_| self.put()).is_some()
     }
 
     fn left(&self) -> usize {
@@ -120,19 +115,24 @@ fn who_is_cancelled_passes_on_what_was_given() {
 fn of_two_lines_one_selects() {
     model(|| {
         let lines: [_; 2] = std::array::from_fn(|_| Arc::new(Mutex::new(Line::new())));
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::of_many());
+        let waiter = waiter.as_ref();
         for line in &lines {
-            line.lock().expect(POISON).join(&waiter);
+            line.lock().expect(POISON).join(waiter);
         }
         let select = |(at, what): (usize, Selection)| {
             let line = Arc::clone(&lines[at]);
             thread::spawn(move || {
                 let chosen = line.lock().expect(POISON).select_first(what);
-                chosen.inspect(|waiter| waiter.unpark()).map(|_| what)
+                chosen.inspect(Unparker::unpark).map(|_| what)
             })
         };
         let selectors = [(0, CHOSEN), (1, OTHER)].map(select);
-        let chosen = waiter.wait(&Reason::new("two", &lines), None, |_| {});
+        let chosen = waiter.wait(&Reason::new("two", &lines), None, || waiter.abort(), |_| {});
+        // The line that has not selected it still points at it.
+        for line in &lines {
+            line.lock().expect(POISON).leave(waiter);
+        }
         let winners = selectors.map(|selector| selector.join().expect(PANIC));
         assert_eq!(Vec::from_iter(winners.into_iter().flatten()), Vec::from_iter(chosen));
         assert!(lines.iter().all(|line| line.lock().expect(POISON).is_empty()));
@@ -140,7 +140,7 @@ fn of_two_lines_one_selects() {
 }
 
 #[test]
-fn a_waiter_that_is_used_again_knows_nothing_of_its_last_wait() {
+fn a_wait_knows_nothing_of_the_last_one() {
     model(|| {
         let gift = Gift::new();
         let theirs = Arc::clone(&gift);

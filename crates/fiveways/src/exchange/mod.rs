@@ -31,12 +31,11 @@ mod places;
 mod store;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Lease, Reason, Selection, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Interrupt, Reason, Selection, Unparker, Waiter, spend};
 
 use self::places::Places;
 pub(crate) use self::places::Slot;
@@ -84,13 +83,13 @@ impl<S: Store> fmt::Debug for Exchange<S> {
 
 /// Unparks who was selected, when it is dropped: after the lock was let go.
 #[derive(Default)]
-struct Woken(Option<Arc<Waiter>>);
+struct Woken(Option<Unparker>);
 
 impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
-        if let Some(waiter) = self.0.take() {
-            waiter.unpark();
+        if let Some(unparker) = self.0 {
+            unparker.unpark();
         }
     }
 }
@@ -158,6 +157,8 @@ impl<S: Store> Exchange<S> {
         }
     }
 
+    // Each frame between the caller and the switch costs a mispredicted return.
+    #[inline]
     #[track_caller]
     fn wait_to_give(
         &self,
@@ -167,18 +168,22 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<(), (Why, S::Item)> {
         let reason = Reason::new(what, self);
-        let (lease, slot) = (Lease::new(), Slot::with(item));
-        // SAFETY: required: `slot` stays until selected or left. Both ways out of `wait` see to it.
-        unsafe { state.givers.join(&lease, CHOSEN, &slot) };
+        let slot = Slot::with(item);
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
+        // SAFETY: required: `slot` stays until selected or left. It outlives `waiter`, which does
+        // not go before.
+        unsafe { state.givers.join(waiter, CHOSEN, &slot) };
         drop(state);
-        let ended = wait(&lease, &reason, deadline, &|| self.leave_givers(&lease, CHOSEN));
-        match (slot.take(), ended) {
-            (None, _) => Ok(()),
-            (Some(item), Ok(why)) => Err((why, item)),
-            (Some(_), Err(unwound)) => resume_unwind(unwound),
+        let leave = || self.leave_givers(waiter, CHOSEN);
+        let ended = waiter.wait_unless_interrupted(&reason, deadline, leave);
+        match slot.take() {
+            None => Ok(()),
+            Some(item) => Err((why(ended), item)),
         }
     }
 
+    #[inline]
     #[track_caller]
     fn wait_to_take(
         &self,
@@ -187,16 +192,16 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<S::Item, Why> {
         let reason = Reason::new(what, self);
-        let (lease, slot) = (Lease::new(), Slot::empty());
-        // SAFETY: required: `slot` stays until selected or left. Both ways out of `wait` see to it.
-        unsafe { state.takers.join(&lease, CHOSEN, &slot) };
+        let slot = Slot::empty();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
+        // SAFETY: required: `slot` stays until selected or left. It outlives `waiter`, which does
+        // not go before.
+        unsafe { state.takers.join(waiter, CHOSEN, &slot) };
         drop(state);
-        let ended = wait(&lease, &reason, deadline, &|| self.leave_takers(&lease, CHOSEN));
-        match (slot.take(), ended) {
-            (Some(item), _) => Ok(item),
-            (None, Ok(why)) => Err(why),
-            (None, Err(unwound)) => resume_unwind(unwound),
-        }
+        let leave = || self.leave_takers(waiter, CHOSEN);
+        let ended = waiter.wait_unless_interrupted(&reason, deadline, leave);
+        slot.take().ok_or_else(|| why(ended))
     }
 
     /// Lets nothing more be given; what is stored can still be taken. Wakes all that wait in vain.
@@ -219,9 +224,7 @@ impl<S: Store> Exchange<S> {
         let mut woken = state.givers.refuse_all();
         woken.extend(state.takers.refuse_all());
         drop(state);
-        for waiter in woken {
-            waiter.unpark();
-        }
+        woken.iter().for_each(Unparker::unpark);
         drop(dropped);
     }
 
@@ -253,7 +256,7 @@ impl<S: Store> Exchange<S> {
     /// The slot must stay in place until the waiter was selected or has left the line.
     pub(crate) unsafe fn join_givers(
         &self,
-        waiter: &Arc<Waiter>,
+        waiter: Pin<&Waiter>,
         arm: Selection,
         slot: &Slot<S::Item>,
     ) -> bool {
@@ -273,7 +276,7 @@ impl<S: Store> Exchange<S> {
     /// The slot must stay in place until the waiter was selected or has left the line.
     pub(crate) unsafe fn join_takers(
         &self,
-        waiter: &Arc<Waiter>,
+        waiter: Pin<&Waiter>,
         arm: Selection,
         slot: &Slot<S::Item>,
     ) -> bool {
@@ -288,12 +291,12 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Leaves the line of givers, if the waiter is still in it.
-    pub(crate) fn leave_givers(&self, waiter: &Arc<Waiter>, arm: Selection) {
+    pub(crate) fn leave_givers(&self, waiter: Pin<&Waiter>, arm: Selection) {
         self.lock().givers.leave(waiter, arm);
     }
 
     /// Leaves the line of takers, if the waiter is still in it.
-    pub(crate) fn leave_takers(&self, waiter: &Arc<Waiter>, arm: Selection) {
+    pub(crate) fn leave_takers(&self, waiter: Pin<&Waiter>, arm: Selection) {
         self.lock().takers.leave(waiter, arm);
     }
 }
@@ -344,22 +347,11 @@ impl<S: Store> State<S> {
     }
 }
 
-/// Waits until selected, and tells what it means if the slot says nothing else; `Err`: it was
-/// unwound. Whoever was not selected has left the line.
-fn wait(
-    lease: &Lease,
-    reason: &Reason<'_>,
-    deadline: Option<Instant>,
-    leave: &dyn Fn(),
-) -> thread::Result<Why> {
-    let waiting = || lease.wait(reason, deadline, |chosen| leave_unless(chosen, leave));
-    let chosen = catch_unwind(AssertUnwindSafe(waiting))?;
-    leave_unless(chosen, leave);
-    Ok(if chosen.is_some() { Why::Closed } else { Why::Late })
-}
-
-fn leave_unless(chosen: Option<Selection>, leave: &dyn Fn()) {
-    if chosen.is_none() {
-        leave();
+/// Why a wait has ended whose slot does not say that it was served.
+fn why(ended: Result<Option<Selection>, Interrupt>) -> Why {
+    match ended {
+        Ok(Some(_)) => Why::Closed,
+        Ok(None) => Why::Late,
+        Err(interrupt) => interrupt.unwind(),
     }
 }

@@ -3,23 +3,22 @@
 //! ```text
 //!   Places (under the exchange's lock)        frame of who waits
 //!   ┌──────────────────────────────┐          ┌──────────────────────┐
-//!   │ waiter │ arm │ slot ─────────┼────────▶ │ Slot: Option<item>   │
-//!   │   …    │  …  │   …           │          │ Lease: the waiter    │
+//!   │ arm │ slot │ waiter ─────────┼────────▶ │ Waiter               │
+//!   │  …  │  └─────────────────────┼────────▶ │ Slot: Option<item>   │
 //!   └──────────────────────────────┘          └──────────────────────┘
 //! ```
 //!
-//! A slot is touched by others only under the lock, by who has just taken its place out of the
-//! line, and for the last time *before* its waiter is selected. Who gives up takes the lock to
-//! leave the line before its frame goes. So a slot that is pointed at is always there, and never
-//! touched by two at a time.
+//! A slot is touched by others only under the lock, while its waiter stands in the line with it,
+//! and for the last time *before* that is selected. Who gives up takes the lock to leave the line
+//! before its frame goes. So a slot that is pointed at is always there, and never touched by two at
+//! a time.
 #![expect(unsafe_code, reason = "slots are in the frames of who waits")]
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
-use fiveways_runtime::{Selection, Waiter};
+use fiveways_runtime::{Line, Selection, Unparker, Waiter};
 
 /// What a waiter gives or is given; lies in its frame.
 pub(crate) struct Slot<T>(Cell<Option<T>>);
@@ -59,7 +58,6 @@ impl<T> Slot<T> {
 }
 
 struct Place<T> {
-    waiter: Arc<Waiter>,
     arm: Selection,
     slot: NonNull<Slot<T>>,
 }
@@ -71,18 +69,18 @@ unsafe impl<T: Send> Send for Place<T> {}
 impl<T> Place<T> {
     #[inline]
     fn slot(&self) -> &Slot<T> {
-        // SAFETY: required: a slot in place. It is, as long as its place is in the line or its
-        // waiter is not selected: by the contract of `join`, and we are under the lock.
+        // SAFETY: required: a slot in place. It is, as long as its place is in the line: by the
+        // contract of `join`, and we are under the lock.
         unsafe { self.slot.as_ref() }
     }
 }
 
 /// A line of those who wait, first come first served.
-pub(super) struct Places<T>(VecDeque<Place<T>>);
+pub(super) struct Places<T>(Line<Place<T>>);
 
 impl<T> Places<T> {
     pub(super) const fn new() -> Places<T> {
-        Places(VecDeque::new())
+        Places(Line::new())
     }
 
     /// Goes to the end of the line.
@@ -91,55 +89,60 @@ impl<T> Places<T> {
     ///
     /// The slot must stay in place until the waiter was selected or has left the line.
     #[inline]
-    pub(super) unsafe fn join(&mut self, waiter: &Arc<Waiter>, arm: Selection, slot: &Slot<T>) {
-        let (waiter, slot) = (Arc::clone(waiter), NonNull::from(slot));
-        self.0.push_back(Place { waiter, arm, slot });
+    pub(super) unsafe fn join(&mut self, waiter: Pin<&Waiter>, arm: Selection, slot: &Slot<T>) {
+        self.0.join_with(waiter, Place { arm, slot: NonNull::from(slot) });
     }
 
     /// Leaves the line, if it is in it.
-    pub(super) fn leave(&mut self, waiter: &Arc<Waiter>, arm: Selection) {
-        let is_it = |place: &Place<T>| place.arm == arm && Arc::ptr_eq(&place.waiter, waiter);
-        if let Some(at) = self.0.iter().position(is_it) {
-            self.0.remove(at);
-        }
+    pub(super) fn leave(&mut self, waiter: Pin<&Waiter>, arm: Selection) {
+        self.0.leave_with(waiter, |place| place.arm == arm);
     }
 
-    /// Is anybody else in the line?
-    pub(super) fn has_other_than(&self, waiter: &Arc<Waiter>) -> bool {
-        self.0.iter().any(|place| !Arc::ptr_eq(&place.waiter, waiter))
+    /// Does anybody else in the line still wait?
+    pub(super) fn has_other_than(&self, waiter: Pin<&Waiter>) -> bool {
+        self.0.has_other_than(waiter)
     }
 
     /// Hands an item to the first that still waits, which is to be unparked; or gives it back.
     #[inline]
-    pub(super) fn hand(&mut self, mut item: T) -> Result<Arc<Waiter>, T> {
-        while let Some(place) = self.0.pop_front() {
+    pub(super) fn hand(&mut self, mut item: T) -> Result<Unparker, T> {
+        let mut at = 0;
+        while let Some(place) = self.0.want(at) {
             place.slot().fill(item);
-            if place.waiter.select(place.arm) {
-                return Ok(place.waiter);
+            let arm = place.arm;
+            if let Some(unparker) = self.0.select(at, arm) {
+                return Ok(unparker);
             }
-            // It has given up, and waits for the lock to leave.
-            item = place.slot().take().expect("only its waiter empties a slot, when selected");
+            // Something else was chosen by it, or it has given up; it has not left yet.
+            item = self.0.want(at).and_then(|place| place.slot().take()).expect(UNTOUCHED);
+            at += 1;
         }
         Err(item)
     }
 
     /// Takes the item of the first that still waits, which is to be unparked.
     #[inline]
-    pub(super) fn fetch(&mut self) -> Option<(T, Arc<Waiter>)> {
-        while let Some(place) = self.0.pop_front() {
-            let item = place.slot().take().expect("a giver's slot is full while it waits");
-            if place.waiter.select(place.arm) {
-                return Some((item, place.waiter));
+    pub(super) fn fetch(&mut self) -> Option<(T, Unparker)> {
+        let mut at = 0;
+        while let Some(place) = self.0.want(at) {
+            let item = place.slot().take().expect(UNTOUCHED);
+            let arm = place.arm;
+            if let Some(unparker) = self.0.select(at, arm) {
+                return Some((item, unparker));
             }
-            // It has given up, and waits for the lock to leave, with its item.
-            place.slot().fill(item);
+            // As above; it keeps its item.
+            if let Some(place) = self.0.want(at) {
+                place.slot().fill(item);
+            }
+            at += 1;
         }
         None
     }
 
     /// Selects all that still wait, with their slots as they are; they are to be unparked.
-    pub(super) fn refuse_all(&mut self) -> Vec<Arc<Waiter>> {
-        let chosen = |place: Place<T>| place.waiter.select(place.arm).then_some(place.waiter);
-        self.0.drain(..).filter_map(chosen).collect()
+    pub(super) fn refuse_all(&mut self) -> Vec<Unparker> {
+        self.0.select_all_by(|place| place.arm)
     }
 }
+
+const UNTOUCHED: &str = "only its waiter changes a slot, and not while it is in the line";

@@ -1,10 +1,11 @@
 //! The queue that knows when all its work is done.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 
 use crate::exchange::{Exchange, Fifo, Store};
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyDone};
@@ -117,31 +118,26 @@ impl<T> JoinableQueue<T> {
     #[track_caller]
     fn join_by(&self, deadline: Option<Instant>) -> bool {
         let reason = Reason::new("join queue", &*self.exchange);
-        let lease = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let done = self.exchange.with_store(|store| {
             if store.unfinished > 0 {
-                store.joiners.join(&lease);
+                store.joiners.join(waiter);
             }
             store.unfinished == 0
         });
         if done {
             return true;
         }
-        let leave = || self.exchange.with_store(|store| store.joiners.leave(&lease));
-        let chosen = lease.wait(&reason, deadline, |chosen| {
-            if chosen.is_none() {
-                leave();
-            }
-        });
-        if chosen.is_none() {
-            leave();
-        }
-        chosen.is_some()
+        let leave = || {
+            self.exchange.with_store(|store| store.joiners.leave(waiter));
+        };
+        waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
     fn wake_joiners(&self) {
-        for waiter in self.exchange.with_store(Counted::joined) {
-            waiter.unpark();
+        for unparker in self.exchange.with_store(Counted::joined) {
+            unparker.unpark();
         }
     }
 
@@ -174,7 +170,7 @@ struct Counted<T> {
 
 impl<T> Counted<T> {
     /// Who waited for the end of all work, if it has come; they are to be unparked.
-    fn joined(&mut self) -> Vec<Arc<Waiter>> {
+    fn joined(&mut self) -> Vec<Unparker> {
         match self.unfinished {
             0 => self.joiners.select_all(CHOSEN),
             _ => Vec::new(),

@@ -1,9 +1,10 @@
 //! A barrier: std's, for tasks and plain threads.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 
 /// Lets a number of tasks and threads meet, as [`std::sync::Barrier`]; then it can be used again.
 ///
@@ -64,25 +65,27 @@ impl Barrier {
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let reason = Reason::new("barrier", self);
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut waiting = self.waiting();
         waiting.arrived += 1;
         if waiting.arrived >= self.size {
             waiting.arrived = 0;
             let chosen = waiting.line.select_all(CHOSEN);
             drop(waiting);
-            chosen.iter().for_each(|waiter| waiter.unpark());
+            chosen.iter().for_each(Unparker::unpark);
             return BarrierWaitResult(true);
         }
-        waiting.line.join(&waiter);
+        waiting.line.join(waiter);
         drop(waiting);
-        waiter.wait(&reason, None, |selected| {
+        let leave = || {
             let mut waiting = self.waiting();
             // Who was taken out of the line has been counted out with its round.
-            if selected.is_none() && waiting.line.leave(&waiter) {
+            if waiting.line.leave(waiter) {
                 waiting.arrived -= 1;
             }
-        });
+        };
+        waiter.wait(&reason, None, leave, |_| {});
         BarrierWaitResult(false)
     }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
+use std::sync::{LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Selection, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter};
 
 use super::mutex::MutexGuard;
 
@@ -196,8 +197,8 @@ impl Condvar {
         let mut line = self.line();
         let chosen = line.select_first(CHOSEN);
         self.unlock(line);
-        if let Some(waiter) = chosen {
-            waiter.unpark();
+        if let Some(unparker) = chosen {
+            unparker.unpark();
         }
     }
 
@@ -212,7 +213,7 @@ impl Condvar {
         let mut line = self.line();
         let chosen = line.select_all(TOGETHER);
         self.unlock(line);
-        chosen.iter().for_each(|waiter| waiter.unpark());
+        chosen.iter().for_each(Unparker::unpark);
     }
 
     fn wait_at<'a, T: ?Sized>(
@@ -222,13 +223,14 @@ impl Condvar {
         place: &'static Location<'static>,
     ) -> (LockResult<MutexGuard<'a, T>>, WaitTimeoutResult) {
         let mutex = guard.mutex();
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut line = self.line();
-        line.join(&waiter);
+        line.join(waiter);
         self.unlock(line);
         drop(guard);
         let mut passing = PassOn { condvar: self, armed: false };
-        passing.armed = self.wait_in_line(&waiter, deadline, place) == Some(CHOSEN);
+        passing.armed = self.wait_in_line(waiter, deadline, place) == Some(CHOSEN);
         let result = WaitTimeoutResult(waiter.selection().is_none());
         let guard = mutex.lock_at(place);
         passing.armed = false;
@@ -237,23 +239,20 @@ impl Condvar {
 
     fn wait_in_line(
         &self,
-        waiter: &Arc<Waiter>,
+        waiter: Pin<&Waiter>,
         deadline: Option<Instant>,
         place: &'static Location<'static>,
     ) -> Option<Selection> {
         let reason = Reason { place, ..Reason::new("condvar", self) };
-        let selected = waiter.wait(&reason, deadline, |selected| match selected {
-            None => self.leave(waiter),
-            Some(CHOSEN) => self.notify_one(),
-            Some(_) => {}
-        });
-        if selected.is_none() {
-            self.leave(waiter);
-        }
-        selected
+        let leave = || self.leave(waiter);
+        waiter.wait(&reason, deadline, leave, |selected| {
+            if selected == CHOSEN {
+                self.notify_one();
+            }
+        })
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>) {
+    fn leave(&self, waiter: Pin<&Waiter>) {
         let mut line = self.line();
         line.leave(waiter);
         self.unlock(line);

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
@@ -56,7 +57,7 @@ impl Event {
         self.set.store(true, Ordering::Release);
         let chosen = line.select_all(CHOSEN);
         drop(line);
-        chosen.iter().for_each(|waiter| waiter.unpark());
+        chosen.iter().for_each(Unparker::unpark);
     }
 
     /// Clears the flag: from now on one waits again.
@@ -107,24 +108,19 @@ impl Event {
 
     #[cold]
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut line = self.line();
         if self.is_set() {
             return true;
         }
-        line.join(&waiter);
+        line.join(waiter);
         drop(line);
         let reason = Reason { place, ..Reason::new("event", self) };
-        let leave = || self.line().leave(&waiter);
-        let selected = waiter.wait(&reason, deadline, |selected| {
-            if selected.is_none() {
-                leave();
-            }
-        });
-        if selected.is_none() {
-            leave();
-        }
-        selected.is_some()
+        let leave = || {
+            self.line().leave(waiter);
+        };
+        waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {

@@ -15,11 +15,12 @@
 //! free to held and back, and never while it is `CONTENDED`.
 
 use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Holder, Identity, Lease, Line, Reason, Selection, Waiter, me};
+use fiveways_runtime::{CHOSEN, Holder, Identity, Line, Reason, Selection, Waiter, me};
 
 /// The bit of the word that no [`Identity`] has.
 const CONTENDED: u64 = 1 << 63;
@@ -46,8 +47,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.overtaken.is_empty() && self.fresh.is_empty()
+    fn len(&self) -> usize {
+        self.overtaken.len() + self.fresh.len()
     }
 }
 
@@ -95,21 +96,18 @@ impl Exclusive {
     #[cold]
     fn unlock_contended(&self) {
         let mut waiting = self.waiting();
-        while let Some((waiter, next)) = waiting.overtaken.pop() {
-            // Before the selection: from then on the next may let go. If it has given up, nobody
-            // has seen more than a wrong name.
-            let more = if waiting.is_empty() { 0 } else { CONTENDED };
+        let woken = if let Some(next) = waiting.overtaken.want(0) {
+            // Before the selection: from then on the next may let go.
+            let more = if waiting.len() > 1 { CONTENDED } else { 0 };
             self.word.store(next.to_bits() | more, Ordering::Release);
-            if waiter.select(HANDED) {
-                drop(waiting);
-                return waiter.unpark();
-            }
-        }
-        self.word.store(0, Ordering::Release);
-        let woken = waiting.fresh.select_first(CHOSEN);
+            waiting.overtaken.select_first(HANDED)
+        } else {
+            self.word.store(0, Ordering::Release);
+            waiting.fresh.select_first(CHOSEN)
+        };
         drop(waiting);
-        if let Some(waiter) = woken {
-            waiter.unpark();
+        if let Some(unparker) = woken {
+            unparker.unpark();
         }
     }
 
@@ -125,11 +123,12 @@ impl Exclusive {
         }
         let mut overtaken = false;
         loop {
-            let waiter = Lease::new();
-            if self.take_or_join(&waiter, me, overtaken, wait) {
+            let waiter = pin!(Waiter::new());
+            let waiter = waiter.as_ref();
+            if self.take_or_join(waiter, me, overtaken, wait) {
                 return true;
             }
-            match self.wait(&waiter, wait) {
+            match self.wait(waiter, wait) {
                 None => return false,
                 Some(HANDED) => return true,
                 Some(_) => overtaken = true,
@@ -156,7 +155,7 @@ impl Exclusive {
     /// Takes it, or goes into a line.
     fn take_or_join(
         &self,
-        waiter: &Arc<Waiter>,
+        waiter: Pin<&Waiter>,
         me: Identity,
         overtaken: bool,
         wait: Wait,
@@ -180,7 +179,7 @@ impl Exclusive {
 
     /// Takes it if it is free; else its holder will look at the line.
     fn take(&self, me: Identity, waiting: &Waiting) -> bool {
-        let more = if waiting.is_empty() { 0 } else { CONTENDED };
+        let more = if waiting.len() == 0 { 0 } else { CONTENDED };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let is = if word == 0 { me.to_bits() | more } else { word | CONTENDED };
@@ -194,35 +193,28 @@ impl Exclusive {
     }
 
     /// Waits to be woken or handed the lock; `None`: the deadline came first.
-    fn wait(&self, waiter: &Arc<Waiter>, wait: Wait) -> Option<Selection> {
+    fn wait(&self, waiter: Pin<&Waiter>, wait: Wait) -> Option<Selection> {
         let on = std::ptr::from_ref(self).addr();
         let holder = Holder::In(&self.word);
         let reason = Reason { what: wait.what, on, holder, place: wait.place };
-        let selected =
-            waiter.wait(&reason, wait.deadline, |selected| self.give_up(waiter, selected));
-        if selected.is_none() {
-            self.leave(waiter);
-        }
-        selected
+        let leave = || self.leave(waiter);
+        waiter.wait(&reason, wait.deadline, leave, |selected| self.give_up(selected))
     }
 
     /// Passes on what a waiter that unwinds had been given.
-    fn give_up(&self, waiter: &Arc<Waiter>, selected: Option<Selection>) {
-        match selected {
-            None => self.leave(waiter),
-            Some(HANDED) => self.unlock(),
-            Some(_) => {
-                // It was woken in place of another.
-                let me = me();
-                let taken = self.take(me, &self.waiting());
-                if taken {
-                    self.unlock();
-                }
-            }
+    fn give_up(&self, selected: Selection) {
+        if selected == HANDED {
+            return self.unlock();
+        }
+        // It was woken in place of another.
+        let me = me();
+        let taken = self.take(me, &self.waiting());
+        if taken {
+            self.unlock();
         }
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>) {
+    fn leave(&self, waiter: Pin<&Waiter>) {
         let mut waiting = self.waiting();
         let _ = waiting.overtaken.leave(waiter) || waiting.fresh.leave(waiter);
     }

@@ -11,10 +11,11 @@
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fiveways_runtime::{CHOSEN, Holder, Lease, Line, Reason, me, without_interruption};
+use fiveways_runtime::{CHOSEN, Holder, Line, Reason, Unparker, Waiter, me, without_interruption};
 
 const NEW: u64 = 0;
 /// No [`Identity`](fiveways_runtime::Identity) has this bit; for a search for deadlocks both
@@ -205,7 +206,8 @@ impl Once {
 
     /// Waits for the end of a closure, if the word is one to wait with.
     fn wait_for_end(&self, place: &'static Location<'static>, is_to_wait: impl Fn(u64) -> bool) {
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut line = self.line();
         let word = self.word.load(Ordering::Acquire);
         if word == me().to_bits() {
@@ -215,15 +217,14 @@ impl Once {
         if !is_to_wait(word) {
             return;
         }
-        line.join(&waiter);
+        line.join(waiter);
         drop(line);
         let on = std::ptr::from_ref(self).addr();
         let reason = Reason { what: "once", on, holder: Holder::In(&self.word), place };
-        waiter.wait(&reason, None, |selected| {
-            if selected.is_none() {
-                self.line().leave(&waiter);
-            }
-        });
+        let leave = || {
+            self.line().leave(waiter);
+        };
+        waiter.wait(&reason, None, leave, |_| {});
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -255,6 +256,6 @@ impl Drop for End<'_> {
         self.once.word.store(self.word, Ordering::Release);
         let chosen = line.select_all(CHOSEN);
         drop(line);
-        chosen.iter().for_each(|waiter| waiter.unpark());
+        chosen.iter().for_each(Unparker::unpark);
     }
 }

@@ -12,11 +12,12 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 
 const WAITING: usize = 1;
 const ONE: usize = 2;
@@ -167,23 +168,18 @@ impl Semaphore {
 
     #[cold]
     fn take_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
-        let waiter = Lease::new();
-        if self.take_or_join(&waiter) {
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
+        if self.take_or_join(waiter) {
             return true;
         }
         let reason = Reason { place, ..Reason::new("semaphore", self) };
-        let selected = waiter.wait(&reason, deadline, |selected| match selected {
-            Some(_) => self.give_back(),
-            None => self.leave(&waiter),
-        });
-        if selected.is_none() {
-            self.leave(&waiter);
-        }
-        selected.is_some()
+        let leave = || self.leave(waiter);
+        waiter.wait(&reason, deadline, leave, |_| self.give_back()).is_some()
     }
 
     /// Takes a permit, or goes into the line.
-    fn take_or_join(&self, waiter: &Arc<Waiter>) -> bool {
+    fn take_or_join(&self, waiter: Pin<&Waiter>) -> bool {
         let mut line = self.line();
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
@@ -201,7 +197,7 @@ impl Semaphore {
     }
 
     /// Leaves the line; permits are free again only when nobody is in it.
-    fn leave(&self, waiter: &Arc<Waiter>) {
+    fn leave(&self, waiter: Pin<&Waiter>) {
         let mut line = self.line();
         line.leave(waiter);
         if line.is_empty() {
@@ -246,15 +242,15 @@ impl Semaphore {
         }
         let mut chosen = Vec::new();
         while chosen.len() < permits
-            && let Some(waiter) = line.select_first(CHOSEN)
+            && let Some(unparker) = line.select_first(CHOSEN)
         {
-            chosen.push(waiter);
+            chosen.push(unparker);
         }
         if line.is_empty() {
             self.state.store((permits - chosen.len()) * ONE, Ordering::Release);
         }
         drop(line);
-        chosen.iter().for_each(|waiter| waiter.unpark());
+        chosen.iter().for_each(Unparker::unpark);
         true
     }
 

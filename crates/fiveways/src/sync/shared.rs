@@ -14,11 +14,12 @@
 //! While `WAITING` is set the lock can be taken under the lock of the line only.
 
 use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Holder, Identity, Lease, Line, Reason, Waiter};
+use fiveways_runtime::{CHOSEN, Holder, Identity, Line, Reason, Unparker, Waiter};
 
 const WAITING: usize = 1;
 const WRITER: usize = 2;
@@ -94,58 +95,54 @@ impl Shared {
     ) -> bool {
         let own = Identity::from_bits(self.writer.load(Ordering::Relaxed)) == Some(me);
         assert!(!own, "the rwlock is written by the caller, {me}, who would wait for itself");
-        let waiter = Lease::new();
-        self.join(&waiter, access);
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
+        self.join(waiter, access);
         let what = if access == Access::Read { "rwlock read" } else { "rwlock write" };
         let on = std::ptr::from_ref(self).addr();
         let reason = Reason { what, on, holder: Holder::In(&self.writer), place };
-        let selected = waiter.wait(&reason, deadline, |selected| match selected {
-            Some(_) => self.release(access),
-            None => self.leave(&waiter),
-        });
-        if selected.is_none() {
-            self.leave(&waiter);
-        }
-        selected.is_some()
+        let leave = || self.leave(waiter);
+        waiter.wait(&reason, deadline, leave, |_| self.release(access)).is_some()
     }
 
     /// Goes into the line, and may be served at once.
-    fn join(&self, waiter: &Arc<Waiter>, access: Access) {
+    fn join(&self, waiter: Pin<&Waiter>, access: Access) {
         let mut line = self.line();
         line.join_with(waiter, access);
         self.state.fetch_or(WAITING, Ordering::Relaxed);
-        let served = self.serve(&mut line);
+        let mut served = self.serve(&mut line);
+        if waiter.selection().is_some() {
+            // It came last, so it was served last.
+            served.pop();
+        }
         drop(line);
-        unpark(&served, Some(waiter));
+        unpark(&served);
     }
 
     /// Leaves the line; those behind may have waited for nobody else.
-    fn leave(&self, waiter: &Arc<Waiter>) {
+    fn leave(&self, waiter: Pin<&Waiter>) {
         let mut line = self.line();
         line.leave(waiter);
         let served = self.serve(&mut line);
         drop(line);
-        unpark(&served, None);
+        unpark(&served);
     }
 
     #[cold]
     fn hand_over(&self) {
         let served = self.serve(&mut self.line());
-        unpark(&served, None);
+        unpark(&served);
     }
 
     /// Gives the lock to the first in line, as many as can have it together; they are to be
     /// unparked. Called with `WAITING` set, or by who finds the line empty.
-    fn serve(&self, line: &mut Line<Access>) -> Vec<Arc<Waiter>> {
+    fn serve(&self, line: &mut Line<Access>) -> Vec<Unparker> {
         let mut served = Vec::new();
-        while let Some(&access) = line.first() {
+        while let Some(&access) = line.want(0) {
             if !self.take(access, 0) {
                 return served;
             }
-            match line.pop() {
-                Some((waiter, _)) if waiter.select(CHOSEN) => served.push(waiter),
-                _ => self.take_back(access),
-            }
+            served.extend(line.select(0, CHOSEN));
         }
         self.state.fetch_and(!WAITING, Ordering::Relaxed);
         served
@@ -177,24 +174,12 @@ impl Shared {
         true
     }
 
-    /// Undoes [`Shared::take`] for somebody who has given up.
-    fn take_back(&self, access: Access) {
-        match access {
-            Access::Read => self.state.fetch_sub(READER, Ordering::Release),
-            Access::Write(_) => {
-                self.writer.store(0, Ordering::Relaxed);
-                self.state.fetch_and(!WRITER, Ordering::Release)
-            }
-        };
-    }
-
     fn line(&self) -> MutexGuard<'_, Line<Access>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Unparks those who were served, but for the caller.
-fn unpark(served: &[Arc<Waiter>], own: Option<&Arc<Waiter>>) {
-    let others = served.iter().filter(|one| own.is_none_or(|own| !Arc::ptr_eq(one, own)));
-    others.for_each(|waiter| waiter.unpark());
+/// Unparks those who were served.
+fn unpark(served: &[Unparker]) {
+    served.iter().for_each(Unparker::unpark);
 }

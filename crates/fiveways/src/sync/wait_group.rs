@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Lease, Line, Reason};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 
 /// Waits until all that were added to it are done.
 ///
@@ -99,25 +100,20 @@ impl WaitGroup {
 
     #[cold]
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
-        let waiter = Lease::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
         let mut line = self.0.line();
         // Under the lock: the last member takes it after it has counted itself out.
         if self.is_empty() {
             return true;
         }
-        line.join(&waiter);
+        line.join(waiter);
         drop(line);
         let reason = Reason { place, ..Reason::new("wait group", &*self.0) };
-        let leave = || self.0.line().leave(&waiter);
-        let selected = waiter.wait(&reason, deadline, |selected| {
-            if selected.is_none() {
-                leave();
-            }
-        });
-        if selected.is_none() {
-            leave();
-        }
-        selected.is_some()
+        let leave = || {
+            self.0.line().leave(waiter);
+        };
+        waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 }
 
@@ -158,7 +154,7 @@ impl Drop for Member {
             }
             let chosen = line.select_all(CHOSEN);
             drop(line);
-            chosen.iter().for_each(|waiter| waiter.unpark());
+            chosen.iter().for_each(Unparker::unpark);
         }
     }
 }

@@ -122,7 +122,7 @@ impl Crew {
             let mut state = self.lock();
             let empty = state.members.is_empty();
             if !empty {
-                state.waiting.insert(number, me.clone());
+                state.waiting.insert(number, me);
             }
             empty
         };

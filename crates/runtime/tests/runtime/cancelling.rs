@@ -234,7 +234,7 @@ fn a_joiner_that_is_cancelled_leaves_the_joined_task_alone() {
     let (tell, told) = std::sync::mpsc::channel();
     let wake = Spawn::new().spawn(&handle, move || tell.send(fiveways_runtime::unparker()));
     wake.expect("a stack").join().expect("no panic").expect("it is awaited");
-    drop(told.recv());
+    let _ = told.recv();
     let joiner = Spawn::new().spawn(&handle, move || inner.join());
     let joiner = joiner.expect("a stack");
     runtime.block_on(yield_now);

@@ -16,3 +16,4 @@ mod storms;
 mod timers;
 mod unblocking;
 mod unwinding;
+mod waiting;

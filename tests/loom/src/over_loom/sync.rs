@@ -47,6 +47,12 @@ impl<T> Mutex<T> {
     }
 }
 
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
 impl<T: ?Sized> Mutex<T> {
     /// Locks it.
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {

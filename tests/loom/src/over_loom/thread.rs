@@ -4,5 +4,5 @@ pub use std::thread::Result;
 
 /// Does the calling thread unwind?
 pub fn panicking() -> bool {
-    crate::park::unwinds()
+    crate::unwind::unwinds()
 }

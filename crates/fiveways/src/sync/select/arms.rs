@@ -1,7 +1,7 @@
 //! The arms of a `select!` that receive and send.
 #![expect(unsafe_code, reason = "lines point into the arms of who waits")]
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::mpsc::{RecvError, SendError};
 
 use fiveways_runtime::{Selection, Waiter};
@@ -108,12 +108,12 @@ impl<T> Arm for ReceiveArm<'_, T> {
         true
     }
 
-    unsafe fn join(&mut self, waiter: &Arc<Waiter>, number: Selection) -> bool {
+    unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
         // SAFETY: required: in place until selected or left. By our own contract.
         unsafe { self.exchange.join_takers(waiter, number, &self.slot) }
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>, number: Selection) {
+    fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
         self.exchange.leave_takers(waiter, number);
     }
 
@@ -145,12 +145,12 @@ impl<T> Arm for SendArm<'_, T> {
         why == Why::Closed
     }
 
-    unsafe fn join(&mut self, waiter: &Arc<Waiter>, number: Selection) -> bool {
+    unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
         // SAFETY: required: in place until selected or left. By our own contract.
         unsafe { self.exchange.join_givers(waiter, number, &self.slot) }
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>, number: Selection) {
+    fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
         self.exchange.leave_givers(waiter, number);
     }
 

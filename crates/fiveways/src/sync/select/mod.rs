@@ -19,10 +19,10 @@ mod readiness;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Lease, Reason, Selection, Waiter, in_task, spend};
+use fiveways_runtime::{Reason, Selection, Waiter, in_task, spend};
 use fiveways_sys::poll;
 
 pub use self::arms::{ReceiveFrom, SendTo};
@@ -241,12 +241,12 @@ pub trait Arm {
     /// # Safety
     ///
     /// The arm must stay in place until the waiter was selected for it or `leave` was called.
-    unsafe fn join(&mut self, _waiter: &Arc<Waiter>, _number: Selection) -> bool {
+    unsafe fn join(&mut self, _waiter: Pin<&Waiter>, _number: Selection) -> bool {
         true
     }
 
     /// Leaves the line; also when it is not in it.
-    fn leave(&self, _waiter: &Arc<Waiter>, _number: Selection) {}
+    fn leave(&self, _waiter: Pin<&Waiter>, _number: Selection) {}
 
     /// Has it been served? Asked when the task was unwound in that moment.
     fn is_served(&self) -> bool {
@@ -362,31 +362,30 @@ fn has_polled(arms: &Arms<'_, '_>) -> bool {
 ///
 /// They are joined in the random order as well: of two arms in one line the first is served.
 fn wait_once(arms: &mut Arms<'_, '_>, order: &[u8], reason: &Reason<'_>) -> Option<usize> {
-    let mut queued = Queued { arms, lease: Lease::new(), left: false };
-    let Queued { arms, lease, .. } = &mut queued;
+    let waiter = pin!(Waiter::of_many());
+    let waiter = waiter.as_ref();
+    let mut queued = Queued { arms, waiter, left: false };
+    let arms = &mut queued.arms;
     let all_wait = order.iter().map(|index| usize::from(*index)).all(|index| {
         // SAFETY: required: in place until selected or left. `queued` borrows the arms, and leaves
         // every line, whatever happens.
-        unsafe { arms[index].join(lease, number(index)) }
+        unsafe { arms[index].join(waiter, number(index)) }
     });
     let first = first_in_time(arms);
-    let mut unwound = None;
-    let chosen = if all_wait {
-        let waiting = || lease.wait(reason, first.map(|(_, at)| at), |_| {});
-        catch_unwind(AssertUnwindSafe(waiting)).unwrap_or_else(|payload| {
-            unwound = Some(payload);
-            // It has been selected or given up before.
-            lease.selection()
-        })
+    let mut interrupt = None;
+    if all_wait {
+        let deadline = first.map(|(_, at)| at);
+        let ended = waiter.wait_unless_interrupted(reason, deadline, || waiter.abort());
+        interrupt = ended.err();
     } else {
-        lease.abort()
-    };
-    let chosen = chosen.map(index);
+        waiter.abort();
+    }
+    let chosen = waiter.selection().map(index);
     queued.leave(chosen);
-    if let Some(payload) = unwound
+    if let Some(interrupt) = interrupt
         && !chosen.is_some_and(|chosen| queued.arms[chosen].is_served())
     {
-        resume_unwind(payload);
+        interrupt.unwind();
     }
     match all_wait {
         true => chosen.or(first.map(|(index, _)| index)),
@@ -397,7 +396,7 @@ fn wait_once(arms: &mut Arms<'_, '_>, order: &[u8], reason: &Reason<'_>) -> Opti
 /// Arms in their lines, with the waiter that waits for them.
 struct Queued<'w, 'a, 'b> {
     arms: &'w mut Arms<'a, 'b>,
-    lease: Lease,
+    waiter: Pin<&'w Waiter>,
     left: bool,
 }
 
@@ -406,7 +405,7 @@ impl Queued<'_, '_, '_> {
     fn leave(&mut self, chosen: Option<usize>) {
         for (index, arm) in self.arms.iter().enumerate() {
             if Some(index) != chosen {
-                arm.leave(&self.lease, number(index));
+                arm.leave(self.waiter, number(index));
             }
         }
         self.left = true;
@@ -418,8 +417,8 @@ impl Drop for Queued<'_, '_, '_> {
         if self.left {
             return;
         }
-        let chosen = self.lease.abort().map(index);
-        self.leave(chosen);
+        self.waiter.abort();
+        self.leave(self.waiter.selection().map(index));
     }
 }
 

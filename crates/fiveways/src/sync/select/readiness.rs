@@ -13,6 +13,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
-    JoinHandle, Selection, Spawn, Waiter, hand_to_thread, in_task, perform, reads_ahead,
+    JoinHandle, Line, Selection, Spawn, Waiter, hand_to_thread, in_task, perform, reads_ahead,
     without_interruption,
 };
 use fiveways_sys::event_fd::EventFd;
@@ -54,12 +55,17 @@ enum How<'a> {
 pub struct ReadinessArm<'a> {
     how: How<'a>,
     writable: bool,
-    answer: Answer,
+    found: Arc<Mutex<Found>>,
     scout: Option<Scout>,
 }
 
-/// What a scout has found; it stays when the arm is not chosen, and is of no interest then.
-type Answer = Arc<Mutex<Option<io::Result<()>>>>;
+/// What a scout has found, and for whom.
+#[derive(Default)]
+struct Found {
+    /// It stays when the arm is not chosen, and is of no interest then.
+    answer: Option<io::Result<()>>,
+    line: Line,
+}
 
 enum Scout {
     Task(JoinHandle<()>),
@@ -80,12 +86,12 @@ impl<'a> ReadinessArm<'a> {
 
     fn new(what: &'a impl Watch, writable: bool) -> ReadinessArm<'a> {
         let Watched(how) = what.watched();
-        ReadinessArm { how, writable, answer: Arc::default(), scout: None }
+        ReadinessArm { how, writable, found: Arc::default(), scout: None }
     }
 
     /// Whether it can be watched at all, after the arm was chosen.
     pub fn finish(self) -> io::Result<()> {
-        take(&self.answer).unwrap_or(Ok(()))
+        lock(&self.found).answer.take().unwrap_or(Ok(()))
     }
 
     /// Is it ready now? `at_once`: the answer decides, so the driver is asked for what it holds.
@@ -105,12 +111,15 @@ impl<'a> ReadinessArm<'a> {
     }
 
     /// Sends a scout out.
-    fn watch(&self, waiter: &Arc<Waiter>, number: Selection) -> io::Result<Scout> {
-        let (waiter, answer) = (Arc::clone(waiter), Arc::clone(&self.answer));
+    fn watch(&self, number: Selection) -> io::Result<Scout> {
+        let found = Arc::clone(&self.found);
         let tell = move |result: io::Result<()>| {
-            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            if waiter.select(number) {
-                waiter.unpark();
+            let mut found = lock(&found);
+            found.answer = Some(result);
+            let chosen = found.line.select_first(number);
+            drop(found);
+            if let Some(unparker) = chosen {
+                unparker.unpark();
             }
         };
         let writable = self.writable;
@@ -210,26 +219,31 @@ impl Scout {
 impl Arm for ReadinessArm<'_> {
     fn attempt(&mut self, at_once: bool) -> bool {
         // Without a scout there is nobody to wait for.
-        if matches!(*lock(&self.answer), Some(Err(_))) {
+        if matches!(lock(&self.found).answer, Some(Err(_))) {
             return true;
         }
         match self.look(at_once) {
             Ok(ready) => ready,
             Err(error) => {
-                put(&self.answer, error);
+                lock(&self.found).answer = Some(Err(error));
                 true
             }
         }
     }
 
-    unsafe fn join(&mut self, waiter: &Arc<Waiter>, number: Selection) -> bool {
-        // The one of an earlier try watches for another waiter.
+    unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
+        // The one of an earlier try may have another number.
         self.end();
-        match self.watch(waiter, number) {
+        lock(&self.found).line.join(waiter);
+        match self.watch(number) {
             Ok(scout) => self.scout = Some(scout),
-            Err(error) => put(&self.answer, error),
+            Err(error) => lock(&self.found).answer = Some(Err(error)),
         }
         self.scout.is_some()
+    }
+
+    fn leave(&self, waiter: Pin<&Waiter>, _number: Selection) {
+        lock(&self.found).line.leave(waiter);
     }
 
     fn end(&mut self) {
@@ -247,16 +261,8 @@ impl Arm for ReadinessArm<'_> {
     }
 }
 
-fn lock(answer: &Answer) -> MutexGuard<'_, Option<io::Result<()>>> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn put(answer: &Answer, error: io::Error) {
-    *lock(answer) = Some(Err(error));
-}
-
-fn take(answer: &Answer) -> Option<io::Result<()>> {
-    lock(answer).take()
+fn lock(found: &Mutex<Found>) -> MutexGuard<'_, Found> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> How<'a> {

@@ -1,0 +1,160 @@
+//! Where plain threads wait: a seat for each, and the token that lies on it.
+//!
+//! Seats are never freed, so whoever has a thread's [`Ticket`] may use it at any time, and it owns
+//! nothing. A thread that ends leaves its seat to another, which is another guest: an old ticket
+//! gives that one nothing. So there are as many seats as there were threads waiting at a time.
+//!
+//! The token is not std's: its `park_timeout` does not say whether it took the token, so that a
+//! deadline could swallow an unpark.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The seats that nobody has.
+static FREE: Mutex<Vec<&'static Seat>> = Mutex::new(Vec::new());
+
+#[derive(Default)]
+struct Seat {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts the threads that have had the seat.
+    guest: u64,
+    /// Does the token lie here?
+    given: bool,
+}
+
+/// The seat of one thread, as long as it has that.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    seat: &'static Seat,
+    guest: u64,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:p}.{}", self.seat, self.guest)
+    }
+}
+
+thread_local! {
+    /// Without a destructor, so that it is always there.
+    static HERE: Cell<Option<Ticket>> = const { Cell::new(None) };
+    static LAST: Leaving = const { Leaving };
+}
+
+/// Gives the thread's seat back.
+struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // A wait that comes later still takes another one, which then is not given back.
+        if let Some(ticket) = HERE.take() {
+            ticket.leave();
+            free().push(ticket.seat);
+        }
+    }
+}
+
+impl Ticket {
+    /// The same one for as long as the thread lives, while its locals are destroyed as well: it may
+    /// still wait then, and who unparks it must have the seat it waits on.
+    pub(crate) fn of_thread() -> Ticket {
+        HERE.get().unwrap_or_else(|| {
+            // Registers the destructor, while that can be done.
+            let _ = LAST.try_with(|_| ());
+            let ticket = Ticket::new();
+            HERE.set(Some(ticket));
+            ticket
+        })
+    }
+
+    fn new() -> Ticket {
+        let free = free().pop();
+        let seat = free.unwrap_or_else(|| Box::leak(Box::default()));
+        let guest = seat.lock().guest;
+        Ticket { seat, guest }
+    }
+
+    fn leave(self) {
+        *self.seat.lock() = State { guest: self.guest + 1, given: false };
+    }
+
+    /// Gives the token, if the thread still has its seat.
+    pub(crate) fn give(self) {
+        let mut state = self.seat.lock();
+        if state.guest != self.guest {
+            return;
+        }
+        state.given = true;
+        drop(state);
+        self.seat.news.notify_one();
+    }
+
+    /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
+    /// thread blocks, and what it gives lives as long. Only for the thread whose seat it is.
+    pub(crate) fn take<L>(
+        self,
+        deadline: Option<Instant>,
+        list: impl FnOnce() -> Option<L>,
+    ) -> bool {
+        let mut state = self.seat.lock();
+        let _listed = if state.given { None } else { list() };
+        while !state.given {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            state = match left {
+                None => self.seat.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    let waited = self.seat.news.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        state.given = false;
+        true
+    }
+}
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn free() -> MutexGuard<'static, Vec<&'static Seat>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_old_ticket_gives_nothing_to_the_next_guest_of_its_seat() {
+        let old = Ticket::new();
+        old.give();
+        assert!(old.take(None, || None::<()>));
+        old.give();
+        old.leave();
+        let next = Ticket { seat: old.seat, guest: old.seat.lock().guest };
+        old.give();
+        assert!(!next.take(Some(Instant::now()), || None::<()>));
+        next.give();
+        assert!(next.take(None, || None::<()>));
+    }
+
+    #[test]
+    fn a_thread_that_ends_leaves_its_seat() {
+        let seat = thread::spawn(Ticket::of_thread).join().expect("it does not panic");
+        let guest = seat.seat.lock().guest;
+        assert!(guest > seat.guest);
+    }
+}

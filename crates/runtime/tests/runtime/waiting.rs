@@ -1,0 +1,133 @@
+//! Waiters and lines: who is selected, who is passed over, and that a line points at nobody who has
+//! gone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways_runtime::{
+    CHOSEN, Line, Reason, Selection, Spawn, Unparker, Waiter, Wake, park_until, unparker,
+};
+
+use crate::rig::{in_a_child, is_child, runtime};
+
+const OTHER: Selection = CHOSEN.saturating_add(1);
+
+#[test]
+fn who_was_selected_elsewhere_is_passed_over_and_leaves() {
+    let (mut here, mut there) = (Line::new(), Line::new());
+    let (many, single) = (pin!(Waiter::of_many()), pin!(Waiter::new()));
+    let (many, single) = (many.as_ref(), single.as_ref());
+    here.join(many);
+    there.join(many);
+    there.join(single);
+    assert!(here.select_first(OTHER).is_some());
+    assert_eq!(many.selection(), Some(OTHER));
+    assert!(there.select_first(CHOSEN).is_some());
+    assert_eq!((many.selection(), single.selection()), (Some(OTHER), Some(CHOSEN)));
+    assert_eq!(there.len(), 1);
+    assert!(!there.has_other_than(single));
+    assert!(there.leave(many) && !there.leave(many) && !here.leave(many));
+}
+
+#[test]
+fn who_has_given_up_is_not_selected() {
+    let mut line = Line::new();
+    let waiter = pin!(Waiter::of_many());
+    let waiter = waiter.as_ref();
+    line.join(waiter);
+    waiter.abort();
+    assert!(line.select_all(CHOSEN).is_empty());
+    assert_eq!(waiter.selection(), None);
+    assert!(line.leave(waiter));
+}
+
+#[test]
+fn a_waiter_of_one_line_joins_no_second_one_and_waits_once() {
+    let (mut line, mut second) = (Line::new(), Line::new());
+    let waiter = pin!(Waiter::new());
+    let waiter = waiter.as_ref();
+    line.join(waiter);
+    assert!(catch_unwind(AssertUnwindSafe(|| second.join(waiter))).is_err());
+    assert!(second.is_empty());
+    assert!(line.leave(waiter));
+    second.join(waiter);
+    assert!(second.select_first(CHOSEN).is_some());
+    assert!(catch_unwind(AssertUnwindSafe(|| line.join(waiter))).is_err());
+}
+
+/// Whom the panic kept from being selected is still there, and whom it did not is not.
+#[test]
+fn a_panic_while_all_are_selected_leaves_the_others_in_line() {
+    let mut line = Line::new();
+    let (first, second) = (pin!(Waiter::new()), pin!(Waiter::new()));
+    let (first, second) = (first.as_ref(), second.as_ref());
+    line.join_with(first, true);
+    line.join_with(second, false);
+    let select = |good: &bool| if *good { CHOSEN } else { panic!("a word that panics") };
+    assert!(catch_unwind(AssertUnwindSafe(|| line.select_all_by(select))).is_err());
+    assert_eq!((first.selection(), second.selection()), (Some(CHOSEN), None));
+    assert_eq!(line.len(), 1);
+    assert!(line.leave(second));
+}
+
+#[test]
+fn late_is_who_was_not_selected_before_it_left() {
+    for is_selected in [false, true] {
+        let mut line = Line::new();
+        let waiter = pin!(Waiter::new());
+        let waiter = waiter.as_ref();
+        line.join(waiter);
+        let leave = || {
+            if is_selected {
+                assert!(line.select_first(CHOSEN).is_some());
+            }
+            line.leave(waiter);
+        };
+        let now = Some(Instant::now());
+        let chosen = waiter.wait(&Reason::new("test", &()), now, leave, |_| {});
+        assert_eq!(chosen, is_selected.then_some(CHOSEN));
+    }
+}
+
+#[test]
+fn a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process() {
+    let name = "waiting::a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process";
+    let mut line = Line::new();
+    if is_child() {
+        let waiter = pin!(Waiter::new());
+        line.join(waiter.as_ref());
+        return;
+    }
+    let child = in_a_child(name, "");
+    let text = String::from_utf8_lossy(&child.stderr);
+    assert!(!child.status.success() && text.contains("stands in a line"), "{text}");
+}
+
+#[test]
+fn an_unparker_reaches_a_task_of_another_runtime_and_nobody_after_its_end() {
+    let soon = || Some(Instant::now() + Duration::from_secs(60));
+    let (one, other) = (runtime(1), runtime(1));
+    let (tell, told) = std::sync::mpsc::channel();
+    let park = move || {
+        tell.send(unparker()).expect("it is awaited");
+        park_until(soon())
+    };
+    let parked = Spawn::new().spawn(one.handle(), park).expect("a stack");
+    let theirs: Unparker = told.recv().expect("it is told");
+    other.block_on(move || theirs.unpark());
+    assert_eq!(parked.join().expect("it does not panic"), Wake::Unparked);
+    drop(one);
+    theirs.unpark();
+    let next = runtime(1);
+    next.block_on(move || {
+        theirs.unpark();
+        assert_eq!(park_until(Some(Instant::now())), Wake::TimedOut);
+    });
+    let of_thread = thread::spawn(unparker).join().expect("it does not panic");
+    of_thread.unpark();
+    let after = thread::spawn(|| park_until(Some(Instant::now())));
+    of_thread.unpark();
+    assert_eq!(after.join().expect("it does not panic"), Wake::TimedOut);
+}
