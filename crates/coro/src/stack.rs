@@ -124,8 +124,11 @@ impl Stack {
         Below { base, slab: Arc::as_ptr(&self.slab) }
     }
 
-    /// The addresses that the stack pointer of its frames may have.
-    pub(crate) fn addresses(&self) -> Range<usize> {
+    /// Returns the addresses from the guard's lowest to the top of what may be used; frames lie
+    /// between.
+    ///
+    /// Never suspends.
+    pub fn addresses(&self) -> Range<usize> {
         self.slab.low(self.index()).addr().get()..self.plate.addr().get()
     }
 
