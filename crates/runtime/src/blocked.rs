@@ -12,7 +12,7 @@ use std::time::Instant;
 use fiveways_sys::interrupt;
 
 use crate::identity::Identity;
-use crate::reason::{Holder, Reason};
+use crate::reason::Reason;
 use crate::snapshot::{ThreadDump, Wait};
 
 struct Entry {
@@ -20,8 +20,58 @@ struct Entry {
     thread: Thread,
     number: interrupt::Thread,
     reason: Option<*const Reason<'static>>,
+    stack: Stack,
     since: Instant,
     deadline: Option<Instant>,
+}
+
+/// Where the frames of a blocked thread begin that belong to its wait and further out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stack {
+    /// An address in the innermost of them.
+    pub(crate) depth: usize,
+    /// What these frames have in registers, if that is known here: it may be nowhere in memory.
+    pub(crate) registers: Option<[usize; REGISTERS]>,
+}
+
+/// Registers that a function leaves as its caller had them.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: usize = 6;
+#[cfg(not(target_arch = "x86_64"))]
+const REGISTERS: usize = 0;
+
+impl Stack {
+    #[inline(never)]
+    fn here() -> Stack {
+        let registers = registers();
+        Stack { depth: std::ptr::from_ref(&registers).addr(), registers }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn registers() -> Option<[usize; REGISTERS]> {
+    let mut all = [0; REGISTERS];
+    let into = all.as_mut_ptr();
+    // SAFETY: required: writes six words to `into`, nothing else. It points at six.
+    unsafe {
+        std::arch::asm!(
+            "mov [{0}], rbx",
+            "mov [{0} + 8], rbp",
+            "mov [{0} + 16], r12",
+            "mov [{0} + 24], r13",
+            "mov [{0} + 32], r14",
+            "mov [{0} + 40], r15",
+            in(reg) into,
+            options(nostack, preserves_flags),
+        );
+    }
+    Some(all)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn registers() -> Option<[usize; REGISTERS]> {
+    None
 }
 
 // SAFETY: required: usable from any thread. The pointer is read under the lock of the list only,
@@ -51,6 +101,7 @@ impl<'a> Listed<'a> {
             thread: thread::current(),
             number: interrupt::Thread::current(),
             reason: reason.map(|reason| std::ptr::from_ref(reason).cast()),
+            stack: Stack::here(),
             since: Instant::now(),
             deadline,
         };
@@ -82,6 +133,16 @@ pub(crate) fn count_without_deadline() -> usize {
     lock().iter().filter(|entry| entry.deadline.is_none()).count()
 }
 
+/// Where they stand.
+pub(crate) fn stacks() -> Vec<(Identity, Stack)> {
+    lock().iter().map(|entry| (entry.who, entry.stack)).collect()
+}
+
+/// How many there are.
+pub(crate) fn count() -> usize {
+    lock().len()
+}
+
 /// The thread of one of them, for signals.
 pub(crate) fn number_of(who: Identity) -> Option<interrupt::Thread> {
     lock().iter().find(|entry| entry.who == who).map(|entry| entry.number)
@@ -107,24 +168,13 @@ pub(crate) fn wait_for(reason: Option<&Reason<'_>>) -> Wait {
     let Some(reason) = reason else {
         return Wait { what: "unpark".to_owned(), ..Wait::default() };
     };
+    let enders = reason.holder.several().unwrap_or_default();
     Wait {
         what: reason.what.to_owned(),
         on: Some(reason.on).filter(|on| *on != 0),
-        holder: reason.holder.now().map(|holder| holder.to_string()),
+        holder: reason.holder.one().map(|holder| holder.to_string()),
+        enders: enders.iter().map(Identity::to_string).collect(),
         place: Some(reason.place.into()),
         ..Wait::default()
-    }
-}
-
-impl Holder<'_> {
-    /// Who can end the wait now, where that is one.
-    pub(crate) fn now(&self) -> Option<Identity> {
-        match self {
-            Holder::Anyone => None,
-            Holder::One(one) => Some(*one),
-            Holder::In(word) => {
-                Identity::from_bits(word.load(std::sync::atomic::Ordering::Relaxed))
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::deadlock;
+use crate::graph;
 use crate::identity::Identity;
 use crate::inbox::Message;
 use crate::task::TaskId;
@@ -50,7 +50,7 @@ pub fn canceller() -> Option<Canceller> {
 /// Cancels a task of the worker of this number; both may be gone.
 pub(crate) fn cancel(worker: u32, id: TaskId, identity: Option<Identity>) {
     if let Some(identity) = identity {
-        deadlock::is_ending(identity);
+        graph::is_ending(identity);
     }
     let here = with_worker(|here| {
         let is_own = here.number == worker;

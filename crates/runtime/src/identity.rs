@@ -64,17 +64,44 @@ impl fmt::Display for Identity {
     }
 }
 
+thread_local! {
+    static HERE: Cell<Option<Identity>> = const { Cell::new(None) };
+}
+
+/// The number of a thread that is yet to be started: so that it can be spoken of before.
+#[derive(Debug)]
+pub struct IdentityOfThread(Identity);
+
+impl IdentityOfThread {
+    /// Makes one that nobody has.
+    #[expect(clippy::new_without_default, reason = "no two are the same")]
+    pub fn new() -> IdentityOfThread {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let bits = THREAD | NEXT.fetch_add(1, Ordering::Relaxed);
+        IdentityOfThread(Identity(NonZeroU64::new(bits).expect("the bit of threads is set")))
+    }
+
+    /// The number itself.
+    pub fn number(&self) -> Identity {
+        self.0
+    }
+
+    /// Makes it the calling thread's, unless that was asked for its own before.
+    pub fn take(self) {
+        if HERE.get().is_none() {
+            let new = self.0;
+            HERE.set(Some(new));
+        }
+    }
+}
+
 /// The number of this thread, whatever runs on it.
 #[inline(never)]
 pub(crate) fn this_thread() -> Identity {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static HERE: Cell<Option<Identity>> = const { Cell::new(None) };
-    }
     HERE.get().unwrap_or_else(|| {
-        let bits = THREAD | NEXT.fetch_add(1, Ordering::Relaxed);
-        let new = Identity(NonZeroU64::new(bits).expect("the bit of threads is set"));
-        HERE.set(Some(new));
-        new
+        let new = IdentityOfThread::new();
+        let number = new.number();
+        new.take();
+        number
     })
 }

@@ -1,6 +1,5 @@
 //! Taking a dump: every worker is asked, and those that do not answer are looked at by signal.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fiveways_sys::process;
@@ -94,31 +93,5 @@ pub(crate) fn stuck_by(told: Told, at_least: Duration, symbols: &mut Symbols) ->
         spawned_at: told.place.map(Place::from),
         for_ms: at_least.as_millis() as u64,
         backtrace: symbols.resolve(&told.frames),
-    }
-}
-
-/// Threads that only look.
-static OWN_THREADS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the calling thread, while this lives, as one that only looks: it will wake no task.
-#[derive(Debug)]
-pub struct Onlooker(());
-
-impl Onlooker {
-    /// Counts it.
-    pub fn enter() -> Onlooker {
-        OWN_THREADS.fetch_add(1, Ordering::Relaxed);
-        Onlooker(())
-    }
-
-    /// How many there are.
-    pub(crate) fn count() -> usize {
-        OWN_THREADS.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Onlooker {
-    fn drop(&mut self) {
-        OWN_THREADS.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,13 +7,14 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::caller::me;
 use crate::canceller;
 use crate::completions::{Completions, Observer};
-use crate::deadlock::{self, Detection};
+use crate::detection;
 use crate::identity::Identity;
 use crate::join_error::JoinError;
 use crate::packet::{Bond, HandleSide, Neighbour};
-use crate::park::{as_task, in_task, me, park_by_turns, park_for_while_not, park_here, unparker};
+use crate::park::{as_task, in_task, park_by_turns, park_for_while_not, park_here, unparker};
 use crate::quiet;
 use crate::reason::{Holder, Reason};
 use crate::teams;
@@ -190,7 +191,7 @@ impl Bond {
             // SAFETY: required: a live task. It is the running one.
             let block = unsafe { task.as_ref() };
             let is_own = self.identity.load(Ordering::Relaxed) == block.identity.to_bits();
-            if !self.is_of(worker) || is_own || deadlock::detection() != Detection::Off {
+            if !self.is_of(worker) || is_own || detection::is_on() {
                 return None;
             }
             let reason = self.reason(place);
@@ -219,7 +220,7 @@ impl Bond {
         place: &'static Location<'static>,
     ) -> bool {
         let reason = self.reason(place);
-        if self.is_own() && deadlock::detection() == Detection::Off {
+        if self.is_own() && !detection::is_on() {
             // Nobody will say so later.
             return false;
         }
@@ -237,7 +238,7 @@ impl Bond {
     fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         self.strangers().get_or_insert_default().joiner = Some(unparker());
         self.watch();
-        let watches = deadline.is_none() && deadlock::detection() != Detection::Off && !in_task();
+        let watches = deadline.is_none() && detection::is_on() && !in_task();
         match teams::inbox_of(self.worker).filter(|_| watches) {
             Some(inbox) => {
                 quiet::park_watching(reason, || self.is_done(), &inbox);

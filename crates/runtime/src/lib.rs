@@ -31,9 +31,15 @@ mod join_error;
 mod completions;
 mod canceller;
 mod waiter;
+mod hands;
+mod stand;
 mod park;
 mod seat;
-mod deadlock;
+mod suspects;
+mod telling;
+mod reach;
+mod graph;
+mod others;
 mod inspect;
 mod survey;
 mod blocked;
@@ -42,6 +48,7 @@ mod teams;
 mod report;
 mod unwind;
 mod handle;
+mod caller;
 mod worker;
 mod spin;
 mod timers;
@@ -51,34 +58,49 @@ mod glance;
 mod task;
 mod locals;
 mod forbid;
+mod destructor;
 mod reason;
+mod side;
+mod living;
+mod deadlock;
+mod detection;
+mod onlooker;
 mod identity;
 mod trace;
 mod snapshot;
 
 pub use ahead::{detach, release};
+pub use caller::me;
 pub use canceller::{Canceller, canceller};
 pub use completions::Completions;
-pub use deadlock::{Deadlock, Detection, deadlocks_found, detect_deadlocks};
+pub use deadlock::{Deadlock, Link};
+pub use detection::{
+    Detection, deadlocks_found, deadlocks_suspected, detect_deadlocks, suspect_deadlocks,
+};
 pub use forbid::{allow_wait, without_waiting};
+pub use graph::Movers;
 pub use handle::{Handle, Stats, counters};
-pub use identity::Identity;
-pub use inspect::{DumpOptions, Onlooker};
+pub use hands::{Hand, Handles, Hands};
+pub use identity::{Identity, IdentityOfThread};
+pub use inspect::DumpOptions;
 pub use join::JoinHandle;
 pub use join_error::JoinError;
 pub use local::{LocalOwner, local, set_local};
 pub use locals::{Local, LocalKey, LocalValue};
+pub use onlooker::Onlooker;
 pub use park::{
-    Unparker, Wake, in_task, me, park, park_for, park_for_while_not, park_unless_interrupted,
+    Unparker, Wake, in_task, park, park_for, park_for_while_not, park_unless_interrupted,
     park_until, park_while_not, sleep_until, spend, unparker, yield_now,
 };
-pub use reason::{Holder, Reason};
+pub use reason::{Enders, Holder, Reason};
 pub use runtime::{Builder, Runtime, Shutdown, current};
+pub use side::Side;
 pub use snapshot::{
     Counts, Dump, Frame, LostTask, Place, RuntimeDump, Stuck, TaskDump, TaskState, ThreadDump,
     Wait, WorkerDump,
 };
 pub use spawn::Spawn;
+pub use stand::{Hopeless, Seen, is_hopeless, stand};
 pub use unblock::{hand_to_thread, unblock};
 pub use unwind::{
     Caller, Elapsed, Interrupt, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -13,14 +14,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::blocked::Listed;
-use crate::deadlock::{self, Detection, Edge, Finding};
+use crate::caller::{Caller, me};
+use crate::deadlock::Deadlock;
+use crate::destructor::{BLOCKED_LIMIT, Unwinding, refuse_endless};
+use crate::detection::{self, Detection};
 use crate::forbid::{allow_wait, is_forbidden};
-use crate::identity::{Identity, this_thread};
+use crate::graph::{self, Edge, Finding};
 use crate::inbox::Message;
 use crate::reason::{Holder, Reason};
 use crate::seat::Ticket;
+use crate::suspects;
 use crate::task::{State, Task, TaskId, earlier};
 use crate::teams;
+use crate::telling::Tale;
 use crate::unwind::{Interrupt, unwind_cancelled, unwind_expired};
 use crate::worker::{Team, Worker, with_worker};
 
@@ -96,18 +102,6 @@ pub fn in_task() -> bool {
     with_worker(|worker| worker.current().is_some()) == Some(true) && !thread::panicking()
 }
 
-/// The caller's number: of the running task (also while it unwinds), else of this thread.
-///
-/// Never suspends.
-#[inline]
-pub fn me() -> Identity {
-    let task = with_worker(|worker| {
-        // SAFETY: required: a live task. It is the running one.
-        worker.current().map(|task| unsafe { task.as_ref() }.identity)
-    });
-    task.flatten().unwrap_or_else(this_thread)
-}
-
 /// Gives the means to unpark the caller.
 #[inline]
 pub fn unparker() -> Unparker {
@@ -176,9 +170,7 @@ pub fn park_unless_interrupted(
     if is_forbidden() {
         caught(|| allow_wait(Some(reason)))?;
     }
-    let is_lasting = deadline.is_none() && !matches!(reason.holder, Holder::Anyone);
-    let watches = is_lasting && deadlock::detection() != Detection::Off && !will_end();
-    let _edge = if watches { Some(caught(|| wait_in_graph(reason))?) } else { None };
+    let _edge = stand_in_graph(reason, deadline)?;
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
@@ -193,7 +185,7 @@ fn or_unwind(parked: Result<Wake, Interrupt>) -> Wake {
     parked.unwrap_or_else(|interrupt| interrupt.unwind())
 }
 
-/// As [`park_for`] of the running task, where no circle is looked for.
+/// As [`park_for`] of the running task, where no deadlock is looked for.
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
 pub(crate) fn park_here(
@@ -207,16 +199,6 @@ pub(crate) fn park_here(
     or_unwind(park_task(worker, task, State::Parked, deadline))
 }
 
-/// Will the running task's waits end by themselves, by a cancel or a `timeout` scope?
-fn will_end() -> bool {
-    let ends = |_: &Worker, task: NonNull<Task>| {
-        // SAFETY: required: a live task. It is the running one.
-        let block = unsafe { task.as_ref() };
-        block.is_to_unwind() || block.scope.get().is_some()
-    };
-    as_task(ends) == Some(true)
-}
-
 /// How long the panic of a deadlock waits for the report, for which other workers are asked.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -226,29 +208,60 @@ fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Interrupt> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Interrupt::of)
 }
 
-/// Stands in the graph of those who wait; deals with the circle, if that closes one.
+/// Stands in the graph of those who wait, if others are to see it; deals with what that closes.
+#[inline]
+fn stand_in_graph<'a>(
+    reason: &'a Reason<'a>,
+    deadline: Option<Instant>,
+) -> Result<Option<Edge<'a>>, Interrupt> {
+    let is_followed = !matches!(reason.holder, Holder::Anyone | Holder::AnyOf(_));
+    if !is_followed || deadline.is_some() || !detection::is_on() {
+        return Ok(None);
+    }
+    let me = Caller::now();
+    if me.will_end() { Ok(None) } else { caught(|| stand_there(me, reason)).map(Some) }
+}
+
 #[cold]
-fn wait_in_graph<'a>(reason: &'a Reason<'a>) -> Edge<'a> {
-    let (edge, circle) = deadlock::begin(me(), reason);
-    let Some(circle) = circle else { return edge };
-    let finding = Finding::new(circle.clone());
-    let is_told = Arc::new(AtomicBool::new(false));
-    let (tells, waiter) = (Arc::clone(&is_told), unparker());
-    let tell = move || {
-        finding.tell();
-        tells.store(true, Ordering::Release);
-        waiter.unpark();
-    };
-    // Not by ourselves: our own worker is asked, too.
-    let told = thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell);
-    if deadlock::detection() == Detection::Panic {
-        if told.is_ok() {
-            let limit = Instant::now() + REPORT_LIMIT;
-            park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+fn stand_there<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
+    let (edge, finding) = graph::begin(me, reason);
+    match finding {
+        Finding::Nothing => {}
+        Finding::Suspicion => suspects::raise(),
+        Finding::Deadlock(deadlock) if detection::detection() == Detection::Panic => {
+            tell_of(deadlock.clone());
+            resume_unwind(Box::new(deadlock));
         }
-        resume_unwind(Box::new(circle));
+        Finding::Deadlock(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
     }
     edge
+}
+
+/// Tells of a deadlock that the caller has closed, and waits until that is done.
+pub(crate) fn tell_of(deadlock: Deadlock) {
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (tells, waiter) = (Arc::clone(&is_told), unparker());
+    let told = begin_to_tell_of(deadlock, move || {
+        tells.store(true, Ordering::Release);
+        waiter.unpark();
+    });
+    if told.is_ok() {
+        let limit = Instant::now() + REPORT_LIMIT;
+        park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+    }
+}
+
+/// Has a thread tell of it: our own worker is asked, too.
+fn begin_to_tell_of(
+    deadlock: Deadlock,
+    then: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let tale = Tale::of_caller(deadlock);
+    let tell = move || {
+        tale.tell();
+        then();
+    };
+    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
 }
 
 /// Keeps what a task waits for in its control block while this lives.
@@ -294,7 +307,7 @@ pub(crate) fn park_watched(
     mut look: impl FnMut() -> bool,
 ) {
     allow_wait(Some(reason));
-    let _edge = (!matches!(reason.holder, Holder::Anyone)).then(|| wait_in_graph(reason));
+    let _edge = stand_in_graph(reason, None).unwrap_or_else(|interrupt| interrupt.unwind());
     let ticket = Ticket::of_thread();
     let _listed = Listed::new(me(), Some(reason), None);
     let (mut looks, mut keeps) = (true, false);
@@ -475,38 +488,5 @@ fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Result
         told = true;
         let what = Unwinding(me, reason);
         eprintln!("fiveways: {what}, and blocks its worker until another thread ends that");
-    }
-}
-
-/// How long a task that unwinds blocks its worker before that is told.
-const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
-
-/// Refuses a wait of a task that unwinds for another that cannot go on before.
-#[cold]
-#[track_caller]
-fn refuse_endless(me: Identity, reason: Option<&Reason<'_>>) {
-    let holder = match reason.map(|reason| reason.holder) {
-        Some(Holder::One(holder)) => Some(holder),
-        Some(Holder::In(word)) => Identity::from_bits(word.load(Ordering::Relaxed)),
-        Some(Holder::Anyone) | None => None,
-    };
-    // Ourselves: it has just been given to us, and the token comes.
-    let neighbour = holder.filter(|holder| *holder != me && holder.shares_thread(me));
-    if let Some(neighbour) = neighbour {
-        let what = Unwinding(me, reason);
-        panic!("{what}, for {neighbour} of the same worker, which cannot go on before");
-    }
-}
-
-/// A task that waits while it unwinds.
-struct Unwinding<'a>(Identity, Option<&'a Reason<'a>>);
-
-impl fmt::Display for Unwinding<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waits in a destructor while it unwinds", self.0)?;
-        match self.1 {
-            Some(reason) => write!(f, " ('{}' at {})", reason.what, reason.place),
-            None => Ok(()),
-        }
     }
 }

@@ -15,12 +15,13 @@ use fiveways_sys::process;
 
 use crate::blocked;
 use crate::inbox::{Inbox, Pulse};
-use crate::inspect::{Onlooker, dump_team};
+use crate::inspect::dump_team;
+use crate::onlooker::Onlooker;
 use crate::park::park_watched;
 use crate::reason::Reason;
 use crate::report::count;
 use crate::teams;
-use crate::unblock::{idle_threads, is_busy};
+use crate::unblock::is_busy;
 use crate::worker::Team;
 
 /// Between two looks.
@@ -52,7 +53,7 @@ fn look(inbox: &Arc<Inbox>, before: &mut Option<(Quiet, Instant)>) -> bool {
         *before = Some((state, Instant::now()));
         return true;
     }
-    let others = others();
+    let others = who_may_wake();
     let limit = if others == 0 { SURE } else { UNSURE };
     let goes_on = since.elapsed() < limit;
     if !goes_on {
@@ -88,12 +89,12 @@ impl Quiet {
 
 /// Threads that are neither quiet workers nor blocked in a wait of ours without deadline. (A worker
 /// of another runtime may wake a task when its own deadline comes, or what it runs goes on.)
-fn others() -> usize {
+fn who_may_wake() -> usize {
     let teams = teams::all();
     let is_quiet = |inbox: &&Arc<Inbox>| inbox.pulse().is_quiet() && !inbox.is_filled();
     let workers = teams.iter().flat_map(|team| team.iter()).filter(is_quiet).count();
     let blocked = blocked::count_without_deadline();
-    let known = workers + blocked + Onlooker::count() + idle_threads();
+    let known = workers + blocked + Onlooker::count();
     process::thread_count().unwrap_or(usize::MAX).saturating_sub(known)
 }
 

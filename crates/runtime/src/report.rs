@@ -131,6 +131,9 @@ impl Display for Wait {
         if let Some(place) = &self.place {
             write!(f, " at {place}")?;
         }
+        if !self.enders.is_empty() {
+            write!(f, ", could be ended by {}", self.enders.join(", "))?;
+        }
         match self.left_ms {
             Some(left) => write!(f, ", {} left", ms(left)),
             None => Ok(()),

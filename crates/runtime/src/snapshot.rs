@@ -191,6 +191,10 @@ pub struct Wait {
     pub on: Option<usize>,
     /// Who can end the wait, where that is one.
     pub holder: Option<String>,
+    /// Those any of whom could end the wait, where they are known: the threads of a pool; who has
+    /// had a hand in the other side of a channel.
+    #[serde(default)]
+    pub enders: Vec<String>,
     /// Where the user's code waits.
     pub place: Option<Place>,
     /// The descriptor that is waited for.

@@ -4,13 +4,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
+use crate::caller::me;
 use crate::handle::{Handle, place};
 use crate::inbox::{Inbox, Message};
 use crate::join::JoinHandle;
 use crate::join_error::JoinError;
 use crate::local::end_of_task;
 use crate::packet::{TaskSide, pair};
-use crate::park::me;
 use crate::task::Origin;
 use crate::unwind::is_cancelled;
 use crate::worker::{Settings, Worker, contain, with_worker};

@@ -70,6 +70,8 @@ pub(crate) struct Task {
     pub(crate) state: Cell<State>,
     /// An unpark came while the task was not parked.
     pub(crate) token: Cell<bool>,
+    /// Its end is to be told, see `living`.
+    pub(crate) is_mourned: Cell<bool>,
     /// Somebody asked the task to end.
     pub(crate) cancelled: Cell<bool>,
     /// Nothing unwinds it now, see [`Limits::is_steadfast`].
@@ -151,6 +153,7 @@ impl Task {
             reason: Cell::new(ptr::null()),
             state: Cell::new(State::Ready),
             token: Cell::new(false),
+            is_mourned: Cell::new(false),
             cancelled: Cell::new(false),
             steadfast: Cell::new(false),
             timed_out: Cell::new(false),

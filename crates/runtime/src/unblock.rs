@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::forbid::allow_wait;
+use crate::onlooker::Onlooker;
 use crate::park::{in_task, park_while_not, unparker};
 use crate::worker::contain;
 
@@ -82,11 +83,6 @@ pub fn hand_to_thread(call: Call) -> Result<(), Call> {
 pub(crate) fn is_busy() -> bool {
     let state = THREADS.lock();
     state.threads > state.idle || !state.queue.is_empty()
-}
-
-/// Threads that wait for a call.
-pub(crate) fn idle_threads() -> usize {
-    THREADS.lock().idle
 }
 
 /// What is run.
@@ -177,8 +173,10 @@ impl Threads {
                 return None;
             }
             state.idle += 1;
+            let idle = Onlooker::enter();
             let woken = self.work.wait_timeout(state, left);
             (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            drop(idle);
             state.idle -= 1;
         }
     }

@@ -17,7 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::inbox::{Inbox, Pulse};
-use crate::inspect::{Onlooker, stuck_by};
+use crate::inspect::stuck_by;
+use crate::onlooker::Onlooker;
 use crate::snapshot::Stuck;
 use crate::stuck;
 use crate::teams;

@@ -23,8 +23,11 @@ pub mod fate;
 pub mod witness;
 pub mod park;
 pub mod unwind;
+pub mod hands;
+pub mod side;
 pub mod over_loom;
 
+pub use hands::{Hand, Handles, Hands};
 pub use identity::Identity;
 pub use park::{
     Unparker, Wake, me, park_unless_interrupted, spend, unparker, without_interruption,

@@ -17,7 +17,7 @@ use crate::outside::Inspected;
 /// What is counted here belongs to the process: one test at a time, and each says what is done.
 static ALONE: StdMutex<()> = StdMutex::new(());
 
-fn alone(detection: Detection) -> Alone {
+pub(crate) fn alone(detection: Detection) -> Alone {
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     detect_deadlocks(detection);
     let watchdog = Watchdog::new("a search for deadlocks".to_owned(), LONG);
@@ -26,7 +26,7 @@ fn alone(detection: Detection) -> Alone {
 
 /// Has deadlocks reported again when it is dropped. A deadlock that is not found is a hang, which
 /// the watchdog ends.
-struct Alone {
+pub(crate) struct Alone {
     _guard: MutexGuard<'static, ()>,
     _watchdog: Watchdog,
 }
@@ -37,7 +37,7 @@ impl Drop for Alone {
     }
 }
 
-fn runtime(workers: usize) -> Runtime {
+pub(crate) fn runtime(workers: usize) -> Runtime {
     Runtime::builder().model(Model::Epoll).workers(workers).build().expect("a runtime")
 }
 

@@ -2,6 +2,7 @@
 
 mod dumps;
 mod deadlocks;
+mod knots;
 mod watchdog;
 mod endings;
 mod outside;

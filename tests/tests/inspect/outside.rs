@@ -19,7 +19,17 @@ pub(crate) struct Inspected {
 impl Inspected {
     /// Starts it; it plays this part, in this environment.
     pub(crate) fn start(part: &str, environment: &[(&str, &str)]) -> Inspected {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fiveways-inspected"));
+        Inspected::run(env!("CARGO_BIN_EXE_fiveways-inspected"), part, environment)
+    }
+
+    /// Starts the program of those who wait for each other, which has deadlocks reported.
+    pub(crate) fn knotted(part: &str) -> Inspected {
+        let program = env!("CARGO_BIN_EXE_fiveways-knotted");
+        Inspected::run(program, part, &[("FIVEWAYS_DEADLOCK", "report")])
+    }
+
+    fn run(program: &str, part: &str, environment: &[(&str, &str)]) -> Inspected {
+        let mut command = Command::new(program);
         command.arg(part).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

@@ -10,7 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 
 use clap::Args;
-use fiveways::inspect::{Deadlock, Detection, detect_deadlocks};
+use fiveways::inspect::{Deadlock, Detection, Identity, detect_deadlocks};
 use fiveways::runtime::Runtime;
 use fiveways::sync::{Mutex, MutexGuard};
 use fiveways::task::{self, JoinError, JoinHandle};
@@ -112,10 +112,21 @@ fn tell(who: &str, end: Result<(), JoinError>) {
     };
     let payload = error.into_panic();
     match payload.downcast_ref::<Deadlock>() {
-        // A line for each wait of the circle.
         Some(deadlock) => {
-            say!("{who} was ended by a {}", deadlock.to_string().replace("; ", "\n  "));
+            say!("{who} was ended by a deadlock:");
+            for link in deadlock.links() {
+                let holders: Vec<_> =
+                    link.holders.iter().map(|one| name_of(deadlock, *one)).collect();
+                let (name, what, holders) = (&link.name, link.what, holders.join(" or "));
+                say!("  {name} waits for a {what} of {holders} at {}", link.place);
+            }
         }
         None => resume_unwind(payload),
     }
+}
+
+/// The name of somebody who takes part, who waits as well.
+fn name_of(deadlock: &Deadlock, who: Identity) -> &str {
+    let link = deadlock.links().iter().find(|link| link.who == who);
+    link.map_or("somebody", |link| &link.name)
 }

@@ -16,8 +16,9 @@ first has A
 second has B
 first has B
 first is done
-second was ended by a deadlock: task 1.3 waits for mutex of task 1.2 at {place}
-  task 1.2 waits for mutex of task 1.3 at {place}
+second was ended by a deadlock:
+  second waits for a mutex of first at {place}
+  first waits for a mutex of second at {place}
 "
         )
     );

@@ -30,12 +30,15 @@
 mod places;
 mod store;
 
+use std::alloc::Layout;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Interrupt, Reason, Selection, Unparker, Waiter, spend};
+use fiveways_runtime::{
+    CHOSEN, Hand, Handles, Hands, Interrupt, Reason, Selection, Unparker, Waiter, spend,
+};
 
 use self::places::Places;
 pub(crate) use self::places::Slot;
@@ -73,6 +76,8 @@ struct State<S: Store> {
 /// A store of items with two lines of those who wait at it.
 pub(crate) struct Exchange<S: Store> {
     state: Mutex<State<S>>,
+    /// Who has had a hand in it: who could end its waits.
+    hands: Hands,
 }
 
 impl<S: Store> fmt::Debug for Exchange<S> {
@@ -96,10 +101,23 @@ impl Drop for Woken {
 
 impl<S: Store> Exchange<S> {
     /// Makes an exchange that stores up to `capacity` items; `usize::MAX` stands for any number.
-    pub(crate) fn new(store: S, capacity: usize) -> Exchange<S> {
+    pub(crate) fn new(store: S, capacity: usize, handles: Handles) -> Exchange<S> {
         let (takers, givers) = (Places::new(), Places::new());
         let state = State { store, capacity, phase: Phase::Open, takers, givers };
-        Exchange { state: Mutex::new(state) }
+        let hands = Hands::new(Layout::new::<Self>(), handles);
+        Exchange { state: Mutex::new(state), hands }
+    }
+
+    /// Notes that the caller gives or takes, or could: it has a handle for it.
+    #[inline]
+    pub(crate) fn touch(&self, hand: Hand) {
+        self.hands.touch(hand);
+    }
+
+    /// Says of a wait that such hands end it.
+    #[inline]
+    pub(crate) fn ended_by<'a>(&'a self, hand: Hand, reason: Reason<'a>) -> Reason<'a> {
+        reason.held(self.hands.holder(hand))
     }
 
     #[inline]
@@ -111,6 +129,7 @@ impl<S: Store> Exchange<S> {
     /// Gives an item if that needs no waiting.
     #[inline]
     pub(crate) fn try_give(&self, item: S::Item) -> Result<(), (Why, S::Item)> {
+        self.touch(Hand::Gives);
         let mut woken = Woken::default();
         self.lock().give(item, &mut woken)
     }
@@ -118,6 +137,7 @@ impl<S: Store> Exchange<S> {
     /// Takes an item if that needs no waiting.
     #[inline]
     pub(crate) fn try_take(&self) -> Result<S::Item, Why> {
+        self.touch(Hand::Takes);
         let mut woken = Woken::default();
         self.lock().take(&mut woken)
     }
@@ -132,6 +152,7 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<(), (Why, S::Item)> {
         spend();
+        self.touch(Hand::Gives);
         let mut woken = Woken::default();
         let mut state = self.lock();
         match state.give(item, &mut woken) {
@@ -149,6 +170,7 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<S::Item, Why> {
         spend();
+        self.touch(Hand::Takes);
         let mut woken = Woken::default();
         let mut state = self.lock();
         match state.take(&mut woken) {
@@ -167,7 +189,7 @@ impl<S: Store> Exchange<S> {
         what: &'static str,
         deadline: Option<Instant>,
     ) -> Result<(), (Why, S::Item)> {
-        let reason = Reason::new(what, self);
+        let reason = self.ended_by(Hand::Takes, Reason::new(what, self));
         let slot = Slot::with(item);
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
@@ -191,7 +213,7 @@ impl<S: Store> Exchange<S> {
         what: &'static str,
         deadline: Option<Instant>,
     ) -> Result<S::Item, Why> {
-        let reason = Reason::new(what, self);
+        let reason = self.ended_by(Hand::Gives, Reason::new(what, self));
         let slot = Slot::empty();
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use fiveways_runtime::Reason;
+use fiveways_runtime::{Identity, IdentityOfThread, Onlooker, Reason};
 
 use crate::executor::failure::{FutureError, SubmitError, message_of};
 use crate::executor::watch::Watch;
@@ -34,6 +34,9 @@ pub(super) trait Job: Send + Sync {
 
     fn status(&self) -> Status;
 
+    /// Calls `each` with every thread that could bring it to its end. False: it has ended.
+    fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool;
+
     /// Has the end told under this number. False: it has ended, and nothing will be told.
     fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool;
 
@@ -44,20 +47,32 @@ pub(super) trait Job: Send + Sync {
 /// How far a job is.
 pub(super) enum Status {
     Queued(Weak<Crew>),
-    Running(RunnerId),
+    Running,
     Ended,
 }
 
-/// A runner's number, of its own in the whole program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RunnerId(u64);
+/// The threads of a crew. The lock is a leaf: nothing is done under it.
+#[derive(Debug, Default)]
+pub(super) struct Roster(Mutex<Vec<Identity>>);
 
-static NEXT_RUNNER: AtomicU64 = AtomicU64::new(0);
+impl Roster {
+    fn lock(&self) -> MutexGuard<'_, Vec<Identity>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `each` with all of them: those who could begin a queued job. Never nobody while there
+    /// is one: whoever queues a job sees to that.
+    pub(super) fn each(&self, each: &mut dyn FnMut(Identity)) {
+        let all = self.lock().clone();
+        all.into_iter().for_each(each);
+    }
+}
+
 static NEXT_CREW: AtomicU64 = AtomicU64::new(0);
 
 /// A thread of a crew.
 pub(super) struct Runner {
-    pub(super) id: RunnerId,
+    pub(super) id: Identity,
     pub(super) crew: Arc<Crew>,
 }
 
@@ -75,7 +90,7 @@ pub(super) fn with_runner<R>(f: impl FnOnce(Option<&Runner>) -> R) -> R {
 }
 
 /// The number of the calling thread's runner.
-pub(super) fn runner_id() -> Option<RunnerId> {
+pub(super) fn runner_id() -> Option<Identity> {
     with_runner(|runner| runner.map(|runner| runner.id))
 }
 
@@ -98,13 +113,14 @@ pub(super) struct Plan {
 pub(super) struct Crew {
     plan: Plan,
     name: String,
+    /// Changed under the lock of the state only.
+    roster: Arc<Roster>,
     state: Mutex<State>,
     work: Condvar,
 }
 
 struct State {
     queue: VecDeque<Arc<dyn Job>>,
-    runners: Vec<RunnerId>,
     idle: usize,
     closed: bool,
     broken: bool,
@@ -119,14 +135,14 @@ impl Crew {
         let name = plan.name.clone().unwrap_or_else(|| format!("pool-{number}"));
         let state = State {
             queue: VecDeque::new(),
-            runners: Vec::new(),
             idle: 0,
             closed: false,
             broken: false,
             threads: Vec::new(),
             watches: Vec::new(),
         };
-        Arc::new(Crew { plan, name, state: Mutex::new(state), work: Condvar::new() })
+        let roster = Arc::default();
+        Arc::new(Crew { plan, name, roster, state: Mutex::new(state), work: Condvar::new() })
     }
 
     pub(super) fn size(&self) -> usize {
@@ -139,12 +155,12 @@ impl Crew {
 
     /// How many threads it has.
     pub(super) fn threads(&self) -> usize {
-        self.lock().runners.len()
+        self.roster.lock().len()
     }
 
-    /// Who could begin a queued job. Never nobody: whoever queues a job sees to that.
-    pub(super) fn runners(&self) -> Vec<RunnerId> {
-        self.lock().runners.clone()
+    /// Its threads.
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -161,11 +177,11 @@ impl Crew {
             return Err(SubmitError::ShutDown);
         }
         state.queue.push_back(job);
-        let short = state.queue.len() > state.idle && state.runners.len() < self.plan.size;
+        let short = state.queue.len() > state.idle && self.threads() < self.plan.size;
         // The lock is held meanwhile, or another job would count on a thread that never comes.
         if short
             && let Err(error) = self.start(&mut state)
-            && state.runners.is_empty()
+            && self.threads() == 0
         {
             state.queue.pop_back();
             return Err(SubmitError::NoThread(error));
@@ -175,15 +191,20 @@ impl Crew {
     }
 
     fn start(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let id = RunnerId(NEXT_RUNNER.fetch_add(1, Ordering::Relaxed));
+        let identity = IdentityOfThread::new();
+        let id = identity.number();
         let mut builder = thread::Builder::new();
         builder = builder.name(format!("{}-{}", self.name, state.threads.len()));
         if let Some(bytes) = self.plan.stack_size {
             builder = builder.stack_size(bytes);
         }
         let crew = Arc::clone(self);
-        state.threads.push(builder.spawn(move || serve(Runner { id, crew }))?);
-        state.runners.push(id);
+        let life = move || {
+            identity.take();
+            serve(Runner { id, crew });
+        };
+        state.threads.push(builder.spawn(life)?);
+        self.roster.lock().push(id);
         Ok(())
     }
 
@@ -198,7 +219,9 @@ impl Crew {
                 return None;
             }
             state.idle += 1;
+            let idle = Onlooker::enter();
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(idle);
             state.idle -= 1;
         }
     }
@@ -233,7 +256,7 @@ impl Crew {
         let watch = Watch::new();
         let leaving = Leaving { crew: self, watch: &watch };
         let mut state = self.lock();
-        let anybody = !state.runners.is_empty();
+        let anybody = self.threads() > 0;
         if anybody {
             state.watches.push(Arc::clone(&watch));
         }
@@ -284,14 +307,17 @@ fn serve(runner: Runner) {
 /// A thread's place among the runners.
 struct Membership<'a> {
     crew: &'a Crew,
-    id: RunnerId,
+    id: Identity,
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         let mut state = self.crew.lock();
-        state.runners.retain(|id| *id != self.id);
-        if state.runners.is_empty() {
+        let mut roster = self.crew.roster.lock();
+        roster.retain(|id| *id != self.id);
+        let is_last = roster.is_empty();
+        drop(roster);
+        if is_last {
             let watches = std::mem::take(&mut state.watches);
             drop(state);
             watches.iter().for_each(|watch| watch.tell(0));

@@ -7,6 +7,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fiveways_runtime::Deadlock;
+
 /// Why a pool could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -212,5 +214,6 @@ impl fmt::Debug for Panic {
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
     let literal = payload.downcast_ref::<&str>().copied();
     let text = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.or_else(|| payload.downcast_ref::<Deadlock>().map(Deadlock::text));
     text.unwrap_or("(no message)")
 }

@@ -17,10 +17,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::executor::crew::{Crew, Job, RunnerId, Status, contain, runner_id};
+use fiveways_runtime::Identity;
+
+use crate::executor::crew::{Crew, Job, Roster, Status, contain, runner_id};
 use crate::executor::failure::{FutureError, Panic, SubmitError};
 use crate::executor::waiting::Waiting;
 use crate::executor::watch::Watch;
@@ -33,7 +36,7 @@ type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
 
 enum Stage<T> {
     Queued(Work<T>),
-    Running(RunnerId),
+    Running,
     Ended(Result<(), FutureError>),
 }
 
@@ -42,8 +45,16 @@ struct Core<T> {
     /// Put before the end; `None` again once it was taken. Not shared with another thread even to
     /// be copied: it need not be `Sync`.
     value: ReentrantMutex<RefCell<Option<T>>>,
+    /// [`QUEUED`], [`ENDED`], or the thread that runs it: written under the lock of the parts, read
+    /// without.
+    runner: AtomicU64,
     crew: Weak<Crew>,
+    /// The crew's.
+    roster: Arc<Roster>,
 }
+
+const QUEUED: u64 = 0;
+const ENDED: u64 = u64::MAX;
 
 struct Parts<T> {
     stage: Stage<T>,
@@ -63,6 +74,7 @@ impl<T: Send + 'static> Core<T> {
         outcome: Result<(), FutureError>,
     ) {
         let before = mem::replace(&mut parts.stage, Stage::Ended(outcome));
+        self.runner.store(ENDED, Ordering::Relaxed);
         let watches = mem::take(&mut parts.watches);
         let callbacks = mem::take(&mut parts.callbacks);
         drop(parts);
@@ -80,9 +92,11 @@ impl<T: Send + 'static> Job for Core<T> {
         if !matches!(parts.stage, Stage::Queued(_)) {
             return false;
         }
-        let Stage::Queued(work) = mem::replace(&mut parts.stage, Stage::Running(me)) else {
+        let Stage::Queued(work) = mem::replace(&mut parts.stage, Stage::Running) else {
             unreachable!("it was looked at under the same lock")
         };
+        // ORDERING: none: before this thread is seen to wait, it takes the lock of those who look.
+        self.runner.store(me.to_bits(), Ordering::Relaxed);
         drop(parts);
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(outcome) => outcome.map(|value| drop(self.value.lock().replace(Some(value)))),
@@ -104,9 +118,19 @@ impl<T: Send + 'static> Job for Core<T> {
     fn status(&self) -> Status {
         match &self.lock().stage {
             Stage::Queued(_) => Status::Queued(Weak::clone(&self.crew)),
-            Stage::Running(runner) => Status::Running(*runner),
+            Stage::Running => Status::Running,
             Stage::Ended(_) => Status::Ended,
         }
+    }
+
+    fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool {
+        let runner = self.runner.load(Ordering::Relaxed);
+        match (runner, Identity::from_bits(runner)) {
+            (ENDED, _) => return false,
+            (_, Some(runner)) => each(runner),
+            (_, None) => self.roster.each(each),
+        }
+        true
     }
 
     fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool {
@@ -133,7 +157,9 @@ impl<T: Send + 'static> Job for Core<T> {
 /// On a thread of a pool, waiting for work of the same pool that has not begun runs that work right
 /// there; so work may wait for what it has submitted, however few threads there are. A wait that
 /// could never end (the awaited work waits for the job that waits for it) fails with
-/// [`FutureError::WouldDeadlock`].
+/// [`FutureError::WouldDeadlock`]; where deadlocks are looked for
+/// ([`inspect`](crate::inspect#deadlocks)) that is also so for tasks and other threads, and for
+/// rings through locks and joins.
 ///
 /// # Examples
 ///
@@ -163,7 +189,7 @@ impl<T> fmt::Debug for Future<T> {
         let parts = self.core.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = match &parts.stage {
             Stage::Queued(_) => "queued".to_owned(),
-            Stage::Running(_) => "running".to_owned(),
+            Stage::Running => "running".to_owned(),
             Stage::Ended(Ok(())) => "done".to_owned(),
             Stage::Ended(Err(error)) => error.to_string(),
         };
@@ -181,7 +207,9 @@ impl<T: Send + 'static> Future<T> {
         let core = Arc::new(Core {
             parts: Mutex::new(parts),
             value: ReentrantMutex::new(RefCell::new(None)),
+            runner: AtomicU64::new(QUEUED),
             crew: Arc::downgrade(crew),
+            roster: Arc::clone(crew.roster()),
         });
         crew.submit(Arc::clone(&core) as Arc<dyn Job>)?;
         Ok(Future { core })
@@ -365,7 +393,7 @@ impl<T: Send + 'static> Future<T> {
     /// Is somebody at work on it? Never suspends.
     #[doc(alias = "running")]
     pub fn is_running(&self) -> bool {
-        matches!(self.core.lock().stage, Stage::Running(_))
+        matches!(self.core.lock().stage, Stage::Running)
     }
 
     /// Has it ended, in whatever way? Never suspends.

@@ -29,7 +29,6 @@ mod map;
 mod completion;
 mod future;
 mod waiting;
-mod deadlock;
 mod crew;
 mod watch;
 mod sizing;

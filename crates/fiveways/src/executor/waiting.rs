@@ -1,17 +1,25 @@
 //! Waiting for futures: parks tasks, blocks threads, and lets threads of pools help.
 //!
 //! A thread of a pool that waits for a job of its own pool which nobody has begun runs it then and
-//! there: exactly that one, so nothing happens on its stack that the wait did not need. Waiting for
-//! others it is noted (see [`deadlock`]), and told when the wait would never end.
+//! there: exactly that one, so nothing happens on its stack that the wait did not need.
+//!
+//! A wait names who could end it: of a running job its runner, of a queued one any of its crew's.
+//! Threads of pools always stand in the runtime's graph of waits, so a ring of them is told instead
+//! of hanging; where deadlocks are looked for all others do, too, and so do waits for locks and
+//! joins: then a ring may lead through anything.
+//!
+//! Who has a time limit will move, but not before its time: that is enough for who must know
+//! whether a wait ends, and not for who asks whether to run a job itself.
 
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fiveways_runtime::{Holder, Reason};
+use fiveways_runtime::{
+    Enders, Holder, Hopeless, Identity, Movers, Reason, Seen, is_hopeless, stand,
+};
 
 use crate::executor::crew::{Crew, Job, Runner, Status, with_runner};
-use crate::executor::deadlock;
 use crate::executor::failure::FutureError;
 use crate::executor::watch::Watch;
 
@@ -44,7 +52,7 @@ impl Waiting {
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<usize, FutureError> {
         let number = with_runner(|runner| match (self.watch.look(), runner) {
             (Some(number), _) => Ok(number),
-            (None, None) => self.park(deadline).ok_or(FutureError::TimedOut),
+            (None, None) => self.park(Seen::WhenLookedFor, deadline),
             (None, Some(me)) if deadline.is_some() => self.wait_awhile(me, deadline),
             (None, Some(me)) => self.wait_long(me),
         })?;
@@ -57,11 +65,7 @@ impl Waiting {
         if self.help(&me.crew) {
             return Ok(self.watch.look().expect("what was run here has told its end"));
         }
-        match deadlock::note(me.id, self.left()) {
-            Some(_noted) => Ok(self.park(None).expect("there is no deadline")),
-            // It may have ended since we looked.
-            None => self.watch.look().ok_or(FutureError::WouldDeadlock),
-        }
+        self.park(Seen::Always, None)
     }
 
     /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping
@@ -71,20 +75,21 @@ impl Waiting {
         me: &Runner,
         deadline: Option<Instant>,
     ) -> Result<usize, FutureError> {
-        // Noted before it looks: of two that come at once, one sees the other.
-        let noted = deadlock::note_timed(me.id, self.left());
-        if deadlock::is_stalled(me.id, &self.left()) {
-            drop(noted);
-            if self.help(&me.crew) {
-                return Ok(self.watch.look().expect("what was run here has told its end"));
-            }
-            if deadlock::is_hopeless(me.id, &self.left()) {
-                return self.watch.look().ok_or(FutureError::WouldDeadlock);
-            }
-            let _noted = deadlock::note_timed(me.id, self.left());
-            return self.park(deadline).ok_or(FutureError::TimedOut);
+        // It is seen before it looks: of two that come at once, one sees the other.
+        let unless_stalled = |reason: &Reason<'_>| {
+            (!is_hopeless(reason, Movers::Free)).then(|| self.watch.wait(reason, deadline))
+        };
+        let waited = self.seen(Seen::Always, deadline, unless_stalled);
+        if let Ok(Some(number)) = waited {
+            return number.ok_or(FutureError::TimedOut);
         }
-        self.park(deadline).ok_or(FutureError::TimedOut)
+        if self.help(&me.crew) {
+            return Ok(self.watch.look().expect("what was run here has told its end"));
+        }
+        if self.told(|reason| is_hopeless(reason, Movers::WithTimed)) {
+            return self.watch.look().ok_or(FutureError::WouldDeadlock);
+        }
+        self.park(Seen::Always, deadline)
     }
 
     /// Runs one of the jobs here, if one is in the queue of this crew.
@@ -101,14 +106,37 @@ impl Waiting {
         false
     }
 
-    fn park(&self, deadline: Option<Instant>) -> Option<usize> {
-        let on = Arc::as_ptr(&self.watch).addr();
-        let reason = Reason { what: "future", on, holder: Holder::Anyone, place: self.place };
-        self.watch.wait(&reason, deadline)
+    fn park(&self, seen: Seen, deadline: Option<Instant>) -> Result<usize, FutureError> {
+        match self.seen(seen, deadline, |reason| self.watch.wait(reason, deadline)) {
+            Ok(number) => number.ok_or(FutureError::TimedOut),
+            // It may have ended since we looked.
+            Err(_hopeless) => self.watch.look().ok_or(FutureError::WouldDeadlock),
+        }
     }
 
-    fn left(&self) -> Vec<Arc<dyn Job>> {
-        self.jobs.iter().flatten().cloned().collect()
+    /// Runs `wait` with the reason of this wait, while others see it.
+    fn seen<R>(
+        &self,
+        seen: Seen,
+        deadline: Option<Instant>,
+        wait: impl FnOnce(&Reason<'_>) -> R,
+    ) -> Result<R, Hopeless> {
+        self.told(|reason| stand(reason, seen, deadline, || wait(reason)))
+    }
+
+    /// Runs `f` with the reason of this wait.
+    fn told<R>(&self, f: impl FnOnce(&Reason<'_>) -> R) -> R {
+        let (on, jobs) = (Arc::as_ptr(&self.watch).addr(), Jobs(&self.jobs));
+        f(&Reason { what: "future", on, holder: Holder::AnyOf(&jobs), place: self.place })
+    }
+}
+
+/// The jobs that are waited for, any of which ends the wait.
+struct Jobs<'a>(&'a [Option<Arc<dyn Job>>]);
+
+impl Enders for Jobs<'_> {
+    fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool {
+        self.0.iter().flatten().all(|job| job.enders(each))
     }
 }
 

@@ -14,10 +14,18 @@
 //!
 //! # Deadlocks
 //!
-//! Locks and joins that wait for each other in a circle are found when the wait begins that closes
-//! the circle: with certainty, and without false alarms. Waits with a deadline and waits that
-//! anybody may end (channels, semaphores) are no part of a circle. In debug builds each is reported
-//! on stderr; the environment says otherwise with `FIVEWAYS_DEADLOCK=off`, `report` or `panic`.
+//! Waits for locks, joins and futures of pools that can only end when another of them does are
+//! found when the last of them begins: with certainty, and without false alarms. Waits with a
+//! deadline and waits that anybody may end (semaphores, events, `select!`) are no part of it. In
+//! debug builds each is reported on stderr; the environment says otherwise with
+//! `FIVEWAYS_DEADLOCK=off`, `report` or
+//! `panic`. Who waits for a future is not reported to but told, by its error.
+//!
+//! Channels and queues that are made meanwhile remember who has had a hand in them: made them,
+//! cloned a handle, given or taken. If all of these wait for each other as well, that is
+//! *suspected*: when it has stood for a second ([`suspect_deadlocks`]), and no handle is found in
+//! the memory of anybody else, it is reported with its doubt. A thread of the process of which
+//! nothing is known may have a handle: then nothing is reported.
 //!
 //! Where deadlocks are looked for, a plain thread that joins a task (as `block_on` does) also
 //! notices that *all tasks are asleep*: no worker runs, no deadline is set, no operation is under
@@ -39,9 +47,10 @@ use std::thread;
 use std::time::Duration;
 
 pub use fiveways_runtime::{
-    Counts, Deadlock, Detection, Dump, DumpOptions as Options, Frame, Identity, Incident, LostTask,
-    Place, RuntimeDump, Shutdown, Stuck, TaskDump, TaskState, ThreadDump, Wait, Watchdog,
-    WorkerDump, deadlocks_found, detect_deadlocks, incidents, watch_workers as watchdog,
+    Counts, Deadlock, Detection, Dump, DumpOptions as Options, Frame, Identity, Incident, Link,
+    LostTask, Place, RuntimeDump, Shutdown, Stuck, TaskDump, TaskState, ThreadDump, Wait, Watchdog,
+    WorkerDump, deadlocks_found, deadlocks_suspected, detect_deadlocks, incidents,
+    suspect_deadlocks, watch_workers as watchdog,
 };
 use fiveways_runtime::{Onlooker, unblock};
 use fiveways_sys::fault::write_to_stderr;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::Handles;
+
 use crate::exchange::{Exchange, Fifo};
 use crate::queue::error::{GetError, PutError, ShutDown};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
@@ -46,7 +48,7 @@ impl<T> Queue<T> {
 
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> Queue<T> {
-        Queue { exchange: Arc::new(Exchange::new(Fifo::new(), capacity(maxsize))) }
+        Queue { exchange: Arc::new(Exchange::new(Fifo::new(), capacity(maxsize), Handles::Same)) }
     }
 
     methods!(T);

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Hand, Handles, Line, Reason, Unparker, Waiter};
 
 use crate::exchange::{Exchange, Fifo, Store};
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyDone};
@@ -56,7 +56,7 @@ impl<T> JoinableQueue<T> {
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> JoinableQueue<T> {
         let store = Counted { fifo: Fifo::new(), unfinished: 0, joiners: Line::new() };
-        JoinableQueue { exchange: Arc::new(Exchange::new(store, capacity(maxsize))) }
+        JoinableQueue { exchange: Arc::new(Exchange::new(store, capacity(maxsize), Handles::Same)) }
     }
 
     methods!(T);
@@ -69,6 +69,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// When it is called more often than items were put.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
+        self.exchange.touch(Hand::Takes);
         let one_less = self.exchange.with_store(|store| {
             store.unfinished = store.unfinished.checked_sub(1)?;
             Some(())
@@ -118,6 +119,7 @@ impl<T> JoinableQueue<T> {
     #[track_caller]
     fn join_by(&self, deadline: Option<Instant>) -> bool {
         let reason = Reason::new("join queue", &*self.exchange);
+        let reason = self.exchange.ended_by(Hand::Gives, reason);
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
         let done = self.exchange.with_store(|store| {

@@ -5,6 +5,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::Handles;
+
 use crate::exchange::{Exchange, Store};
 use crate::queue::error::{GetError, PutError, ShutDown};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
@@ -38,7 +40,9 @@ impl<T> LifoQueue<T> {
 
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> LifoQueue<T> {
-        LifoQueue { exchange: Arc::new(Exchange::new(Lifo(Vec::new()), capacity(maxsize))) }
+        LifoQueue {
+            exchange: Arc::new(Exchange::new(Lifo(Vec::new()), capacity(maxsize), Handles::Same)),
+        }
     }
 
     methods!(T);

@@ -144,6 +144,7 @@ macro_rules! traits {
         impl<$($parameter $(: $bound)?),+> Clone for $name<$($parameter),+> {
             /// Makes another handle on the same queue.
             fn clone(&self) -> Self {
+                self.exchange.touch(::fiveways_runtime::Hand::Gives);
                 $name { exchange: Arc::clone(&self.exchange) }
             }
         }

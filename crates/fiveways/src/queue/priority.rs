@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::without_waiting;
+use fiveways_runtime::{Handles, without_waiting};
 
 use crate::exchange::{Exchange, Store};
 use crate::queue::error::{GetError, PutError, ShutDown};
@@ -55,7 +55,7 @@ impl<P: Ord, T> PriorityQueue<P, T> {
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> PriorityQueue<P, T> {
         let heap = Heap { entries: Vec::new(), next: 0 };
-        PriorityQueue { exchange: Arc::new(Exchange::new(heap, capacity(maxsize))) }
+        PriorityQueue { exchange: Arc::new(Exchange::new(heap, capacity(maxsize), Handles::Same)) }
     }
 
     methods!((P, T));

@@ -10,6 +10,7 @@ use fiveways_driver::Outcome;
 
 use super::Worker;
 use crate::identity::Identity;
+use crate::living;
 use crate::task::{Numbers, Origin, State, Task, TaskId};
 
 /// How to start a task.
@@ -73,13 +74,17 @@ impl Worker {
     /// Takes a finished task's stack back.
     pub(super) fn bury(&self, task: NonNull<Task>) {
         // SAFETY: required: a live task. It has just finished and nobody has freed it.
-        let id = unsafe { task.as_ref() }.id;
+        let block = unsafe { task.as_ref() };
+        let (id, identity, is_mourned) = (block.id, block.identity, block.is_mourned.get());
         self.tasks.borrow_mut().release(id);
         // SAFETY: required: from `into_raw`, given back once. The run queue no longer holds it.
         let fiber = unsafe { Fiber::from_raw(task) };
         let stack = fiber.into_stack();
         self.stacks.borrow_mut().give(stack);
         self.count(-1);
+        if is_mourned {
+            living::end(identity);
+        }
     }
 
     /// Unparks a task of this worker, by number: it may be gone.

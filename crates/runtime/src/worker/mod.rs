@@ -86,12 +86,24 @@ pub(crate) struct Worker {
     trim_at: Cell<Option<Instant>>,
     /// The coarse clock at the beginning of this round, in milliseconds.
     clock: Cell<u64>,
-    /// Is the task that is resumed only to tell where it stands?
-    probing: Cell<bool>,
+    /// Is a task resumed only to tell something?
+    probing: Cell<Probe>,
     /// Where it stands.
     stand: RefCell<Vec<usize>>,
+    /// How far its stack goes down.
+    depth: Cell<usize>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
     past: Instant,
+}
+
+/// For what a suspended task is resumed that is not to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    No,
+    /// To tell where it stands.
+    Stand,
+    /// To tell how far its stack goes down.
+    Depth,
 }
 
 impl Worker {
@@ -126,8 +138,9 @@ impl Worker {
             started: Cell::new(0),
             trim_at: Cell::new(None),
             clock: Cell::new(0),
-            probing: Cell::new(false),
+            probing: Cell::new(Probe::No),
             stand: RefCell::default(),
+            depth: Cell::new(0),
             past: Instant::now(),
         }
     }
@@ -266,14 +279,27 @@ impl Worker {
         block.since.set(self.clock.get());
         // SAFETY: required: called on the fiber's own stack. `task` is the running task.
         unsafe { Fiber::suspend(task) };
-        while self.probing.get() {
-            self.tell_stand(task);
+        while self.probing.get() != Probe::No {
+            self.answer_probe(task);
         }
     }
 
-    /// Tells where the task stands that runs this, and suspends it again.
+    /// Tells about the task that runs this, and suspends it again.
     #[cold]
     #[inline(never)]
+    fn answer_probe(&self, task: NonNull<Task>) {
+        match self.probing.get() {
+            Probe::Stand => self.tell_stand(task),
+            Probe::Depth | Probe::No => {
+                let here = 0_u8;
+                self.depth.set(ptr::from_ref(&here).addr());
+            }
+        }
+        // SAFETY: required: called on the fiber's own stack. `task` runs this.
+        unsafe { Fiber::suspend(task) };
+    }
+
+    /// Tells where the task stands that runs this.
     fn tell_stand(&self, task: NonNull<Task>) {
         let mut stand = self.stand.take();
         // A worker lies on its thread's stack, further out than its loop.
@@ -283,19 +309,28 @@ impl Worker {
         // `task` runs this; walking a stack unwinds nothing.
         unsafe { Fiber::on_resumers_stack(task, look) };
         self.stand.replace(stand);
-        // SAFETY: required: called on the fiber's own stack. As above.
-        unsafe { Fiber::suspend(task) };
     }
 
     /// Where a suspended task of this worker stands: return addresses, innermost first. To be asked
     /// between tasks.
     pub(crate) fn stand_of(&self, task: NonNull<Task>) -> Vec<usize> {
-        self.probing.set(true);
-        // SAFETY: required: a suspended fiber of this thread. Callers found it in the table, and no
-        // task is running. It suspends itself again at once, where it was.
-        unsafe { Fiber::resume_raw(task) };
-        self.probing.set(false);
+        self.probe(task, Probe::Stand);
         self.stand.take()
+    }
+
+    /// How far the stack of a suspended task of this worker goes down: an address in its innermost
+    /// frame, below which lie only the registers that the switch keeps. To be asked between tasks.
+    pub(crate) fn depth_of(&self, task: NonNull<Task>) -> usize {
+        self.probe(task, Probe::Depth);
+        self.depth.get()
+    }
+
+    fn probe(&self, task: NonNull<Task>, probe: Probe) {
+        self.probing.set(probe);
+        // SAFETY: required: a suspended fiber of this thread. Callers found it in the table, begun,
+        // and no task is running. It suspends itself again at once, where it was.
+        unsafe { Fiber::resume_raw(task) };
+        self.probing.set(Probe::No);
     }
 
     /// The live tasks.

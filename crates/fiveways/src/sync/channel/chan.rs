@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
+use fiveways_runtime::Handles;
+
 use crate::exchange::{Exchange, Fifo};
 
 /// The middle of a channel.
+/// In this order: who searches memory for handles expects the exchange first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Chan<T> {
+    pub(super) exchange: Exchange<Fifo<T>>,
     /// Without a bound sending never waits.
     bounded: bool,
-    pub(super) exchange: Exchange<Fifo<T>>,
     pub(super) senders: Count,
     pub(super) receivers: Count,
 }
@@ -40,7 +44,7 @@ impl<T> Chan<T> {
     /// Makes a channel with one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Arc<Chan<T>> {
         let one = || Count(AtomicUsize::new(1));
-        let exchange = Exchange::new(Fifo::new(), capacity);
+        let exchange = Exchange::new(Fifo::new(), capacity, Handles::Apart);
         let bounded = capacity != usize::MAX;
         Arc::new(Chan { bounded, exchange, senders: one(), receivers: one() })
     }

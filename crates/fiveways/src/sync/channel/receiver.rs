@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::Hand;
+
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
 
@@ -172,6 +174,7 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
+        self.exchange().touch(Hand::Takes);
         self.chan.receivers.raise();
         Receiver { chan: Arc::clone(&self.chan) }
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SendError, TrySendError};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::Hand;
+
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
 
@@ -176,6 +178,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
+        self.exchange().touch(Hand::Gives);
         self.chan.senders.raise();
         Sender { chan: Arc::clone(&self.chan) }
     }

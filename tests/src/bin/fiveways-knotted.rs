@@ -1,0 +1,253 @@
+//! A program whose tasks wait for each other at channels: for ever, or only for long. It plays the
+//! part that its argument names, and writes a byte to stdout when it has begun.
+
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use fiveways::net::TcpListener;
+use fiveways::queue::JoinableQueue;
+use fiveways::runtime::Runtime;
+use fiveways::sync::channel::{Receiver, Sender, bounded, unbounded};
+use fiveways::sync::{Barrier, Mutex};
+use fiveways::task::JoinHandle;
+use fiveways::{Model, inspect, task, time};
+
+/// Much longer than suspicions must stand here.
+const LONG: Duration = Duration::from_millis(1_500);
+
+fn main() -> std::io::Result<()> {
+    let part = std::env::args().nth(1).unwrap_or_default();
+    inspect::suspect_deadlocks(Some(Duration::from_millis(100)));
+    let runtime = Runtime::builder().model(Model::Epoll).workers(2).build()?;
+    match part.as_str() {
+        "thread" => with_a_thread(&runtime),
+        _ => runtime.block_on(move || play(&part)),
+    }
+    Ok(())
+}
+
+fn play(part: &str) {
+    match part {
+        "receive-first" => receive_first(),
+        "ring" => ring(),
+        "full" => full(),
+        "own-sender" => own_sender(),
+        "queue-join" => queue_join(),
+        "asleep-on-stack" => awaited(|sender| send_later(&sender)),
+        "asleep-on-heap" => {
+            let hide = |sender| Arc::new((0, Box::new(Some(sender))));
+            awaited_by(hide, |state| send_later(state.1.as_ref().as_ref().expect("it is there")));
+        }
+        "asleep-borrowed" => asleep_borrowed(),
+        "in-static" => in_static(),
+        "in-thread" => in_thread(),
+        "accepting" => accepting(),
+        "has-sent-and-sleeps" => has_sent_and_sleeps(),
+        "ping-pong" => ping_pong(),
+        other => panic!("there is no part '{other}'"),
+    }
+}
+
+fn ready() {
+    let mut stdout = std::io::stdout();
+    // Who has gone does not want to know.
+    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
+}
+
+fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    task::Builder::new().name(name).spawn(f).expect("a stack")
+}
+
+#[inline(never)]
+fn answer(questions: &Receiver<u32>, answers: &Sender<u32>) {
+    for question in questions {
+        let _ = answers.send(question + 1);
+    }
+}
+
+/// Each answers what the other asks, and nobody asks first.
+fn receive_first() {
+    let ((to_left, left), (to_right, right)) = (bounded(1), bounded(1));
+    let one = spawn("left", move || answer(&left, &to_right));
+    let other = spawn("right", move || answer(&right, &to_left));
+    ready();
+    let _ = (one.join(), other.join());
+}
+
+/// One waits at a channel for the next, that by a join for the third, that for a lock of the first.
+fn ring() {
+    let (lock, pause) = (Arc::new(Mutex::new(())), Arc::new(Barrier::new(2)));
+    let (sender, receiver) = unbounded::<u32>();
+    let (theirs, begun) = (Arc::clone(&lock), Arc::clone(&pause));
+    let first = spawn("first", move || {
+        let _held = theirs.lock();
+        begun.wait();
+        let _ = receiver.recv();
+    });
+    let second = spawn("second", move || {
+        pause.wait();
+        let third = spawn("third", move || drop(lock.lock()));
+        let _ = third.join();
+        let _ = sender.send(1);
+    });
+    ready();
+    let _ = (first.join(), second.join());
+}
+
+/// Each sends more than there is room for before it receives.
+fn full() {
+    let ((to_left, left), (to_right, right)) = (bounded(1), bounded(1));
+    let talk = |sender: Sender<u32>, receiver: Receiver<u32>| {
+        move || {
+            (0..2).for_each(|number| sender.send(number).expect("somebody listens"));
+            let _ = (receiver.recv(), receiver.recv());
+        }
+    };
+    let one = spawn("left", talk(to_right, left));
+    let other = spawn("right", talk(to_left, right));
+    ready();
+    let _ = (one.join(), other.join());
+}
+
+/// The classic: a sender is still in scope.
+fn own_sender() {
+    let (sender, receiver) = unbounded();
+    let theirs = sender.clone();
+    let other = spawn("other", move || theirs.send(1).expect("it is received"));
+    ready();
+    let sum: u32 = receiver.iter().sum();
+    drop((sender, other, sum));
+}
+
+/// What was put is never done.
+fn queue_join() {
+    let queue = JoinableQueue::new();
+    queue.put(1).expect("it is open");
+    let worker = queue.clone();
+    let worker = spawn("worker", move || assert_eq!(worker.get(), Ok(1)));
+    ready();
+    queue.join();
+    drop(worker);
+}
+
+/// A task and a plain thread.
+fn with_a_thread(runtime: &Runtime) {
+    let ((to_left, left), (to_right, right)) = (bounded(1), bounded(1));
+    let task = runtime.block_on(move || spawn("task", move || answer(&left, &to_right)));
+    ready();
+    answer(&right, &to_left);
+    drop(task);
+}
+
+#[inline(never)]
+fn send_later(sender: &Sender<u32>) {
+    time::sleep(LONG);
+    sender.send(1).expect("somebody listens");
+}
+
+/// One task receives what another sends after a long sleep, who has never touched the channel yet;
+/// and nobody else who has can move.
+fn awaited(send: impl FnOnce(Sender<u32>) + Send + 'static) {
+    awaited_by(|sender| sender, send);
+}
+
+fn awaited_by<S: Send + 'static>(
+    hide: impl FnOnce(Sender<u32>) -> S,
+    send: impl FnOnce(S) + Send + 'static,
+) {
+    let (sender, receiver) = unbounded();
+    let hidden = hide(sender);
+    let sender = spawn("sender", move || send(hidden));
+    receive(receiver);
+    sender.join().expect("no panic");
+}
+
+fn receive(receiver: Receiver<u32>) {
+    let receiver = spawn("receiver", move || assert_eq!(receiver.recv(), Ok(1)));
+    ready();
+    receiver.join().expect("no panic");
+}
+
+/// The sender lies in the frame of one who waits himself.
+fn asleep_borrowed() {
+    let (sender, receiver) = unbounded();
+    task::scope(|scope| {
+        let lent = &sender;
+        scope.spawn(move || send_later(lent));
+        ready();
+        assert_eq!(receiver.recv(), Ok(1));
+    });
+}
+
+static SENDER: OnceLock<Sender<u32>> = OnceLock::new();
+
+fn in_static() {
+    let (sender, receiver) = unbounded();
+    SENDER.set(sender).expect("it is set once");
+    let sender = spawn("sender", || {
+        time::sleep(LONG);
+        SENDER.get().expect("it is set").send(1).expect("somebody listens");
+    });
+    receive(receiver);
+    sender.join().expect("no panic");
+}
+
+fn in_thread() {
+    let (sender, receiver) = unbounded();
+    let thread = thread::spawn(move || {
+        thread::sleep(LONG);
+        sender.send(1).expect("somebody listens");
+    });
+    receive(receiver);
+    thread.join().expect("no panic");
+}
+
+/// A server: receivers idle, their senders are with who accepts.
+fn accepting() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let (sender, receiver) = unbounded();
+    let workers: Vec<_> = (0..3)
+        .map(|_| {
+            let receiver = receiver.clone();
+            spawn("worker", move || receiver.iter().for_each(drop))
+        })
+        .collect();
+    drop(receiver);
+    let acceptor = task::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            sender.send(stream).expect("workers listen");
+        }
+    });
+    ready();
+    drop(acceptor.join_timeout(LONG));
+    drop(workers);
+}
+
+fn has_sent_and_sleeps() {
+    let (sender, receiver) = unbounded();
+    let sender = spawn("sender", move || {
+        sender.send(0).expect("somebody listens");
+        send_later(&sender);
+    });
+    assert_eq!(receiver.recv(), Ok(0));
+    receive(receiver);
+    sender.join().expect("no panic");
+}
+
+/// Each waits for the other again and again, and never for long.
+fn ping_pong() {
+    let ((to_left, left), (to_right, right)) = (bounded(1), bounded(1));
+    let one = spawn("left", move || answer(&left, &to_right));
+    let other = spawn("right", move || {
+        let end = std::time::Instant::now() + LONG;
+        while std::time::Instant::now() < end {
+            to_left.send(1).expect("it answers");
+            right.recv().expect("it answers");
+        }
+    });
+    ready();
+    other.join().expect("no panic");
+    one.join().expect("no panic");
+}
