@@ -52,6 +52,18 @@ fn nap_in_here() {
 }
 
 #[test]
+fn a_dump_tells_of_every_task_that_was_sent_before() {
+    for round in 0..100 {
+        // From a plain thread, to each worker of the runtime that there always is.
+        let sent: Vec<_> = (0..4).map(|_| task::spawn(nap_in_here)).collect();
+        let dump = inspect::dump();
+        assert_eq!(tasks(&dump).count(), sent.len(), "in round {round}: {dump}");
+        sent.iter().for_each(task::JoinHandle::cancel);
+        sent.into_iter().for_each(|sent| drop(sent.join()));
+    }
+}
+
+#[test]
 fn a_sleeper_tells_the_time_left_where_it_stands_and_who_spawned_it() {
     let runtime = runtime();
     let (sleeper, line) = runtime.block_on(|| {

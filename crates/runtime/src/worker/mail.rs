@@ -4,7 +4,7 @@ use std::mem;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
 
-use super::{Worker, contain};
+use super::Worker;
 use crate::glance;
 use crate::inbox::Message;
 use crate::task::Task;
@@ -18,11 +18,13 @@ impl Worker {
         self.inbox.take(&mut mail);
         for message in mail.drain(..) {
             match message {
-                // Other messages may overtake it: they know only tasks that have begun.
-                Message::Run(start) => self.arrivals.borrow_mut().push_back(start),
+                // Other messages may overtake these: they know only tasks that have begun. Who
+                // looks is to see what was sent before.
+                Message::Run(call) | Message::Look(call) => {
+                    self.arrivals.borrow_mut().push_back(call);
+                }
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
-                Message::Look(look) => contain(look),
                 Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
                 Message::Shutdown => self.shut_down(),
             }

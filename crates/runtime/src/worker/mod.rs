@@ -227,7 +227,7 @@ impl Worker {
         }
     }
 
-    /// Starts up to a round's worth of tasks that were sent.
+    /// Starts up to a round's worth of tasks that were sent, and has others look at the rest.
     fn start_some(&self) {
         for _ in 0..ROUND {
             let Some(start) = self.arrivals.borrow_mut().pop_front() else { return };
