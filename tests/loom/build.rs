@@ -52,6 +52,9 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
         "fiveways/src/sync/select/mod.rs",
         &[
             ("mod readiness;\n", ""),
+            ("use self::readiness::{Watchable, has_polled};\n", ""),
+            ("Option<Watchable>", "Option<()>"),
+            ("!has_polled(arms, first_in_time(arms).map(|(_, at)| at))\n", "true\n"),
             ("pub use self::readiness::{Watch, Watched};\n", ""),
             ("#[doc(hidden)]\npub use self::readiness::ReadinessArm;\n", ""),
             // The same order in every run: a search must come back to where it was.

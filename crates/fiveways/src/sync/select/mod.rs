@@ -22,11 +22,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Reason, Selection, Waiter, in_task, spend};
-use fiveways_sys::poll;
+use fiveways_runtime::{Reason, Selection, Waiter, spend};
 
 pub use self::arms::{ReceiveFrom, SendTo};
 pub use self::readiness::{Watch, Watched};
+use self::readiness::{Watchable, has_polled};
 
 #[doc(hidden)]
 pub use self::arms::{ReceiveArm, SendArm};
@@ -262,7 +262,7 @@ pub trait Arm {
     }
 
     /// What a plain thread can watch in its place, if that is all there is to it.
-    fn watched(&self) -> Option<poll::Entry> {
+    fn watched(&self) -> Option<Watchable> {
         None
     }
 
@@ -340,22 +340,12 @@ fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
         if let Some(chosen) = ready.or(otherwise) {
             return chosen;
         }
-        if !has_polled(arms)
+        if !has_polled(arms, first_in_time(arms).map(|(_, at)| at))
             && let Some(chosen) = wait_once(arms, order, reason)
         {
             return chosen;
         }
     }
-}
-
-/// On a plain thread, waits for descriptors and points in time if there is nothing else to wait
-/// for; false: there is.
-fn has_polled(arms: &Arms<'_, '_>) -> bool {
-    if in_task() || !arms.iter().all(|arm| arm.watched().is_some() || arm.time().is_some()) {
-        return false;
-    }
-    let mut table: Vec<_> = arms.iter().filter_map(|arm| arm.watched()).collect();
-    !table.is_empty() && readiness::poll(&mut table, first_in_time(arms).map(|(_, at)| at)).is_ok()
 }
 
 /// Waits in every arm's line; `None`: an arm became ready in between, they are to be tried again.

@@ -30,7 +30,7 @@ use fiveways_sys::{net, poll};
 use crate::descriptor::Descriptor;
 use crate::net::stream::Stream;
 use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use crate::sync::select::Arm;
+use crate::sync::select::{Arm, Arms};
 
 /// What a [`select!`](crate::select) can watch for readiness.
 ///
@@ -49,6 +49,9 @@ enum How<'a> {
     Stream(&'a Stream),
     Descriptor(BorrowedFd<'a>),
 }
+
+/// What a plain thread polls.
+pub(super) type Watchable = poll::Entry;
 
 /// Waits for readiness.
 #[doc(hidden)]
@@ -188,8 +191,18 @@ fn entry(fd: BorrowedFd<'_>, writable: bool) -> poll::Entry {
     poll::Entry::new(fd, if writable { poll::OUT } else { poll::IN })
 }
 
+/// On a plain thread, waits for descriptors and points in time, the first of which is `until`, if
+/// there is nothing else to wait for; false: there is.
+pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
+    if in_task() || !arms.iter().all(|arm| arm.watched().is_some() || arm.time().is_some()) {
+        return false;
+    }
+    let mut table: Vec<_> = arms.iter().filter_map(|arm| arm.watched()).collect();
+    !table.is_empty() && poll(&mut table, until).is_ok()
+}
+
 /// Waits until a line of the table has an answer, or the time has come.
-pub(super) fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
+fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         match poll::poll(table, left) {
@@ -256,7 +269,7 @@ impl Arm for ReadinessArm<'_> {
         true
     }
 
-    fn watched(&self) -> Option<poll::Entry> {
+    fn watched(&self) -> Option<Watchable> {
         Some(entry(self.how.fd(), self.writable))
     }
 }
