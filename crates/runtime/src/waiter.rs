@@ -310,13 +310,20 @@ impl<T> Line<T> {
 
     /// Leaves that place in the line whose word is such a one; false: it was not in it.
     pub fn leave_with(&mut self, waiter: Pin<&Waiter>, is_it: impl Fn(&T) -> bool) -> bool {
-        let found = self.0.iter().position(|place| place.is_of(waiter) && is_it(&place.want));
+        let found = self.find_from_both_ends(|place| place.is_of(waiter) && is_it(&place.want));
         // Who was selected for this place is not found: so it is another that it leaves.
         let left = found.is_some_and(|at| self.0.remove(at).is_some());
         if left {
             waiter.lines.set(waiter.lines.get() - 1);
         }
         left
+    }
+
+    /// Finds a place. Who leaves is mostly one of the first, by time, or of the last, by cancel.
+    fn find_from_both_ends(&self, is_it: impl Fn(&Place<T>) -> bool) -> Option<usize> {
+        let len = self.0.len();
+        let mut places = (0..len.div_ceil(2)).flat_map(|at| [at, len - 1 - at]);
+        places.find(|at| is_it(&self.0[*at]))
     }
 
     /// Does anybody else in it still wait, as far as can be said?
