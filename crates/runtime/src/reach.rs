@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   stacks of tasks that are not in the knot ┐
-//!   stacks and registers of blocked threads  ├─▶ words ─▶ what they may point at ─▶ … 3 steps
-//!   static variables (one step)              ┘              any word into the shared part: yes
+//!   stacks and registers of blocked threads  ├─▶ words ─▶ the words where they may point
+//!   static variables                         ┘              any word into the shared part: yes
 //! ```
 //!
 //! Every word counts that could be an address in memory that can be written, so what is found may
@@ -37,9 +37,9 @@ use crate::task::{Task, TaskId};
 use crate::teams;
 use crate::worker::{Worker, with_worker};
 
-/// Steps from a stack, and from a static variable: our own lead to those who wait, further on.
-const STEPS: usize = 3;
-const STEPS_OF_STATICS: usize = 1;
+/// Steps from a stack or a static variable: our own lead to those who wait, further on. (With two,
+/// any task that sleeps beside a knot refutes it.)
+const STEPS: usize = 1;
 
 /// What is looked at around an address: maps keep their items before it.
 const BEFORE: usize = 128;
@@ -81,7 +81,7 @@ fn look(stuck: &HashSet<Identity>, spans: &[Span]) -> Result<bool, Unknown> {
     let (mut stacks, hidden) = of_tasks(stuck, &memory)?;
     stacks.extend(of_threads(stuck, &memory)?);
     let search = Search { memory: &memory, hidden: &hidden, spans };
-    Ok(search.finds(statics, STEPS_OF_STATICS)? || search.finds(stacks, STEPS)?)
+    Ok(search.finds(statics)? || search.finds(stacks)?)
 }
 
 /// What can be written, in ascending order.
@@ -124,15 +124,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Does any of the addresses lead there within so many steps?
-    fn finds(&self, roots: HashSet<usize>, steps: usize) -> Result<bool, Unknown> {
+    /// Does any of the addresses lead there?
+    fn finds(&self, roots: HashSet<usize>) -> Result<bool, Unknown> {
         let mut seen = roots;
         let mut next: Vec<_> = seen.iter().copied().collect();
-        for step in 0..=steps {
+        for step in 0..=STEPS {
             if next.iter().any(|word| self.spans.iter().any(|span| span.contains(*word))) {
                 return Ok(true);
             }
-            if step == steps {
+            if step == STEPS {
                 break;
             }
             let mut found = Vec::new();

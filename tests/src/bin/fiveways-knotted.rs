@@ -35,6 +35,8 @@ fn play(part: &str) {
         "full" => full(),
         "own-sender" => own_sender(),
         "queue-join" => queue_join(),
+        "maker-ends" => maker_ends(),
+        "beside-others" => beside_others(),
         "asleep-on-stack" => awaited(|sender| send_later(&sender)),
         "asleep-on-heap" => {
             let hide = |sender| Arc::new((0, Box::new(Some(sender))));
@@ -130,6 +132,31 @@ fn queue_join() {
     ready();
     queue.join();
     drop(worker);
+}
+
+/// As `receive-first`, among tasks that have nothing to do with it: one sleeps, one accepts.
+fn beside_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let accepting = spawn("accepting", move || drop(listener.accept()));
+    let sleeping = spawn("sleeping", || time::sleep(10 * LONG));
+    receive_first();
+    drop((accepting, sleeping));
+}
+
+/// Who waits already has the last sender, once the maker of the channel has ended.
+fn maker_ends() {
+    let maker = spawn("maker", || {
+        let (sender, receiver) = unbounded::<u32>();
+        drop(spawn("receiver", move || {
+            let last = sender.clone();
+            let _ = receiver.recv();
+            drop((sender, last));
+        }));
+        time::sleep(Duration::from_millis(50));
+    });
+    ready();
+    maker.join().expect("no panic");
+    time::sleep(LONG);
 }
 
 /// A task and a plain thread.

@@ -63,6 +63,17 @@ fn a_queue_whose_work_nobody_does_is_suspected() {
 }
 
 #[test]
+fn a_knot_is_suspected_beside_tasks_that_have_nothing_to_do_with_it() {
+    let receive = "receive from channel";
+    assert_tells(&suspects("beside-others"), &[("'left'", receive), ("'right'", receive)]);
+}
+
+#[test]
+fn a_receiver_is_suspected_when_the_last_other_that_could_send_has_ended() {
+    assert_tells(&suspects("maker-ends"), &[("'receiver'", "receive from channel")]);
+}
+
+#[test]
 fn a_task_and_a_thread_that_receive_first_are_suspected() {
     let text = suspects("thread");
     assert_tells(&text, &[("'task'", "receive from channel"), ("'main'", "receive from channel")]);
