@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use fiveways::Model;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::client;
 use crate::patience::eventually;
@@ -38,6 +39,8 @@ impl Remote {
     pub fn start(program: impl AsRef<Path>, model: Model, settings: &[&str]) -> Remote {
         let mut command = Command::new(program.as_ref());
         command.arg(model.name()).args(settings);
+        // A process group of its own, so that a signal can be sent to all of it.
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the arena starts");
         let stdin = child.stdin.take();
@@ -71,23 +74,21 @@ impl Remote {
         stdin.write_all(b"counts\n").expect("it listens");
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it answers");
-        let number = |name: &str| {
-            let words = line.split_whitespace();
-            let found = words.filter_map(|word| word.split_once('=')).find(|pair| pair.0 == name);
-            found.and_then(|pair| pair.1.parse::<u64>().ok()).expect("all counts are told")
-        };
-        Counts {
-            connections: number("connections") as usize,
-            accepted: number("accepted"),
-            refused: number("refused"),
-            exhausted: number("exhausted"),
-        }
+        counts_in(&line)
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a child has a number");
-        kill_process(pid, signal).expect("it lives");
+        kill_process(self.pid(), signal).expect("it lives");
+    }
+
+    /// Sends a signal to it and to all its children, as a terminal does.
+    pub fn signal_group(&self, signal: Signal) {
+        kill_process_group(self.pid(), signal).expect("it lives");
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32).expect("a child has a number")
     }
 
     /// Has it ended?
@@ -107,6 +108,15 @@ impl Remote {
         status.expect("it has ended")
     }
 
+    /// Waits for its end; gives the counts it told then, and how many connections were cut short.
+    #[track_caller]
+    pub fn end(&mut self) -> (Counts, u64) {
+        assert!(self.wait().success(), "the arena ended badly");
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it tells its counts");
+        (counts_in(&line), number_in(&line, "cut_short"))
+    }
+
     /// Ends it with SIGTERM and expects a good end.
     #[track_caller]
     pub fn stop(mut self) {
@@ -114,6 +124,23 @@ impl Remote {
         let status = self.wait();
         assert!(status.success(), "the arena ended with {status}");
     }
+}
+
+/// The counts in a line of the arena.
+fn counts_in(line: &str) -> Counts {
+    Counts {
+        connections: number_in(line, "connections") as usize,
+        accepted: number_in(line, "accepted"),
+        refused: number_in(line, "refused"),
+        exhausted: number_in(line, "exhausted"),
+    }
+}
+
+/// The number behind a name in a line of the arena.
+fn number_in(line: &str, name: &str) -> u64 {
+    let words = line.split_whitespace();
+    let found = words.filter_map(|word| word.split_once('=')).find(|pair| pair.0 == name);
+    found.and_then(|pair| pair.1.parse().ok()).expect("all counts are told")
 }
 
 impl Drop for Remote {

@@ -21,13 +21,32 @@ impl EventFd {
     /// that whoever waits for it wakes anyway.
     #[inline]
     pub fn add_one(&self) {
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        self.add(1);
+    }
+
+    /// Adds `count`, which wakes who waits; async-signal-safe.
+    ///
+    /// Cannot fail for counts that never fill the counter, as [`add_one`](EventFd::add_one) says.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        let _ = rustix::io::write(&self.0, &count.to_ne_bytes());
     }
 
     /// Sets the counter to zero. Was it anything else?
     #[inline]
     pub fn reset(&self) -> bool {
-        rustix::io::read(&self.0, &mut [0_u8; 8]).is_ok()
+        self.take() > 0
+    }
+
+    /// Sets the counter to zero and gives what it was.
+    #[inline]
+    pub fn take(&self) -> u64 {
+        let mut count = [0_u8; 8];
+        match rustix::io::read(&self.0, &mut count) {
+            Ok(_) => u64::from_ne_bytes(count),
+            // It is zero already.
+            Err(_) => 0,
+        }
     }
 }
 
@@ -62,5 +81,9 @@ mod tests {
         counter.add_one();
         assert!(counter.reset());
         assert!(!counter.reset());
+        counter.add(5);
+        counter.add(7);
+        assert_eq!(counter.take(), 12);
+        assert_eq!(counter.take(), 0);
     }
 }

@@ -3,7 +3,8 @@
 //! `fiveways-arena MODEL [name=value …]` prints its address and serves until SIGTERM. Names:
 //! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `mode` (`shared`,
 //! `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its standard input is
-//! answered with its counts (one process only); the end of its standard input ends it.
+//! answered with its counts (one process only); the end of its standard input ends it. At its end
+//! it tells its counts once more, and how many connections were cut short.
 
 use std::io::{self, BufRead, Write};
 use std::str::FromStr;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use fiveways::Model;
 use fiveways::net::TcpStream;
-use fiveways::server::{Control, ListenMode, Overload, Server};
+use fiveways::server::{Control, ListenMode, Overload, Server, Stats};
 use fiveways::service::Service;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
@@ -33,7 +34,9 @@ fn main() -> io::Result<()> {
         let control = server.control();
         std::thread::spawn(move || answer(&control));
     }
-    server.processes(processes).serve(move |stream: TcpStream| service.serve(stream))?;
+    let serving = server.processes(processes);
+    let report = serving.serve(move |stream: TcpStream| service.serve(stream))?;
+    println!("{} cut_short={}", told(&report.stats), report.cut_short);
     Ok(())
 }
 
@@ -63,14 +66,17 @@ fn setting<T: FromStr>(words: &[String], name: &str) -> Option<T> {
     pairs.filter(|pair| pair.0 == name).find_map(|pair| pair.1.parse().ok())
 }
 
+fn told(stats: &Stats) -> String {
+    format!(
+        "connections={} accepted={} refused={} exhausted={}",
+        stats.connections, stats.accepted, stats.refused, stats.exhausted,
+    )
+}
+
 /// Answers questions until the test goes away.
 fn answer(control: &Control) {
     for _ in io::stdin().lock().lines().map_while(Result::ok) {
-        let stats = control.stats();
-        println!(
-            "connections={} accepted={} refused={} exhausted={}",
-            stats.connections, stats.accepted, stats.refused, stats.exhausted,
-        );
+        println!("{}", told(&control.stats()));
         let _ = io::stdout().flush();
     }
     std::process::exit(3);

@@ -6,6 +6,7 @@
 mod streams;
 mod faults;
 mod ends;
+mod stops;
 mod crowds;
 mod tasks;
 mod moves;
@@ -43,6 +44,10 @@ fiveways_tests::on_every_model! {
         a_stop_ends_at_its_deadline,
         a_second_stop_forces,
         an_empty_server_stops_at_once;
+    stops:
+        a_signal_to_the_process_group_is_one_stop,
+        new_clients_are_refused_while_a_stop_drains,
+        connections_queued_at_a_stop_are_served;
     crowds:
         five_thousand_at_once_heavy,
         descriptors_run_out_and_nobody_is_lost,

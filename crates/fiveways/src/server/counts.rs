@@ -24,6 +24,23 @@ pub struct Stats {
     pub panicked: u64,
 }
 
+impl Stats {
+    /// All counts, in the order of their declaration.
+    pub(crate) fn to_array(self) -> [u64; Stats::COUNTS] {
+        let Stats { connections, accepted, refused, aborted, exhausted, failed, panicked } = self;
+        [connections as u64, accepted, refused, aborted, exhausted, failed, panicked]
+    }
+
+    /// The counts of which [`to_array`](Stats::to_array) made an array.
+    pub(crate) fn from_array(counts: [u64; Stats::COUNTS]) -> Stats {
+        let [connections, accepted, refused, aborted, exhausted, failed, panicked] = counts;
+        let connections = connections as usize;
+        Stats { connections, accepted, refused, aborted, exhausted, failed, panicked }
+    }
+
+    pub(crate) const COUNTS: usize = 7;
+}
+
 /// One count.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);

@@ -1,7 +1,7 @@
 //! Who is let in: counting connections, keeping the limit, pausing when descriptors run out.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(crate) struct Gate {
     control: Control,
     /// Acceptors that wait for a place.
     waiting: Mutex<Vec<Unparker>>,
+    /// Does a thread wait for a place, by the bell?
+    rings: AtomicBool,
 }
 
 /// What to do about an error of accept.
@@ -37,7 +39,12 @@ pub(crate) enum Verdict {
 
 impl Gate {
     pub(crate) fn new(settings: &Settings, control: Control) -> Gate {
-        Gate { limit: settings.max_connections, control, waiting: Mutex::default() }
+        Gate {
+            limit: settings.max_connections,
+            control,
+            waiting: Mutex::default(),
+            rings: AtomicBool::new(false),
+        }
     }
 
     fn counts(&self) -> &Counts {
@@ -52,6 +59,11 @@ impl Gate {
     /// Is there no place?
     pub(crate) fn is_full(&self) -> bool {
         self.inside() >= self.limit
+    }
+
+    /// Has the server been stopped, and is the time for connections to finish over?
+    pub(crate) fn is_over(&self) -> bool {
+        self.control.is_over()
     }
 
     /// Lets a connection in; it leaves when the pass is dropped.
@@ -82,6 +94,14 @@ impl Gate {
     /// Asks to be unparked when somebody leaves. Look at `is_full` again afterwards, then park.
     pub(crate) fn wait_for_leaver(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(unparker());
+    }
+
+    /// Has the bell ring when somebody leaves. Look at `is_full` again afterwards, then wait for
+    /// it.
+    pub(crate) fn ring_for_leaver(&self) {
+        // ORDERING: SeqCst: with the count of those inside. Either the leaver sees this, or who
+        // looks at the count afterwards sees that somebody has left.
+        self.rings.store(true, Ordering::SeqCst);
     }
 
     /// Judges an error of accept; `pauses` counts those in a row.
@@ -137,7 +157,8 @@ impl Drop for Pass {
                 acceptor.unpark();
             }
         }
-        if before == 1 && gate.control.is_stopping() {
+        let is_awaited = before >= gate.limit && gate.rings.swap(false, Ordering::SeqCst);
+        if is_awaited || before == 1 && gate.control.is_stopping() {
             gate.control.nudge();
         }
     }

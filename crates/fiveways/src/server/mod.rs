@@ -16,6 +16,8 @@
 mod processes;
 mod tasks;
 mod threads;
+mod backlog;
+mod link;
 mod visit;
 mod gate;
 mod stop;
@@ -37,6 +39,7 @@ pub use stop::Control;
 
 use gate::Gate;
 use settings::Settings;
+use stop::OnSignal;
 
 /// A bound server that does not serve yet.
 ///
@@ -49,13 +52,27 @@ pub struct Server {
 }
 
 /// What a server did, told when it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Its counts. With several processes, of this process alone.
+    /// Its counts. With several processes, the sum of what each reported at its end; a process
+    /// that was killed or crashed reports nothing.
     pub stats: Stats,
-    /// Connections that had to be ended because the drain deadline came (or a second stop).
+    /// Connections that had to be ended because the drain deadline came (or a second stop); with
+    /// several processes, in all of them.
     pub cut_short: usize,
+}
+
+impl Report {
+    /// Adds what another process did.
+    fn add(&mut self, other: &Report) {
+        let mut counts = self.stats.to_array();
+        for (count, more) in counts.iter_mut().zip(other.stats.to_array()) {
+            *count += more;
+        }
+        self.stats = Stats::from_array(counts);
+        self.cut_short += other.cut_short;
+    }
 }
 
 /// What serves a connection: called once for each, in a task or on a thread.
@@ -254,13 +271,13 @@ impl Server {
     /// Serves in this process.
     fn serve_here(self, handler: Arc<impl Handler>) -> io::Result<Report> {
         let Server { listener, settings, control } = self;
-        let _signals = settings.signals.then(|| control.on_signals()).transpose()?;
+        let _signals = settings.signals.then(|| control.on_signals(OnSignal::Stop)).transpose()?;
         handler.begin()?;
         let gate = Arc::new(Gate::new(&settings, control.clone()));
         let cut_short = if settings.model.is_cooperative() {
             tasks::serve(listener, &settings, &control, &gate, handler)?
         } else {
-            threads::serve(&listener, &settings, &control, &gate, handler)?
+            threads::serve(listener, &settings, &control, &gate, handler)?
         };
         Ok(Report { stats: control.stats(), cut_short })
     }

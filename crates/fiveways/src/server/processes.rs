@@ -3,6 +3,9 @@
 //! Forking is safe only while the program has one thread, so this refuses to begin later. The
 //! supervisor itself never starts a thread: it sleeps on the bell, which signals ring.
 //!
+//! Children are told to drain, and to end by force, by a line of their own ([`link`]); a signal
+//! that somebody sends to one of them, or to the whole process group, makes them drain.
+//!
 //! A child that dies is replaced, at once at first; a slot whose children die young waits longer
 //! and longer, up to [`LONGEST_PAUSE`].
 
@@ -15,8 +18,9 @@ use fiveways_sys::process::{self, Forked, Patience, Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
 use crate::net::TcpListener;
+use crate::server::link::{ChildHandle, ParentHandle, link};
 use crate::server::settings::ListenMode;
-use crate::server::stop::{Control, OnSignals};
+use crate::server::stop::{Control, OnSignal, OnSignals, Order};
 use crate::server::{Handler, Report, Server};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -30,7 +34,7 @@ const GROWN_UP: Duration = Duration::from_secs(10);
 
 /// A child process, or the pause before the next.
 struct Slot {
-    child: Option<Pid>,
+    child: Option<(Pid, ChildHandle)>,
     born: Instant,
     pause: Duration,
     next: Instant,
@@ -53,15 +57,16 @@ pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Resul
     // What would make every child fail is told before there is any.
     fiveways_driver::support(server.settings.model)?;
     let control = Control::new()?;
-    let signals = [(SIGINT, true), (SIGTERM, true), (SIGCHLD, false)];
-    let signals = signals.map(|(signal, stops)| control.on_signal(signal, stops));
+    let signals = [(SIGINT, OnSignal::Stop), (SIGTERM, OnSignal::Stop), (SIGCHLD, OnSignal::Look)];
+    let signals = signals.map(|(signal, what)| control.on_signal(signal, what));
     let mut supervisor = Supervisor {
         server: Some(server),
         control,
-        signals: Some(OnSignals(signals.into_iter().collect::<io::Result<_>>()?)),
+        signals: Some(OnSignals::new(signals.into_iter().collect::<io::Result<_>>()?)),
         handler,
         slots: Vec::new(),
         reserved: false,
+        sum: Report::default(),
     };
     supervisor.run()
 }
@@ -75,6 +80,8 @@ struct Supervisor<H> {
     slots: Vec<Slot>,
     /// With a listener for each process: the first child has ours, and we only keep the address.
     reserved: bool,
+    /// What children that have ended reported.
+    sum: Report,
 }
 
 impl<H: Handler> Supervisor<H> {
@@ -131,12 +138,16 @@ impl<H: Handler> Supervisor<H> {
     }
 
     #[expect(unsafe_code, reason = "forking is safe in programs of one thread only")]
-    fn fork(&mut self) -> io::Result<Pid> {
+    fn fork(&mut self) -> io::Result<(Pid, ChildHandle)> {
         let parent = process::id();
+        let (ours, theirs) = link()?;
         // SAFETY: required: no other thread. Checked at the beginning; the supervisor starts none.
         match unsafe { process::fork() }? {
-            Forked::Parent(child) => Ok(child),
-            Forked::Child => self.be_child(parent),
+            Forked::Parent(child) => Ok((child, ours)),
+            Forked::Child => {
+                drop(ours);
+                self.be_child(parent, theirs)
+            }
         }
     }
 
@@ -152,10 +163,14 @@ impl<H: Handler> Supervisor<H> {
     }
 
     /// The whole life of a child; never returns.
-    fn be_child(&mut self, parent: Pid) -> ! {
-        let result = self.serve_child(parent);
-        let code = match result {
-            Ok(_) => 0,
+    fn be_child(&mut self, parent: Pid, line: ParentHandle) -> ! {
+        // Lines to the other children are not ours.
+        self.slots.clear();
+        let code = match self.serve_child(parent, &line) {
+            Ok(report) => {
+                line.report(&report);
+                0
+            }
             Err(error) => {
                 eprintln!("fiveways: process {}: {error}", std::process::id());
                 1
@@ -164,19 +179,18 @@ impl<H: Handler> Supervisor<H> {
         std::process::exit(code)
     }
 
-    fn serve_child(&mut self, parent: Pid) -> io::Result<Report> {
+    fn serve_child(&mut self, parent: Pid, line: &ParentHandle) -> io::Result<Report> {
         process::set_parent_death_signal(Some(Signal::TERM))?;
         if process::parent_id() != Some(parent) {
             // It died before we asked to be told.
             return Err(io::Error::other("the supervisor has gone"));
         }
         let mut server = self.server.take().expect("a child begins once");
-        // The bell was made before the fork, and is the parent's too.
-        let own = Control::new()?;
+        let own = line.control()?;
         server.control.hand_over(parent, own.clone());
         server.control = own;
         // Ours are there before the supervisor's go: a signal between them would reach nobody.
-        let _signals = server.control.on_signals()?;
+        let _signals = server.control.on_signals(OnSignal::Drain)?;
         self.signals = None;
         if self.control.is_stopping() {
             // It came before ours were there; we have a copy of what the supervisor's counted.
@@ -204,9 +218,11 @@ impl<H: Handler> Supervisor<H> {
     fn reap(&mut self) -> io::Result<()> {
         let stopping = self.is_stopping();
         for slot in &mut self.slots {
-            let Some(pid) = slot.child else { continue };
+            let Some(pid) = slot.child.as_ref().map(|child| child.0) else { continue };
             let Some(exit) = end_of(pid)? else { continue };
-            slot.child = None;
+            if let Some(report) = slot.child.take().and_then(|(_, handle)| handle.report()) {
+                self.sum.add(&report);
+            }
             let now = Instant::now();
             if now - slot.born > GROWN_UP {
                 slot.pause = FIRST_PAUSE;
@@ -222,29 +238,37 @@ impl<H: Handler> Supervisor<H> {
 
     /// Ends the children: gracefully, then by force.
     fn end(&mut self) -> io::Result<Report> {
-        let drain = self.server.as_ref().map_or(Duration::ZERO, |server| server.settings.drain);
-        self.signal_all(Signal::TERM);
+        // The listener is closed here as well: it must not outlive those of the children.
+        let drain = self.server.take().map_or(Duration::ZERO, |server| server.settings.drain);
+        self.control.stop_if_running();
+        self.order_all(Order::Drain);
         // The children keep the drain deadline; we only make sure that they do.
         let deadline = Instant::now().checked_add(drain.saturating_add(GRACE));
         let mut forced = false;
         while self.slots.iter().any(|slot| slot.child.is_some()) {
             self.sleep(Some(Instant::now() + Duration::from_millis(200)))?;
             self.reap()?;
-            if self.control.is_forced() && !forced {
+            if !forced && self.control.is_forced() {
                 forced = true;
-                self.signal_all(Signal::TERM);
+                self.order_all(Order::Force);
             }
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                self.signal_all(Signal::KILL);
+                self.kill_all();
             }
         }
-        Ok(Report { stats: Default::default(), cut_short: 0 })
+        Ok(self.sum)
     }
 
-    fn signal_all(&self, signal: Signal) {
-        for child in self.slots.iter().filter_map(|slot| slot.child) {
+    fn order_all(&self, order: Order) {
+        for (_, child) in self.slots.iter().filter_map(|slot| slot.child.as_ref()) {
+            child.order(order);
+        }
+    }
+
+    fn kill_all(&self) {
+        for (child, _) in self.slots.iter().filter_map(|slot| slot.child.as_ref()) {
             // It may have died a moment ago.
-            let _ = process::kill(child, signal);
+            let _ = process::kill(*child, Signal::KILL);
         }
     }
 }

@@ -6,6 +6,11 @@
 //!
 //! The number only grows; it is written by signal handlers and by [`Control::stop`], both of which
 //! then ring the bell (an eventfd) on which the serving thread sleeps.
+//!
+//! Of several processes each has a bell that its supervisor shares, and rings with more than one
+//! stroke: the number that the child then reads is an [`Order`]. A signal from elsewhere makes a
+//! child drain and never forces it: one that is sent to the whole process group (by Ctrl-C, by a
+//! service manager) reaches the child and its supervisor, and must not count twice.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,21 +31,49 @@ pub struct Control {
     inner: Arc<Inner>,
 }
 
+/// What a supervisor tells a child, in strokes of the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Order {
+    /// Stop, and let connections finish.
+    Drain = 1 << 32,
+    /// End what is left.
+    Force = 1 << 48,
+}
+
+/// What a signal does to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnSignal {
+    /// It is a stop; a second one forces.
+    Stop,
+    /// It is a stop, however often it comes.
+    Drain,
+    /// The serving thread looks.
+    Look,
+}
+
 #[derive(Debug)]
 struct Inner {
     stops: AtomicU32,
     bell: EventFd,
     counts: Counts,
+    /// When connections that are left are ended; known from the first phase of a stop on.
+    drained_by: OnceLock<Option<Instant>>,
     /// In a child process: who supervises it, and the control of the child's own server.
     child: OnceLock<(Pid, Control)>,
 }
 
 impl Control {
     pub(crate) fn new() -> io::Result<Control> {
+        Ok(Control::with_bell(EventFd::new()?))
+    }
+
+    /// Makes a control that hears orders by this bell.
+    pub(crate) fn with_bell(bell: EventFd) -> Control {
         let counts = Counts::default();
         let (stops, child) = (AtomicU32::new(0), OnceLock::new());
-        let inner = Inner { stops, bell: EventFd::new()?, counts, child };
-        Ok(Control { inner: Arc::new(inner) })
+        let drained_by = OnceLock::new();
+        Control { inner: Arc::new(Inner { stops, bell, counts, drained_by, child }) }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -66,7 +99,7 @@ impl Control {
 
     /// Stops the server gracefully unless it is stopping already: for what ends by itself.
     pub(crate) fn stop_if_running(&self) {
-        let _ = self.inner.stops.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+        self.inner.stops.fetch_max(1, Ordering::SeqCst);
         self.nudge();
     }
 
@@ -93,9 +126,21 @@ impl Control {
         self.inner.bell.add_one();
     }
 
-    /// Quietens the bell.
+    /// Quietens the bell and does what it orders.
+    ///
+    /// A thread that learns of the stop by this rings again, for another thread that sleeps on the
+    /// bell may have been woken by the same stroke and not have looked yet.
     pub(crate) fn hush(&self) {
-        self.inner.bell.reset();
+        let was_stopping = self.is_stopping();
+        let strokes = self.inner.bell.take();
+        if strokes >= Order::Force as u64 {
+            self.inner.stops.fetch_max(2, Ordering::SeqCst);
+        } else if strokes >= Order::Drain as u64 {
+            self.inner.stops.fetch_max(1, Ordering::SeqCst);
+        }
+        if !was_stopping && self.is_stopping() {
+            self.nudge();
+        }
     }
 
     /// The bell, to be awaited together with something else.
@@ -112,11 +157,38 @@ impl Control {
         Ok(())
     }
 
-    /// Blocks the thread until all connections have left, the time is over, or force is asked for.
-    pub(crate) fn wait_for_drain(&self, limit: Duration) -> io::Result<()> {
-        let deadline = Instant::now().checked_add(limit);
+    /// Begins a stop: connections have this long to finish.
+    pub(crate) fn begin_stop(&self, drain: Duration) {
+        self.inner.drained_by.get_or_init(|| Instant::now().checked_add(drain));
+    }
+
+    /// Is the time for connections to finish over, or is it not to be waited for?
+    pub(crate) fn is_over(&self) -> bool {
+        let drained_by = self.inner.drained_by.get().copied().flatten();
+        self.is_forced() || drained_by.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Blocks the thread while the condition holds, until the stop is over. The condition is looked
+    /// at whenever the bell rings.
+    pub(crate) fn wait_while(&self, mut condition: impl FnMut() -> bool) -> io::Result<()> {
+        while condition() && !self.is_over() {
+            wait_ready(self.bell(), false, self.inner.drained_by.get().copied().flatten())?;
+            self.hush();
+        }
+        Ok(())
+    }
+
+    /// Blocks the thread until all connections have left, or the stop is over.
+    pub(crate) fn wait_for_drain(&self) -> io::Result<()> {
+        self.wait_while(|| self.stats().connections > 0)
+    }
+
+    /// Blocks the thread until all connections have left, for a moment: they have been ended. After
+    /// force was asked for it does not.
+    pub(crate) fn wait_for_ended(&self, moment: Duration) -> io::Result<()> {
+        let end = Some(Instant::now() + moment);
         while self.stats().connections > 0 && !self.is_forced() {
-            if !wait_ready(self.bell(), false, deadline)? {
+            if !wait_ready(self.bell(), false, end)? {
                 break;
             }
             self.hush();
@@ -125,21 +197,21 @@ impl Control {
     }
 
     /// Stops on SIGINT and SIGTERM for as long as the result lives.
-    pub(crate) fn on_signals(&self) -> io::Result<OnSignals> {
-        let mut watches = OnSignals(Vec::new());
-        for signal in [SIGINT, SIGTERM] {
-            watches.0.push(self.on_signal(signal, true)?);
-        }
-        Ok(watches)
+    pub(crate) fn on_signals(&self, what: OnSignal) -> io::Result<OnSignals> {
+        let watches = [SIGINT, SIGTERM].map(|signal| self.on_signal(signal, what));
+        Ok(OnSignals::new(watches.into_iter().collect::<io::Result<_>>()?))
     }
 
-    /// Rings the bell on a signal, and counts it as a stop if `stops`.
-    pub(crate) fn on_signal(&self, signal: i32, stops: bool) -> io::Result<Watch> {
+    /// Does something on a signal, and rings the bell.
+    pub(crate) fn on_signal(&self, signal: i32, what: OnSignal) -> io::Result<Watch> {
         let control = self.clone();
-        // An atomic addition and a write to an eventfd: a signal handler may do both.
+        // An atomic operation and a write to an eventfd: a signal handler may do both.
         Watch::new(signal, move || {
-            if stops {
-                control.inner.stops.fetch_add(1, Ordering::SeqCst);
+            let stops = &control.inner.stops;
+            match what {
+                OnSignal::Stop => _ = stops.fetch_add(1, Ordering::SeqCst),
+                OnSignal::Drain => _ = stops.fetch_max(1, Ordering::SeqCst),
+                OnSignal::Look => {}
             }
             control.nudge();
         })
@@ -148,4 +220,12 @@ impl Control {
 
 /// Signals that stop a server; dropped, they do again what they did before.
 #[derive(Debug)]
-pub(crate) struct OnSignals(pub(crate) Vec<Watch>);
+pub(crate) struct OnSignals {
+    _watches: Vec<Watch>,
+}
+
+impl OnSignals {
+    pub(crate) fn new(watches: Vec<Watch>) -> OnSignals {
+        OnSignals { _watches: watches }
+    }
+}

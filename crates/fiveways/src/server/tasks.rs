@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
@@ -14,6 +14,7 @@ use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
+use crate::server::backlog::{accept_queued, serve_held};
 use crate::server::gate::{Gate, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
@@ -49,24 +50,25 @@ pub(crate) fn serve(
         // `auto` says what it gave up: the models differ in what they cost.
         eprintln!("fiveways: serving on {}: {reason}", runtime.handle().model());
     }
-    let acceptor = Acceptor {
-        listener,
+    let listener = Arc::new(listener);
+    let acceptor = Arc::new(Acceptor {
         runtime: runtime.handle().clone(),
         settings: settings.clone(),
         gate: Arc::clone(gate),
         handler,
-    };
-    let stop = StopOnDrop(control.clone());
-    let accepting: JoinHandle<io::Result<()>> =
-        Spawn::new().name("accept").spawn_at(runtime.handle(), 0, move || {
-            let _stop = stop;
-            acceptor.accept_all()
-        })?;
+        in_hand: Mutex::default(),
+    });
+    let accepting = acceptor.begin(&listener, StopOnDrop(control.clone()))?;
     control.wait_for_stop()?;
+    control.begin_stop(settings.drain);
     accepting.cancel();
     let accepted = accepting.join();
-    control.wait_for_drain(settings.drain)?;
-    let cut_short = gate.inside();
+    let admit = |stream| acceptor.admit(stream);
+    acceptor.admit_in_hand();
+    let held = accept_queued(listener, settings, control, gate, admit);
+    let unserved = serve_held(held, control, gate, admit)?;
+    control.wait_for_drain()?;
+    let cut_short = gate.inside() + unserved;
     // Cancels what is left and waits for it.
     drop(runtime);
     match accepted {
@@ -90,17 +92,40 @@ fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(fiveways_sys::errno::ECANCELED)
 }
 
+/// Makes the acceptor's driver forget the listener, which other processes may have open.
+struct Forget(Arc<TcpListener>);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 struct Acceptor<H> {
-    listener: TcpListener,
     runtime: Handle,
     settings: Settings,
     gate: Arc<Gate>,
     handler: Arc<H>,
+    /// The connection that waits for a stack.
+    in_hand: Mutex<Option<Visit>>,
 }
 
 impl<H: Handler> Acceptor<H> {
+    /// Accepts in a task, until it is cancelled.
+    fn begin(
+        self: &Arc<Self>,
+        listener: &Arc<TcpListener>,
+        stop: StopOnDrop,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
+        let (this, listener) = (Arc::clone(self), Forget(Arc::clone(listener)));
+        Spawn::new().name("accept").spawn_at(&self.runtime, 0, move || {
+            let (_stop, listener) = (stop, listener);
+            this.accept_all(&listener.0)
+        })
+    }
+
     /// Accepts until cancelled.
-    fn accept_all(&self) -> io::Result<()> {
+    fn accept_all(&self, listener: &TcpListener) -> io::Result<()> {
         let mut pauses = 0;
         let mut batch = 0;
         loop {
@@ -114,7 +139,7 @@ impl<H: Handler> Acceptor<H> {
             if batch % BATCH == 0 {
                 yield_now();
             }
-            let error = match self.listener.accept() {
+            let error = match listener.accept() {
                 Ok((stream, _)) => {
                     pauses = 0;
                     self.admit(stream);
@@ -141,18 +166,38 @@ impl<H: Handler> Acceptor<H> {
             return;
         }
         let visit = Visit::new(stream, self.gate.enter());
+        self.start(&visit);
+    }
+
+    /// Starts the task of a connection. Out of stacks, the connection waits until one is free, or
+    /// until the stop is over.
+    fn start(&self, visit: &Visit) {
         let mut failures = 0;
-        loop {
+        while !self.gate.is_over() {
             let (theirs, handler) = (visit.clone(), Arc::clone(&self.handler));
             let worker = self.runtime.least_busy();
             let how = Spawn::new().name("connection");
             match how.spawn_at(&self.runtime, worker, move || theirs.serve(&*handler)) {
                 // Detached: the runtime's end is its end.
                 Ok(task) => return drop(task),
-                // Out of stacks: the connection waits until one is free.
-                Err(_) => pause(self.gate.exhausted(&mut failures)),
+                Err(_) => {
+                    *self.in_hand() = Some(visit.clone());
+                    // A cancelled acceptor is unwound from here.
+                    pause(self.gate.exhausted(&mut failures));
+                    *self.in_hand() = None;
+                }
             }
         }
+    }
+
+    /// Admits the connection with which the acceptor was cancelled.
+    fn admit_in_hand(&self) {
+        let left = self.in_hand().take();
+        left.iter().for_each(|visit| self.start(visit));
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, Option<Visit>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Serving on threads: the models `blocking`, `threads` and `pool`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,6 +15,7 @@ use fiveways_sys::net::{self, wait_either};
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
+use crate::server::backlog::{accept_queued, serve_held};
 use crate::server::gate::{Gate, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
@@ -28,25 +29,25 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Serves until stopped; gives how many connections were cut short.
 pub(crate) fn serve(
-    listener: &TcpListener,
+    listener: TcpListener,
     settings: &Settings,
     control: &Control,
     gate: &Arc<Gate>,
     handler: Arc<impl Handler>,
 ) -> io::Result<usize> {
-    let floor = Floor { listener, settings, control, gate, open: Arc::default() };
     listener.set_nonblocking(true)?;
+    let door = Mutex::new(Some(Arc::new(listener)));
+    let floor = Floor { door, settings, control, gate, open: Arc::default() };
     match settings.model {
-        Model::Blocking => return floor.one_by_one(&*handler),
-        Model::Pool => floor.with_pool(handler)?,
-        _ => floor.accept_all(|visit| {
+        Model::Blocking => floor.one_by_one(&*handler),
+        Model::Pool => floor.with_pool(handler),
+        _ => floor.all_at_once(|visit| {
             let (visit, handler) = (visit.clone(), Arc::clone(&handler));
             let builder = thread::Builder::new().name("fiveways-conn".to_owned());
             let builder = builder.stack_size(settings.stack_size);
             builder.spawn(move || run(&*handler, visit)).map(drop)
-        })?,
+        }),
     }
-    floor.drain()
 }
 
 /// Runs a handler; its panic ends here.
@@ -57,7 +58,9 @@ fn run(handler: &impl Handler, visit: Visit) {
 
 /// What accepting on a plain thread needs to know.
 struct Floor<'a> {
-    listener: &'a TcpListener,
+    /// The listener, until a stop takes it away. Whoever accepts or waits holds it for that long
+    /// only, so that it is closed while a handler runs, too.
+    door: Mutex<Option<Arc<TcpListener>>>,
     settings: &'a Settings,
     control: &'a Control,
     gate: &'a Arc<Gate>,
@@ -65,18 +68,24 @@ struct Floor<'a> {
 }
 
 impl Floor<'_> {
+    fn door(&self) -> MutexGuard<'_, Option<Arc<TcpListener>>> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Accepts until stopped.
     fn accept_all(&self, mut serve: impl FnMut(&Visit) -> io::Result<()>) -> io::Result<()> {
         let mut pauses = 0;
         while !self.control.is_stopping() {
             if self.settings.overload == Overload::Wait && self.gate.is_full() {
-                self.pause(Duration::from_millis(20))?;
+                self.wait_for_leaver()?;
                 continue;
             }
-            let error = match self.listener.accept() {
+            let Some(listener) = self.door().clone() else { break };
+            let error = match listener.accept() {
                 Ok((stream, _)) => {
+                    drop(listener);
                     pauses = 0;
-                    self.admit(stream, &mut serve)?;
+                    self.admit(stream, &mut serve);
                     continue;
                 }
                 Err(error) => error,
@@ -84,75 +93,136 @@ impl Floor<'_> {
             match self.gate.judge(error, &mut pauses) {
                 Verdict::Next => {}
                 Verdict::Wait => {
-                    wait_either(self.listener.as_fd(), self.control.bell(), None)?;
+                    wait_either(listener.as_fd(), self.control.bell(), None)?;
+                    self.hush();
                 }
-                Verdict::Pause(time) => self.pause(time)?,
+                Verdict::Pause(time) => self.pause(time),
                 Verdict::Broken(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn admit(
-        &self,
-        mut stream: TcpStream,
-        serve: &mut impl FnMut(&Visit) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn admit(&self, mut stream: TcpStream, serve: &mut impl FnMut(&Visit) -> io::Result<()>) {
         if self.gate.is_full() {
             self.gate.refuse();
-            return Ok(());
+            return;
         }
         if self.settings.apply(&stream).is_err() {
             // It has gone already, so thoroughly that it takes no options.
             self.gate.abort();
-            return Ok(());
+            return;
         }
         stream.set_ticket(self.open.add(stream.as_raw_fd()));
         let visit = Visit::new(stream, self.gate.enter());
         let mut failures = 0;
         // Out of threads: the connection waits until one is free.
-        while serve(&visit).is_err() && !self.control.is_stopping() {
-            self.pause(self.gate.exhausted(&mut failures))?;
+        while serve(&visit).is_err() && !self.control.is_over() {
+            self.pause(self.gate.exhausted(&mut failures));
+        }
+    }
+
+    /// Waits until somebody leaves, or until stopped.
+    fn wait_for_leaver(&self) -> io::Result<()> {
+        self.gate.ring_for_leaver();
+        if self.gate.is_full() {
+            net::wait_ready(self.control.bell(), false, None)?;
+            self.hush();
         }
         Ok(())
     }
 
     /// Waits for a while, or until stopped.
-    fn pause(&self, time: Duration) -> io::Result<()> {
-        net::wait_ready(self.control.bell(), false, Some(Instant::now() + time)).map(drop)
+    fn pause(&self, time: Duration) {
+        if self.control.is_stopping() {
+            return thread::sleep(time);
+        }
+        // Failing, it is a short pause.
+        let _ = net::wait_ready(self.control.bell(), false, Some(Instant::now() + time));
+        self.hush();
+    }
+
+    /// Quietens the bell, but not when it says what another thread is to hear as well.
+    fn hush(&self) {
+        if !self.control.is_stopping() {
+            self.control.hush();
+        }
+    }
+
+    /// Serves all connections that come, at once as far as `serve` can; gives how many were cut
+    /// short.
+    fn all_at_once(&self, mut serve: impl FnMut(&Visit) -> io::Result<()>) -> io::Result<usize> {
+        self.accept_all(&mut serve)?;
+        let mut admit = |stream| self.admit(stream, &mut serve);
+        let held = self.close_door(&mut admit);
+        let unserved = serve_held(held, self.control, self.gate, admit)?;
+        self.control.wait_for_drain()?;
+        let cut_short = self.gate.inside() + unserved;
+        self.open.shut_all();
+        // Their handlers see the end of the stream now; one that does not care is left behind.
+        self.control.wait_for_ended(Duration::from_secs(1))?;
+        Ok(cut_short)
+    }
+
+    /// Begins a stop: accepts what is queued, and closes the listener. Gives the connections for
+    /// which there was no place.
+    fn close_door(&self, admit: impl FnMut(TcpStream)) -> VecDeque<TcpStream> {
+        self.control.begin_stop(self.settings.drain);
+        let listener = self.door().take();
+        let queued =
+            |listener| accept_queued(listener, self.settings, self.control, self.gate, admit);
+        listener.map(queued).unwrap_or_default()
     }
 
     /// Serves each connection to its end before accepting the next; gives how many were cut short.
     ///
-    /// The handler holds this thread, so another one keeps the deadline of a stop. A handler that
-    /// does not care for the end of its stream is waited for.
+    /// The handler holds this thread, so another one closes the listener at a stop, hands over what
+    /// was queued, and keeps the deadline. A handler that does not care for the end of its stream
+    /// is waited for.
     fn one_by_one(&self, handler: &impl Handler) -> io::Result<usize> {
         thread::scope(|scope| {
             let (serving, ended) = mpsc::channel::<()>();
+            let (give, queued) = mpsc::channel();
             let builder = thread::Builder::new().name("fiveways-stop".to_owned());
-            let keeper = builder.spawn_scoped(scope, move || self.keep_deadline(&ended))?;
-            let served = self.accept_all(|visit| {
+            let keeper = move || self.stop_beside(give, &ended);
+            let keeper = builder.spawn_scoped(scope, keeper)?;
+            let mut serve = |visit: &Visit| {
                 run(handler, visit.clone());
                 Ok(())
-            });
-            drop(serving);
+            };
+            let served = self.accept_all(&mut serve);
             self.control.stop_if_running();
+            let mut unserved = 0;
+            for stream in queued {
+                match self.control.is_over() {
+                    true => unserved += 1,
+                    false => self.admit(stream, &mut serve),
+                }
+            }
+            drop(serving);
             let cut_short = keeper.join().unwrap_or(Ok(0));
-            served.and(cut_short)
+            served.and(cut_short).map(|cut_short| cut_short + unserved)
         })
     }
 
-    /// After a stop ends what is still being served when the time is over or force is asked for.
-    fn keep_deadline(&self, ended: &mpsc::Receiver<()>) -> io::Result<usize> {
+    /// Stops while another thread serves. Ends what is still being served when the stop is over.
+    fn stop_beside(
+        &self,
+        give: mpsc::Sender<TcpStream>,
+        ended: &mpsc::Receiver<()>,
+    ) -> io::Result<usize> {
         while !self.control.is_stopping() {
-            // The bell is not quietened: the acceptor is to hear it as well.
             net::wait_ready(self.control.bell(), false, None)?;
+            self.hush();
         }
-        let deadline = Instant::now().checked_add(self.settings.drain);
+        // The receiver waits for the end of the senders.
+        let mut give_one = |stream| _ = give.send(stream);
+        self.close_door(&mut give_one).into_iter().for_each(give_one);
+        drop(give);
         let mut cut_short = 0;
         while ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if late || self.control.is_forced() {
+            self.control.hush();
+            if self.control.is_over() {
                 cut_short = cut_short.max(self.gate.inside());
                 self.open.shut_all();
             }
@@ -160,7 +230,7 @@ impl Floor<'_> {
         Ok(cut_short)
     }
 
-    fn with_pool(&self, handler: Arc<impl Handler>) -> io::Result<()> {
+    fn with_pool(&self, handler: Arc<impl Handler>) -> io::Result<usize> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let size = self.settings.pool_size.unwrap_or(processors * POOL_PER_PROCESSOR);
         let (give, take) = mpsc::channel::<Visit>();
@@ -179,17 +249,7 @@ impl Floor<'_> {
             let builder = thread::Builder::new().name(format!("fiveways-pool-{number}"));
             builder.stack_size(self.settings.stack_size).spawn(work)?;
         }
-        self.accept_all(|visit| give.send(visit.clone()).map_err(io::Error::other))
-    }
-
-    /// Waits for connections to end; ends those that are left when the time is over.
-    fn drain(&self) -> io::Result<usize> {
-        self.control.wait_for_drain(self.settings.drain)?;
-        let cut_short = self.gate.inside();
-        self.open.shut_all();
-        // Their handlers see the end of the stream now; one that does not care is left behind.
-        self.control.wait_for_drain(Duration::from_secs(1))?;
-        Ok(cut_short)
+        self.all_at_once(|visit| give.send(visit.clone()).map_err(io::Error::other))
     }
 }
 

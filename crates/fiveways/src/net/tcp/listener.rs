@@ -65,6 +65,11 @@ impl TcpListener {
         Ok(TcpListener { socket })
     }
 
+    /// Makes this thread's driver forget the listener.
+    pub(crate) fn leave(&self) {
+        self.socket.leave();
+    }
+
     /// Accepts a connection.
     ///
     /// # Suspends

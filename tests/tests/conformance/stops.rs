@@ -1,0 +1,91 @@
+//! A stop has phases: what is queued is accepted, the listener is closed everywhere, handlers are
+//! told, connections drain, and what is left is ended. The same under every model, and with
+//! processes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener as Listener, TcpStream as Client};
+use std::time::{Duration, Instant};
+
+use fiveways::Model;
+use fiveways_tests::child::Remote;
+use fiveways_tests::client::{ask, expect_end};
+use fiveways_tests::patience::eventually;
+use rustix::process::Signal;
+
+const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
+
+/// A signal to the whole process group, as Ctrl-C and service managers send it, is one stop and not
+/// one for the supervisor and one more for each child; a second one forces.
+pub(crate) fn a_signal_to_the_process_group_is_one_stop(model: Model) {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut remote = Remote::start(ARENA, model, &["processes=2", "drain_ms=60000"]);
+        // `blocking` serves one in each process, and it may be the same process for both.
+        let count = if model == Model::Blocking { 1 } else { 6 };
+        let mut clients: Vec<_> = (0..count).map(|_| remote.connect()).collect();
+        clients.iter_mut().for_each(|client| ask(client, b"inside"));
+        let stopped = Instant::now();
+        remote.signal_group(signal);
+        // What counted as two stops ended them within a few milliseconds.
+        while stopped.elapsed() < Duration::from_millis(300) {
+            clients.iter_mut().for_each(|client| ask(client, b"still served"));
+        }
+        remote.signal_group(signal);
+        clients.iter().for_each(expect_end);
+        let (counts, cut_short) = remote.end();
+        assert_eq!((counts.accepted, cut_short), (count, count), "told by {signal:?}");
+        assert!(stopped.elapsed() < Duration::from_secs(20), "took {:?}", stopped.elapsed());
+    }
+}
+
+/// Servers that share a port in every way there is.
+const SHARINGS: [&[&str]; 3] = [&[], &["processes=2"], &["processes=2", "mode=reuse-port"]];
+
+/// While connections that are inside finish, new ones are refused at once, and a successor can have
+/// the port: no process and no thread keeps the listener open.
+pub(crate) fn new_clients_are_refused_while_a_stop_drains(model: Model) {
+    for sharing in SHARINGS {
+        let settings = [sharing, &["drain_ms=60000"]].concat();
+        let mut remote = Remote::start(ARENA, model, &settings);
+        let mut inside = remote.connect();
+        ask(&mut inside, b"inside");
+        remote.signal(Signal::TERM);
+        // Who comes before the listener is closed is let in.
+        eventually("new clients are refused", || match Client::connect(remote.addr()) {
+            Ok(_) => false,
+            Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+        });
+        let successor = Listener::bind(remote.addr()).expect("the port is free");
+        ask(&mut inside, b"still served");
+        drop((inside, successor));
+        assert_eq!(remote.end().1, 0);
+    }
+}
+
+/// Connections that wait in the backlog, with their requests sent, when the stop comes are served.
+pub(crate) fn connections_queued_at_a_stop_are_served(model: Model) {
+    const QUEUED: usize = 60;
+    for sharing in SHARINGS {
+        for limit in ["limit=1000", "limit=2"] {
+            let settings = [sharing, &["drain_ms=60000", limit]].concat();
+            let mut remote = Remote::start(ARENA, model, &settings);
+            ask(&mut remote.connect(), b"it serves");
+            // The server stands still, as on a busy machine, so that a queue forms.
+            remote.signal_group(Signal::STOP);
+            let queued: Vec<_> = (0..QUEUED).map(|_| remote.connect()).collect();
+            for mut client in &queued {
+                client.write_all(b"request").expect("taken");
+                client.shutdown(Shutdown::Write).expect("still there");
+            }
+            remote.signal(Signal::TERM);
+            remote.signal_group(Signal::CONT);
+            let answers = queued.into_iter().map(|mut client| {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).is_ok() && answer == "request"
+            });
+            let served = answers.filter(|answered| *answered).count();
+            assert_eq!(served, QUEUED, "served with {settings:?}");
+            let (counts, cut_short) = remote.end();
+            assert_eq!((counts.accepted as usize, cut_short), (QUEUED + 1, 0));
+        }
+    }
+}
