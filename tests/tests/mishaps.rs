@@ -17,6 +17,9 @@ use fiveways::sync::{Event, Mutex, Once, Semaphore, WaitGroup};
 use fiveways::{Model, task, time};
 use fiveways_tests::arena::in_task;
 
+/// Set in a process that plays the part of a test.
+const ROLE: &str = "FIVEWAYS_MISHAPS_TEST";
+
 /// What is done about deadlocks is set for the whole process.
 static DETECTION: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
@@ -214,7 +217,6 @@ fn a_destructor_is_refused_a_wait_for_a_neighbour_that_cannot_go_on() {
 #[test]
 fn a_destructor_that_blocks_its_worker_is_told() {
     const TEST: &str = "a_destructor_that_blocks_its_worker_is_told";
-    const ROLE: &str = "FIVEWAYS_MISHAPS_TEST";
     if env::var_os(ROLE).is_some() {
         let permits = Arc::new(Semaphore::new(0));
         let gives = Arc::clone(&permits);
@@ -242,4 +244,105 @@ fn a_destructor_that_blocks_its_worker_is_told() {
     words.write_all(b"go on\n").expect("it listens");
     lines.for_each(drop);
     assert!(child.wait().expect("it ends").success());
+}
+
+/// Plays the part of the test in a process of its own, which must exit with 7; gives what it said.
+fn said_before_its_exit(test: &str, part: impl FnOnce()) -> Option<String> {
+    if env::var_os(ROLE).is_some() {
+        part();
+        return None;
+    }
+    let us = env::current_exe().expect("a path");
+    let output = Command::new(us).args(["--exact", test, "--nocapture"]).env(ROLE, "1").output();
+    let output = output.expect("started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    Some(said)
+}
+
+/// Tells of its end.
+struct Lent(AtomicBool);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        eprintln!("what is lent is gone");
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Lets others go on in the midst of an exit.
+struct WaitsAtItsEnd;
+
+impl Drop for WaitsAtItsEnd {
+    fn drop(&mut self) {
+        time::sleep(Duration::from_millis(2));
+    }
+}
+
+thread_local! {
+    static WAITS: WaitsAtItsEnd = const { WaitsAtItsEnd };
+    static LENT: Lent = const { Lent(AtomicBool::new(false)) };
+}
+
+/// An exit destroys the thread-locals of its thread. Tasks of that worker may have lent them to
+/// other threads, and may use them themselves if a destructor waits.
+#[test]
+fn an_exit_in_a_task_leaves_its_neighbours_what_they_borrow() {
+    const TEST: &str = "an_exit_in_a_task_leaves_its_neighbours_what_they_borrow";
+    let part = || {
+        in_task(Model::Auto, || {
+            WAITS.with(|_| ());
+            let is_lent = Arc::new(AtomicBool::new(false));
+            let lends = Arc::clone(&is_lent);
+            let _neighbour = task::spawn_local(move || {
+                LENT.with(|lent| {
+                    thread::scope(|scope| {
+                        scope.spawn(|| {
+                            lends.store(!lent.0.load(Ordering::SeqCst), Ordering::SeqCst);
+                            loop {
+                                thread::park();
+                            }
+                        });
+                        while !lent.0.load(Ordering::SeqCst) {
+                            task::yield_now();
+                        }
+                        eprintln!("what is gone is used");
+                    });
+                });
+            });
+            while !is_lent.load(Ordering::SeqCst) {
+                task::yield_now();
+            }
+            std::process::exit(7);
+        });
+    };
+    let Some(said) = said_before_its_exit(TEST, part) else { return };
+    assert!(!said.contains("is gone"), "{said}");
+}
+
+/// As for tasks: what a suspended generator has lent stays when another one ends the process.
+#[test]
+fn an_exit_in_a_generator_leaves_others_what_they_borrow() {
+    const TEST: &str = "an_exit_in_a_generator_leaves_others_what_they_borrow";
+    let part = || {
+        let thread = thread::spawn(|| {
+            let mut lends = Generator::<(), ()>::new(|me| {
+                LENT.with(|lent| {
+                    thread::scope(|scope| {
+                        scope.spawn(|| assert!(!lent.0.load(Ordering::SeqCst)));
+                        me.yield_(());
+                    });
+                });
+            });
+            assert_eq!(lends.next(), Some(()));
+            let mut exits = Generator::<(), ()>::new(|me| {
+                me.yield_(());
+                std::process::exit(7);
+            });
+            while exits.next().is_some() {}
+        });
+        let _ = thread.join();
+    };
+    let Some(said) = said_before_its_exit(TEST, part) else { return };
+    assert!(!said.contains("is gone"), "{said}");
 }

@@ -9,9 +9,11 @@
 //!     └──drop: the body is dropped unrun
 //! ```
 //!
-//! Frames that are suspended may borrow thread-locals. Once the thread has begun to destroy those,
-//! a coroutine that was suspended before counts as finished: it is neither resumed nor unwound, and
-//! its stack is never used again.
+//! Frames that are suspended may borrow thread-locals, and lend them to other threads. So a thread
+//! keeps a list of all its coroutines that have begun, wherever their owners are (one may have been
+//! forgotten), and unwinds those that are suspended before it destroys the first thread-local that
+//! they know. Only where the process ends they stay as they are, and so do the thread-locals; then
+//! they count as finished, and their stacks are never used again.
 //!
 //! Stacks that run form a chain: each was resumed from the one below it, and code runs on the top
 //! one only. Whoever suspends a stack takes all above it along. For tasks that is what is wanted
@@ -25,9 +27,10 @@
 #![expect(unsafe_code, reason = "suspends by pointer, and reads the stack pointer")]
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem::{self, ManuallyDrop};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
@@ -58,8 +61,10 @@ struct Unwind;
 /// A coroutine that runs a function on a stack of its own.
 ///
 /// One that is dropped while it is suspended is resumed a last time and unwound, so that the
-/// destructors of what lies on its stack run. Not so when its thread has begun to destroy its
-/// thread-locals, which that may borrow: then it is left as it is, with its stack.
+/// destructors of what lies on its stack run. One that is forgotten while it is suspended is
+/// unwound at the end of its thread, before the thread-locals are destroyed that it may borrow; so
+/// is one that is kept in a thread-local. At the end of the process (in `exit`, and on the main
+/// thread) it is left as it is.
 ///
 /// # Examples
 ///
@@ -84,16 +89,16 @@ struct Unwind;
 /// send::<fiveways_coro::Coroutine>();
 /// ```
 pub struct Coroutine {
-    /// Until it has finished.
-    fiber: Option<Fiber<()>>,
     shared: Rc<Shared>,
 }
 
-/// What a coroutine and its suspender share.
+/// What a coroutine, its suspender and its thread share.
 struct Shared {
     phase: Cell<Phase>,
-    /// The fiber, while it lives.
+    /// The fiber, until it has finished; it is owned by this.
     header: Cell<Option<NonNull<()>>>,
+    /// Its place in the list of those that have begun.
+    place: Cell<usize>,
     /// The addresses of its stack.
     stack: Range<usize>,
     /// It is to unwind.
@@ -106,6 +111,13 @@ struct Shared {
     payload: Cell<Option<Box<dyn Any + Send>>>,
 }
 
+thread_local! {
+    /// The coroutines of this thread that have begun and have not finished. Without a destructor,
+    /// so that it is always there; [`unwind_all`] frees it.
+    static BEGUN: ManuallyDrop<RefCell<Vec<Rc<Shared>>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
 impl Shared {
     #[inline]
     fn phase(&self) -> Phase {
@@ -114,6 +126,97 @@ impl Shared {
             phase => phase,
         }
     }
+
+    #[inline]
+    fn resume(self: &Rc<Shared>) -> State {
+        let phase = self.phase();
+        let resumable = matches!(phase, Phase::Fresh | Phase::Suspended);
+        let header = self.header.get().filter(|_| resumable);
+        let header = header.expect("only a coroutine that waits can be resumed");
+        if phase == Phase::Fresh {
+            self.note_begun();
+        }
+        self.phase.set(Phase::Running);
+        self.switched.set(moment());
+        self.resumed_in_panic.set(thread::panicking());
+        // SAFETY: required: a live fiber of this thread that does not run. We are not `Send`, own
+        // it until it has finished, and the phase says that it waits.
+        let state = unsafe { Fiber::resume_raw(header) };
+        if state == State::Suspended {
+            self.switched.set(moment());
+            self.phase.set(Phase::Suspended);
+            return state;
+        }
+        self.finish();
+        self.note_finished();
+        if let Some(payload) = self.payload.take() {
+            resume_unwind(payload);
+        }
+        state
+    }
+
+    fn unwind(self: &Rc<Shared>) {
+        match self.phase() {
+            Phase::Suspended => {
+                self.ending.set(true);
+                // A body that catches the unwind is unwound again when it suspends.
+                self.resume();
+            }
+            Phase::Fresh => self.finish(),
+            Phase::Running | Phase::Finished => {}
+        }
+    }
+
+    /// Gives back the stack of one that has finished, or never begins.
+    fn finish(&self) {
+        self.phase.set(Phase::Finished);
+        if let Some(header) = self.header.take() {
+            // SAFETY: required: from `into_raw`, on this thread, and taken once. `Coroutine::new`
+            // gave it up, and it has just been taken out.
+            drop(unsafe { Fiber::from_raw(header) });
+        }
+    }
+
+    fn note_begun(self: &Rc<Shared>) {
+        BEGUN.with(|begun| {
+            let mut begun = begun.borrow_mut();
+            self.place.set(begun.len());
+            begun.push(Rc::clone(self));
+        });
+    }
+
+    fn note_finished(&self) {
+        BEGUN.with(|begun| {
+            let mut begun = begun.borrow_mut();
+            let place = self.place.get();
+            begun.swap_remove(place);
+            if let Some(moved) = begun.get(place) {
+                moved.place.set(place);
+            }
+        });
+    }
+}
+
+/// Unwinds all coroutines of this thread that are suspended, for nothing of theirs may be left when
+/// its thread-locals go. If the process ends it leaves them all: true if there are any.
+fn unwind_all(exits: bool) -> bool {
+    BEGUN.with(|begun| {
+        // One that runs is called by `exit`: a thread does not end in the midst of its frames.
+        let runs = |coroutine: &Rc<Shared>| coroutine.phase.get() == Phase::Running;
+        if exits || begun.borrow().iter().any(runs) {
+            return !begun.borrow().is_empty();
+        }
+        loop {
+            let next = begun.borrow().first().cloned();
+            let Some(next) = next else { break };
+            // The panic hook has told of it; and a payload that panics has nobody to tell.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| next.unwind())) {
+                mem::forget(payload);
+            }
+        }
+        drop(begun.take());
+        false
+    })
 }
 
 /// Bodies larger than this are kept on the heap: a body lies on its stack twice when it begins.
@@ -133,9 +236,11 @@ impl Coroutine {
             return Coroutine::new(stack, body);
         }
         ending::prepare()?;
+        ending::unwind_by(unwind_all);
         let shared = Rc::new(Shared {
             phase: Cell::new(Phase::Fresh),
             header: Cell::new(None),
+            place: Cell::new(0),
             stack: stack.addresses(),
             ending: Cell::new(false),
             switched: Cell::default(),
@@ -144,15 +249,18 @@ impl Coroutine {
         });
         let suspender = Suspender(Rc::clone(&shared));
         let fiber = Fiber::new(stack, (), move || run(suspender, body));
-        shared.header.set(Some(fiber.as_raw()));
-        Ok(Coroutine { fiber: Some(fiber), shared })
+        shared.header.set(Some(fiber.into_raw()));
+        Ok(Coroutine { shared })
     }
 
     /// Names it for the message about an overflow of its stack.
     ///
     /// Never suspends.
     pub fn set_name(&self, name: &str) {
-        if let Some(fiber) = &self.fiber {
+        if let Some(header) = self.shared.header.get() {
+            // SAFETY: required: from `into_raw`, and no second owner is dropped. It is kept from
+            // it.
+            let fiber = ManuallyDrop::new(unsafe { Fiber::from_raw(header) });
             fiber.set_name(name);
         }
     }
@@ -178,26 +286,7 @@ impl Coroutine {
     /// With the panic of the body; when it has finished.
     #[inline]
     pub fn resume(&mut self) -> State {
-        let shared = &*self.shared;
-        let resumable = matches!(shared.phase(), Phase::Fresh | Phase::Suspended);
-        let fiber = self.fiber.as_mut().filter(|_| resumable);
-        let fiber = fiber.expect("only a coroutine that waits can be resumed");
-        shared.phase.set(Phase::Running);
-        shared.switched.set(moment());
-        shared.resumed_in_panic.set(thread::panicking());
-        let state = fiber.resume();
-        if state == State::Suspended {
-            shared.switched.set(moment());
-            shared.phase.set(Phase::Suspended);
-            return state;
-        }
-        shared.phase.set(Phase::Finished);
-        shared.header.set(None);
-        self.fiber = None;
-        if let Some(payload) = shared.payload.take() {
-            resume_unwind(payload);
-        }
-        state
+        self.shared.resume()
     }
 
     /// Unwinds it, if it is suspended, so that the destructors of what lies on its stack run; a
@@ -207,28 +296,15 @@ impl Coroutine {
     ///
     /// With the panic of a destructor.
     pub fn unwind(&mut self) {
-        match self.phase() {
-            Phase::Suspended => {
-                self.shared.ending.set(true);
-                // A body that catches the unwind is unwound again when it suspends.
-                self.resume();
-            }
-            Phase::Fresh => {
-                self.shared.phase.set(Phase::Finished);
-                self.shared.header.set(None);
-                drop(self.fiber.take());
-            }
-            Phase::Running | Phase::Finished => {}
-        }
+        self.shared.unwind();
     }
 }
 
 impl Drop for Coroutine {
     fn drop(&mut self) {
+        // One that runs (somebody took it from under its own feet), and one that was left at the
+        // end of the process, keeps its stack.
         self.unwind();
-        // Somebody took it from under its own feet, or what its frames borrow may be gone with its
-        // thread: its stack must stay.
-        std::mem::forget(self.fiber.take());
     }
 }
 
@@ -288,18 +364,21 @@ impl Suspender {
     ///
     /// # Panics
     ///
-    /// When it is called elsewhere than on the coroutine's own stack; when that stack is unwinding,
-    /// which as any panic in a destructor ends the process; when its thread has begun to end since
+    /// When it is called elsewhere than on the coroutine's own stack; while the thread unwinds, be
+    /// it this stack or that of a destructor that has resumed it, which as any panic in a
+    /// destructor ends the process (std counts the panics of a thread, and would go on counting
+    /// those of a stack that is left in the midst of one); when its thread has begun to end since
     /// it was resumed: what its resumer borrows may be gone.
     #[inline]
     #[track_caller]
     pub fn suspend(&self) {
         let shared = &*self.0;
         assert!(self.is_here(), "a coroutine can be suspended on its own stack only");
-        let unwinds = thread::panicking() && !shared.resumed_in_panic.get();
+        let leaves = !shared.ending.get();
+        let unwinds = thread::panicking() && (leaves || !shared.resumed_in_panic.get());
         assert!(!unwinds, "a coroutine cannot be suspended while it unwinds");
         assert!(shared.switched.get().lasts(), "a coroutine cannot be suspended at a thread's end");
-        if !shared.ending.get() {
+        if leaves {
             let header = shared.header.get().expect("a coroutine that runs has a fiber");
             // SAFETY: required: called by that very fiber, on whose stack it runs. The phase says
             // that it runs, and the stack pointer that we are on its stack.

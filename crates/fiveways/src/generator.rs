@@ -63,10 +63,11 @@ impl std::error::Error for ResumeError {}
 /// One to which nothing is sent is an iterator. One that is dropped in the middle is unwound, so
 /// that its destructors run; should it catch that and go on, its next `yield_` unwinds it again.
 ///
-/// It stays on its thread. If that ends and begins to destroy its thread-locals while the generator
-/// waits in a `yield_` (it is kept in one of them), it counts as finished: it is not unwound, for
-/// it may be in the middle of using one that is gone already, and what it has is leaked with its
-/// stack.
+/// It stays on its thread. If that ends while the generator waits in a `yield_` (it is kept in a
+/// thread-local, or was forgotten), it is unwound before the first thread-local is destroyed that
+/// it may use, or may have lent to another thread; the thread waits for what that waits for. Only
+/// where the process ends with it (the main thread, `std::process::exit`) it is left as it is, and
+/// so are those thread-locals: their destructors do not run.
 ///
 /// # Examples
 ///

@@ -58,8 +58,8 @@ impl std::error::Error for SwitchError {}
 /// A function on a stack of its own that switches to others, and they to it, passing a `T`.
 ///
 /// A handle; its clones mean the same greenlet. When the last handle of a suspended greenlet goes
-/// (one inside its own function counts), it is unwound, so that its destructors run. At the end of
-/// its thread, when thread-locals are being destroyed, it is dead instead: see
+/// (one inside its own function counts), it is unwound, so that its destructors run. So it is at
+/// the end of its thread, before thread-locals are destroyed: see
 /// [`Generator`](crate::generator::Generator).
 ///
 /// # Examples

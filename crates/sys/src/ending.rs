@@ -9,8 +9,14 @@
 //! ```text
 //!   list of the C library     B ◀── A ◀── mark     frames that borrow A are suspended here
 //!   later                     B ◀── A ◀── mark ◀── C
-//!   the thread ends           C, then mark (counts), then A: from there on they are lost
+//!   the thread ends           C, then mark (unwinds them), then A
 //! ```
+//!
+//! A mark that runs has what is suspended [unwound](unwind_by): afterwards nobody can borrow A, not
+//! even a thread that a frame has lent it to, since a frame that lends waits for the borrower.
+//! Where nothing can be unwound the destructors of A and B are not run at all. That is so in
+//! `exit`, which runs them in the midst of the frames of its caller: the process ends, and they are
+//! leaked.
 //!
 //! Marks cannot be taken back, and a new one is needed only if something was registered since the
 //! last. That is told by the head of the C library's list. Nothing exports it, so it is looked for
@@ -22,10 +28,14 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::marker::PhantomData;
 use std::mem;
 use std::ops::Range;
+use std::process;
 use std::ptr;
 use std::sync::OnceLock;
+
+use crate::fault::write_to_stderr;
 
 /// A moment of the calling thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +79,54 @@ pub fn prepare() -> io::Result<()> {
     register().map(|_| ())
 }
 
+/// Unwinds all that the calling thread has suspended and that may borrow its thread-locals, unless
+/// it is told that the process ends. True: some of that is left.
+pub type Unwind = fn(exits: bool) -> bool;
+
+static UNWIND: OnceLock<Unwind> = OnceLock::new();
+
+/// Sets what unwinds frames before a thread destroys what they may borrow, once per process.
+///
+/// Never suspends.
+#[inline]
+pub fn unwind_by(unwind: Unwind) {
+    UNWIND.get_or_init(|| unwind);
+}
+
+/// The time in which a thread runs frames that nothing can unwind: only `exit` can end it then.
+#[derive(Debug)]
+pub struct Inside(PhantomData<*const ()>);
+
+/// Begins such a time, which lasts as long as the value. See [`keep_mark`].
+///
+/// Never suspends.
+pub fn inside() -> Inside {
+    ENDING.with(|ending| ending.inside.set(ending.inside.get() + 1));
+    Inside(PhantomData)
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        ENDING.with(|ending| ending.inside.set(ending.inside.get() - 1));
+    }
+}
+
+/// Sees to it that no thread-local of the calling thread which is there now is destroyed by an
+/// `exit` in such a [time](inside). To be called whenever frames were suspended.
+///
+/// Does nothing where ends cannot be noticed. Where the head of the list is not known,
+/// thread-locals that are first used after the first call are not protected.
+///
+/// Never suspends.
+#[inline]
+pub fn keep_mark() {
+    ENDING.with(|ending| {
+        if !ending.is_marked() {
+            ending.mark_again();
+        }
+    });
+}
+
 /// `__cxa_thread_atexit_impl`: what is to be called, with what, and an address in the object that
 /// must stay loaded for it.
 type Register = unsafe extern "C" fn(Destructor, *const c_void, *const c_void) -> c_int;
@@ -101,6 +159,8 @@ struct Ending {
     newest: Cell<*const Record>,
     /// Was the head looked for?
     looked: Cell<bool>,
+    /// How many [`Inside`]s there are.
+    inside: Cell<u32>,
 }
 
 thread_local! {
@@ -110,6 +170,7 @@ thread_local! {
             head: Cell::new(ptr::null()),
             newest: Cell::new(NONE),
             looked: Cell::new(false),
+            inside: Cell::new(0),
         }
     };
 }
@@ -150,6 +211,45 @@ impl Ending {
             self.newest.set(unsafe { head.read_volatile() });
         }
     }
+
+    /// As [`Ending::mark`], where a mark is missed: one that costs memory for good is made once.
+    #[cold]
+    fn mark_again(&self) {
+        let is_known = !self.head.get().is_null();
+        if register().is_ok() && (is_known || !self.looked.get()) {
+            self.mark();
+        }
+    }
+
+    /// Runs before everything that was registered before it.
+    fn run_mark(&self) {
+        // Its record is freed, and another's may come to lie there.
+        self.newest.set(NONE);
+        let is_inside = self.inside.get() > 0;
+        // The main thread ends with its process.
+        let exits = is_inside || rustix::thread::gettid() == rustix::process::getpid();
+        let is_left = is_inside || UNWIND.get().is_some_and(|unwind| unwind(exits));
+        self.marks_run.set(self.marks_run.get() + 1);
+        if is_left {
+            self.leave_the_rest();
+        }
+    }
+
+    /// Leaves the thread-locals that are not yet destroyed as they are.
+    fn leave_the_rest(&self) {
+        let head = self.head.get().cast_mut();
+        if head.is_null() {
+            let message =
+                b"fiveways: a thread ends whose thread-locals are borrowed by frames that \
+                            cannot be unwound\n";
+            write_to_stderr(message);
+            process::abort();
+        }
+        // SAFETY: required: writable, and of this type. It was found to be the head of this
+        // thread's list, which the C library goes through from its head again after each
+        // destructor.
+        unsafe { head.write_volatile(ptr::null()) };
+    }
 }
 
 /// What marks are registered with, which tells them apart while the head is looked for.
@@ -162,13 +262,8 @@ fn add(register: Register, which: usize) {
     unsafe { register(run_mark, argument, argument) };
 }
 
-/// Runs before everything that was registered before it.
 extern "C" fn run_mark(_: *const c_void) {
-    ENDING.with(|ending| {
-        ending.marks_run.set(ending.marks_run.get() + 1);
-        // Its record is freed, and another's may come to lie there.
-        ending.newest.set(NONE);
-    });
+    ENDING.with(Ending::run_mark);
 }
 
 /// Looks for the head of the calling thread's list, among the C library's thread-locals.

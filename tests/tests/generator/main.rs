@@ -1,5 +1,6 @@
 //! Generators: alternation, values both ways, ends of all kinds; and tasks that wait inside them.
 
+mod endings;
 mod waiting;
 
 use std::cell::RefCell;
@@ -310,7 +311,7 @@ fiveways_tests::on_cooperative_models! {
 }
 
 /// At a thread's end a generator that is kept in a thread-local may be in the middle of using
-/// another one that is gone: it has ended then, without being unwound.
+/// another one, which is destroyed first: it has been unwound by then.
 #[test]
 fn a_generator_in_a_thread_local_does_not_outlive_what_it_uses() {
     use std::sync::mpsc::{Sender, channel};
@@ -376,5 +377,6 @@ fn a_generator_in_a_thread_local_does_not_outlive_what_it_uses() {
         KEEPER.with(|keeper| *keeper.0.borrow_mut() = Some((generator, greenlet, tell)));
     });
     thread.join().expect("it does not panic");
-    assert_eq!(told.iter().collect::<Vec<_>>(), ["used: gone", "keeper: gone"]);
+    let expected = ["frame: gone", "frame: gone", "used: gone", "keeper: gone"];
+    assert_eq!(told.iter().collect::<Vec<_>>(), expected);
 }

@@ -262,18 +262,18 @@ fn suspend_inside_a_thread_local(holder_first: bool, tell: &Sender<&'static str>
 /// The frames of a coroutine may borrow a thread-local that is destroyed before the one in which
 /// the coroutine is kept.
 #[test]
-fn a_coroutine_is_neither_unwound_nor_resumed_when_its_thread_has_begun_to_end() {
+fn a_coroutine_is_unwound_before_its_thread_destroys_what_it_borrows() {
     let end = |holder_first| {
         let (tell, told) = channel();
         let thread = thread::spawn(move || suspend_inside_a_thread_local(holder_first, &tell));
         thread.join().expect("it does not panic");
         told.try_iter().collect::<Vec<_>>()
     };
-    let expected = ["what it borrows is gone", "its holder goes", "another has run"];
-    assert_eq!(end(true), expected);
+    let [frame, borrowed, holder] =
+        ["the frame has ended", "what it borrows is gone", "its holder goes"];
+    assert_eq!(end(true), [frame, borrowed, holder, "another has run"]);
     // Here the holder goes first, while all is there.
-    let expected = ["its holder goes", "the frame has ended", "another has run"];
-    assert_eq!(end(false)[..3], expected);
+    assert_eq!(end(false), [holder, frame, "another has run", borrowed]);
 }
 
 #[test]
@@ -288,4 +288,42 @@ fn a_coroutine_is_not_unwound_by_the_exit_of_the_process() {
         return;
     };
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+}
+
+/// std counts the panics of a thread: those of a stack that is left in the midst of one would be
+/// counted for ever.
+#[test]
+fn a_coroutine_that_unwinds_inside_a_destructor_that_unwinds_is_not_left() {
+    struct Suspends(Suspender);
+    impl Drop for Suspends {
+        fn drop(&mut self) {
+            self.0.suspend();
+        }
+    }
+    struct Resumes(Coroutine);
+    impl Drop for Resumes {
+        fn drop(&mut self) {
+            self.0.resume();
+        }
+    }
+    let test = "coroutines::a_coroutine_that_unwinds_inside_a_destructor_that_unwinds_is_not_left";
+    let Some(output) = in_a_child(test, || {
+        let unwound = catch_unwind(|| {
+            let _resumes = Resumes(coroutine(|me| {
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let _suspends = Suspends(me.clone());
+                    panic!("inside");
+                }));
+            }));
+            panic!("outside");
+        });
+        assert!(unwound.is_err());
+        assert!(!thread::panicking(), "the thread unwinds for ever");
+    }) else {
+        return;
+    };
+    let text = stderr(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
+    assert!(text.contains("a coroutine cannot be suspended while it unwinds"), "{text}");
+    assert!(!text.contains("for ever"), "{text}");
 }

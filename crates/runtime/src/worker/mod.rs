@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use fiveways_coro::{Fiber, StackPool};
 use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
-use fiveways_sys::clock;
 use fiveways_sys::interrupt::Thread;
 use fiveways_sys::net::Answer;
+use fiveways_sys::{clock, ending};
 
 use crate::homes;
 use crate::inbox::{Inbox, Message, Start};
@@ -149,6 +149,7 @@ impl Worker {
     pub(crate) fn run(&self) -> io::Result<()> {
         let whole = AbortOnDrop;
         CURRENT.set(self);
+        let inside = ending::inside();
         self.set_thread(Some(Thread::current()));
         if self.reads_ahead {
             homes::moved_in(&self.inbox);
@@ -161,6 +162,7 @@ impl Worker {
         drop(self.inbox.close());
         self.set_thread(None);
         CURRENT.set(ptr::null());
+        drop(inside);
         mem::forget(whole);
         result
     }
@@ -266,6 +268,9 @@ impl Worker {
         self.current.set(None);
         if state == fiveways_coro::State::Finished {
             self.bury(task);
+        } else {
+            // Its frames may borrow thread-locals, which an `exit` of another task would destroy.
+            ending::keep_mark();
         }
     }
 
