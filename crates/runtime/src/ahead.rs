@@ -16,7 +16,7 @@ use crate::inbox::{Inbox, Message};
 use crate::join::JoinHandle;
 use crate::park::yield_now;
 use crate::spawn::Spawn;
-use crate::unwind::without_interruption;
+use crate::unwind::in_any_case;
 use crate::wait::{perform, worker_index};
 
 /// Fetches the bytes that worker `home` has read ahead for a stream, and makes it let go of it.
@@ -34,9 +34,9 @@ use crate::wait::{perform, worker_index};
 /// What the reading ahead met, if it met an error before any bytes; no stack for asking the worker.
 pub fn detach(home: u32, source: Source) -> io::Result<Vec<u8>> {
     if worker_index() == Some(home) {
-        return fetch(source);
+        return in_any_case(|| fetch(source));
     }
-    without_interruption(|| {
+    in_any_case(|| {
         while let Some(inbox) = homes::find(home) {
             if let Ok(fetching) = spawn("detach", &inbox, move || fetch(source)) {
                 return fetching.join().map_err(io::Error::other)?;

@@ -2,11 +2,15 @@
 //!
 //! A comparison that suspended its task there would leave the lock held: the next task of the
 //! worker that asks for it blocks the thread, and nobody is left to end that. So it is looked for
-//! where a wait begins, and nowhere else.
+//! where a wait begins, with the caller's place at hand; and once more by the worker, which ends
+//! the process rather than suspend a task there.
 
 use std::cell::Cell;
 use std::fmt;
+use std::process;
 use std::thread;
+
+use fiveways_sys::fault::write_to_stderr;
 
 use crate::reason::Reason;
 
@@ -39,6 +43,29 @@ impl Drop for Before {
 #[inline]
 pub(crate) fn is_forbidden() -> bool {
     FORBIDDEN.get().is_some()
+}
+
+/// Runs `f`, which puts something in order and must not be refused; it must not suspend either.
+pub(crate) fn permitted<R>(f: impl FnOnce() -> R) -> R {
+    let _before = Before(FORBIDDEN.take());
+    f()
+}
+
+/// Ends the process, if the running task is about to be suspended where it must not wait: all that
+/// was to refuse it has been passed.
+#[inline]
+pub(crate) fn insist_on_not_waiting() {
+    if let Some(what) = FORBIDDEN.get() {
+        die(what);
+    }
+}
+
+#[cold]
+fn die(what: &str) -> ! {
+    write_to_stderr(b"fiveways: ");
+    write_to_stderr(what.as_bytes());
+    write_to_stderr(b", and a wait has begun there that was not refused\n");
+    process::abort()
 }
 
 /// Refuses a wait that is about to begin, where none is allowed.

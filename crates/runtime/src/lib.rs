@@ -103,8 +103,8 @@ pub use spawn::Spawn;
 pub use stand::{Hopeless, Seen, is_hopeless, stand};
 pub use unblock::{hand_to_thread, unblock};
 pub use unwind::{
-    Caller, Elapsed, Interrupt, Standing, enter, is_cancel, is_cancelled, leave, unwind_cancelled,
-    with_deadline, without_interruption,
+    Caller, Elapsed, Interrupt, Standing, enter, in_any_case, is_cancel, is_cancelled, leave,
+    unwind_cancelled, with_deadline, without_interruption,
 };
 pub use wait::{close, control, perform, reads_ahead, worker_index};
 pub use waiter::{CHOSEN, Line, Selection, Waiter};

@@ -137,8 +137,7 @@ pub fn park() {
 ///
 /// A cancelled task is unwound from here.
 pub fn park_until(deadline: Option<Instant>) -> Wake {
-    allow_wait(None);
-    let parked = as_task(|worker, task| park_task(worker, task, State::Parked, deadline));
+    let parked = as_task(|worker, task| park_task(worker, task, State::Parked, None, deadline));
     or_unwind(parked.unwrap_or_else(|| park_thread(None, deadline)))
 }
 
@@ -167,15 +166,13 @@ pub fn park_unless_interrupted(
     reason: &Reason<'_>,
     deadline: Option<Instant>,
 ) -> Result<Wake, Interrupt> {
-    if is_forbidden() {
-        caught(|| allow_wait(Some(reason)))?;
-    }
+    admit(Some(reason))?;
     let _edge = stand_in_graph(reason, deadline)?;
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
         let _told = Told::new(block, reason);
-        park_task(worker, task, State::Parked, deadline)
+        park_task(worker, task, State::Parked, Some(reason), deadline)
     });
     parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
 }
@@ -196,7 +193,13 @@ pub(crate) fn park_here(
 ) -> Wake {
     // SAFETY: required: a live task. It is the running one.
     let _told = Told::new(unsafe { task.as_ref() }, reason);
-    or_unwind(park_task(worker, task, State::Parked, deadline))
+    or_unwind(park_task(worker, task, State::Parked, Some(reason), deadline))
+}
+
+/// Refuses a wait where none is allowed, for who has something to leave before it unwinds.
+#[inline]
+fn admit(reason: Option<&Reason<'_>>) -> Result<(), Interrupt> {
+    if is_forbidden() { caught(|| allow_wait(reason)) } else { Ok(()) }
 }
 
 /// How long the panic of a deadlock waits for the report, for which other workers are asked.
@@ -360,7 +363,7 @@ pub fn sleep_until(at: Instant) {
         if at <= Instant::now() {
             yield_task(worker, task);
         } else {
-            or_unwind(park_task(worker, task, State::Asleep, Some(at)));
+            or_unwind(park_task(worker, task, State::Asleep, None, Some(at)));
         }
     });
     if slept.is_none() {
@@ -436,8 +439,10 @@ fn park_task(
     worker: &Worker,
     task: NonNull<Task>,
     how: State,
+    reason: Option<&Reason<'_>>,
     deadline: Option<Instant>,
 ) -> Result<Wake, Interrupt> {
+    admit(reason)?;
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if how == State::Parked && block.token.replace(false) {
@@ -472,6 +477,7 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
 }
 
 fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Result<Wake, Interrupt> {
+    admit(reason)?;
     let (ticket, me) = (Ticket::of_thread(), me());
     let mut told = me.is_thread();
     loop {

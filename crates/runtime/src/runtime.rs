@@ -19,7 +19,7 @@ use crate::snapshot::LostTask;
 use crate::spawn::Spawn;
 use crate::teams;
 use crate::unblock::unblock;
-use crate::unwind::without_interruption;
+use crate::unwind::in_any_case;
 use crate::watchdog::watch_workers;
 use crate::worker::{Team, Worker, coarse_ms, with_worker};
 
@@ -287,7 +287,7 @@ impl Runtime {
             }
         };
         // In a task of another runtime, that one's worker goes on meanwhile.
-        without_interruption(|| unblock(join));
+        in_any_case(|| unblock(join));
     }
 
     /// Is the caller on one of its workers?

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use fiveways_sys::errno;
 
+use crate::forbid::{is_forbidden, permitted};
 use crate::task::{Limits, Task, earlier};
 use crate::worker::with_worker;
 
@@ -173,6 +174,20 @@ pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
         (limits.own, limits.own_steadfast) = (before.own, before.own_steadfast);
     });
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// As [`without_interruption`], for what puts things in order: where the caller must not wait (see
+/// [`without_waiting`](crate::without_waiting)) it is not refused, and blocks the thread.
+pub fn in_any_case<T>(f: impl FnOnce() -> T) -> T {
+    if is_forbidden() {
+        permitted(|| {
+            let mut f = Some(f);
+            let done = with_worker(|worker| worker.as_thread(|| f.take().map(|f| f())));
+            done.flatten().unwrap_or_else(|| f.take().expect("it has not been run")())
+        })
+    } else {
+        without_interruption(f)
+    }
 }
 
 /// What a stack that is suspended by itself (a generator's) has of time limits and protection from

@@ -145,6 +145,9 @@ thread_local! {
 /// Performs an operation on a plain thread: the socket is in blocking mode, so the kernel waits.
 #[cold]
 fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+    if !matches!(op, Op::Detach { .. }) && !op.must_not_wait() {
+        allow_wait(None);
+    }
     let source = op.source();
     let wait = |writable| match net::wait_ready(borrow(source.fd), writable, deadline)? {
         true => Ok(()),

@@ -10,6 +10,7 @@ ground::everywhere!(
     equal_priorities_come_in_their_order,
     priorities_come_sorted_whatever_is_put,
     comparing_priorities_must_not_wait,
+    comparing_priorities_waits_for_no_task_whatever_is_looked_for,
     a_panicking_comparison_loses_no_item,
     put_waits_for_room,
     puts_that_must_not_wait_fail_when_it_is_full,
@@ -35,10 +36,12 @@ mod claims {
     use std::time::{Duration, Instant};
 
     use fiveways::generator::Generator;
+    use fiveways::inspect::{Detection, detect_deadlocks};
     use fiveways::queue::{
         GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue, ShutDown,
     };
-    use fiveways::sync::{Semaphore, channel};
+    use fiveways::runtime::Runtime;
+    use fiveways::sync::{Event, Semaphore, channel};
     use fiveways::task;
 
     use crate::ground::{Other, other, until_waiting};
@@ -195,6 +198,42 @@ mod claims {
         wait.store(0, Ordering::Relaxed);
         let all: Vec<_> = (0..4).map(|_| queue.get().expect("it is open").1).collect();
         assert_eq!((all, queue.len()), (vec![0, 1, 2, 3], 0));
+    }
+
+    /// A join found its own way to wait where no deadlocks are looked for, as in release builds.
+    /// What must be waited for is not begun; what puts things in order is done.
+    pub(super) fn comparing_priorities_waits_for_no_task_whatever_is_looked_for() {
+        for detection in [Detection::Off, Detection::Report] {
+            detect_deadlocks(detection);
+            let queue = PriorityQueue::new();
+            let (which, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Event::new()));
+            let (kind, ends) = (Arc::clone(&which), Arc::clone(&end));
+            let endless = move || {
+                let ends = Arc::clone(&ends);
+                task::spawn(move || ends.wait())
+            };
+            let compare: Arc<dyn Fn() + Send + Sync> =
+                Arc::new(move || match kind.load(Ordering::Relaxed) {
+                    0 => {}
+                    1 => drop(endless().join()),
+                    2 => drop(endless().join_timeout(LONG)),
+                    3 => task::scope(|scope| drop(scope.spawn(|| ()).join())),
+                    _ => drop(Runtime::builder().build().expect("a runtime")),
+                });
+            let busy = |number| (Busy(number, Arc::clone(&compare)), number);
+            (0..4).for_each(|number| queue.put(busy(number)).expect("it is open"));
+            for refused in [1, 2, 3] {
+                which.store(refused, Ordering::Relaxed);
+                let message = panic_of(|| queue.get());
+                assert!(message.contains("nothing may wait here"), "{refused}: {message}");
+            }
+            which.store(4, Ordering::Relaxed);
+            assert_eq!(queue.get().map(|item| item.1), Ok(0));
+            which.store(0, Ordering::Relaxed);
+            end.set();
+            let rest: Vec<_> = (0..3).map(|_| queue.get().expect("it is open").1).collect();
+            assert_eq!((rest, queue.len()), (vec![1, 2, 3], 0));
+        }
     }
 
     /// Neither the ones that could not be got, nor one whose `put` has ended well.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use fiveways_runtime::{
-    Reason, Unparker, in_task, park_for_while_not, unparker, without_interruption,
+    Reason, Unparker, allow_wait, in_task, park_for_while_not, unparker, without_interruption,
 };
 
 use crate::sync::mpsc::{Sender, channel};
@@ -61,6 +61,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
     if !in_task() {
         return command.spawn();
     }
+    allow_wait(None);
     let Ok(line) = line() else { return command.spawn() };
     let ours = std::mem::replace(command, Command::new(""));
     let desk = Mutex::new(Desk::Ordered(ours));

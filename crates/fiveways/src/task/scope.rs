@@ -27,7 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use fiveways_runtime::{
-    JoinError, JoinHandle, Reason, is_cancel, unwind_cancelled, without_interruption, worker_index,
+    JoinError, JoinHandle, Reason, allow_wait, is_cancel, unwind_cancelled, without_interruption,
+    worker_index,
 };
 
 use crate::task::crew::{Crew, Member};
@@ -50,7 +51,9 @@ use crate::task::{spawn, spawn_local};
 ///
 /// # Panics
 ///
-/// With the panic of `f`, else with the first one of a child.
+/// With the panic of `f`, else with the first one of a child. In a comparison of the priorities of
+/// a
+/// [`PriorityQueue`](crate::queue::PriorityQueue), where nothing may wait.
 ///
 /// # Differences from std
 ///
@@ -110,6 +113,8 @@ where
     let scope = Scope { crew: Arc::default(), scope: PhantomData, env: PhantomData };
     let crew = &scope.crew;
     let reason = Reason::new("scope", &**crew);
+    // Later there would be children, for whom it has to wait.
+    allow_wait(Some(&reason));
     let inside = AbortUnlessLeft;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let wait = || {

@@ -30,6 +30,7 @@ use fiveways_sys::interrupt::Thread;
 use fiveways_sys::net::Answer;
 use fiveways_sys::{clock, ending};
 
+use crate::forbid::{insist_on_not_waiting, is_forbidden};
 use crate::homes;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
@@ -280,6 +281,8 @@ impl Worker {
     pub(crate) fn suspend(&self, task: NonNull<Task>, state: State) {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
+        insist_on_not_waiting();
+        debug_assert!(!thread::panicking(), "a task that unwinds is not suspended");
         block.state.set(state);
         block.since.set(self.clock.get());
         // SAFETY: required: called on the fiber's own stack. `task` is the running task.
@@ -366,7 +369,7 @@ impl Worker {
     /// their turn when that has been so for long.
     #[inline]
     pub(crate) fn spend(&self, task: NonNull<Task>) {
-        if self.has_spent() {
+        if self.has_spent() && !is_forbidden() {
             self.make_ready(task);
             self.suspend(task, State::Ready);
         }
@@ -386,6 +389,12 @@ impl Worker {
         // SAFETY: required: a live task. Callers found it suspended.
         unsafe { task.as_ref() }.state.set(State::Ready);
         self.run.borrow_mut().push_back(task);
+    }
+
+    /// Runs `f` as if this were a plain thread: its waits block that.
+    pub(crate) fn as_thread<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _task = Restored { worker: self, task: self.current.take() };
+        f()
     }
 
     /// The running task.
@@ -451,6 +460,18 @@ impl Worker {
         if place != NOWHERE {
             self.timers.borrow_mut().remove(place);
         }
+    }
+}
+
+/// Makes a task the running one again.
+struct Restored<'a> {
+    worker: &'a Worker,
+    task: Option<NonNull<Task>>,
+}
+
+impl Drop for Restored<'_> {
+    fn drop(&mut self) {
+        self.worker.current.set(self.task);
     }
 }
 

@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
-    JoinHandle, Line, Selection, Spawn, Waiter, hand_to_thread, in_task, perform, reads_ahead,
-    without_interruption,
+    JoinHandle, Line, Selection, Spawn, Waiter, allow_wait, hand_to_thread, in_task, perform,
+    reads_ahead, without_interruption,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -129,6 +129,8 @@ impl<'a> ReadinessArm<'a> {
         if !in_task() {
             return thread_scout(self.how.fd(), writable, tell);
         }
+        // Later there would be a scout, for whose end it has to wait.
+        allow_wait(None);
         let spawn = Spawn::new().name("select");
         let task = match self.how {
             How::Stream(stream) => {
