@@ -17,6 +17,7 @@ pub mod pipe;
 pub mod fault;
 pub mod interrupt;
 pub mod poll;
+pub mod child;
 pub mod process;
 pub mod select;
 pub mod signal;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use fiveways::executor::{ProcessPool, Sizing, remote};
+use fiveways_tests::patience::eventually;
 
 static WORD: OnceLock<String> = OnceLock::new();
 static BEGUN: Mutex<u32> = Mutex::new(0);
@@ -84,6 +85,46 @@ remote! {
 
     pub(crate) fn begin_badly() -> Result<(), String> {
         Err("it rains".to_owned())
+    }
+
+    /// Writes this to whatever socket it finds, with a descriptor, and gives five.
+    pub(crate) fn say(frames: Vec<Vec<u8>>) -> u64 {
+        crate::intrusions::say(&frames);
+        5
+    }
+
+    /// Has a thread do that some time after the answer.
+    pub(crate) fn say_later(frames: Vec<Vec<u8>>) -> u64 {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(2));
+            crate::intrusions::say(&frames);
+        });
+        5
+    }
+
+    /// Writes that and dies.
+    pub(crate) fn say_and_abort(frames: Vec<Vec<u8>>) -> u64 {
+        crate::intrusions::say(&frames);
+        std::process::abort()
+    }
+
+    /// Forks; the copy comes back too, or panics. Gives the number of the copy.
+    pub(crate) fn fork(panics: bool) -> u32 {
+        let copy = crate::intrusions::fork();
+        assert!(copy != 0 || !panics, "the copy panics");
+        copy
+    }
+
+    /// Forks and dies; the copy writes its number to a file and lives on.
+    pub(crate) fn fork_and_abort(file: PathBuf) -> u64 {
+        if crate::intrusions::fork() == 0 {
+            std::fs::write(&file, std::process::id().to_string()).expect("a file can be made");
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
+        eventually("the copy lives", || std::fs::read(&file).is_ok_and(|told| !told.is_empty()));
+        std::process::abort()
     }
 
     /// A pool in a pool.

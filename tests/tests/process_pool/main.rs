@@ -8,6 +8,7 @@ mod beginnings;
 mod cpython;
 mod scene;
 mod rig;
+mod intrusions;
 mod functions;
 mod processes;
 
@@ -43,6 +44,12 @@ use cpython::{
 };
 use functions::{
     abort, cat_stdin, exit, fail, nap, pid, pool, read_stdin, reverse, square, sum_of_squares,
+};
+use intrusions::{
+    a_copy_of_a_worker_never_answers_and_ends_itself,
+    a_copy_that_lives_on_does_not_hide_the_end_of_its_worker,
+    a_frame_between_two_calls_shifts_no_answer, a_function_that_writes_a_frame_shifts_no_answer,
+    an_answer_cut_short_tells_how_its_worker_ended,
 };
 use processes::{children, has_ended, is_alive, send};
 use rig::{Hung, error, value};
@@ -378,6 +385,11 @@ const CLAIMS: &[Claim] = &claims![
     an_initializer_that_cannot_be_sent_is_told,
     chunks_change_nothing_but_how_often_a_process_is_asked,
     an_error_stands_for_its_chunk,
+    a_function_that_writes_a_frame_shifts_no_answer,
+    a_frame_between_two_calls_shifts_no_answer,
+    an_answer_cut_short_tells_how_its_worker_ended,
+    a_copy_of_a_worker_never_answers_and_ends_itself,
+    a_copy_that_lives_on_does_not_hide_the_end_of_its_worker,
 ];
 
 fn main() {

@@ -98,7 +98,8 @@ pub enum FutureError {
     /// The pool's initializer has failed before the work began.
     #[doc(alias = "BrokenThreadPool")]
     BrokenPool,
-    /// The worker process died while it worked on this call. The pool goes on with another one.
+    /// The worker process died while it worked on this call, or was killed because it said what
+    /// is no answer to it. The pool goes on with another one.
     #[doc(alias = "BrokenProcessPool")]
     BrokenWorker {
         /// The number the process had.

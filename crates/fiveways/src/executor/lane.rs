@@ -12,26 +12,31 @@
 //! answers has happened before the call was sent.
 //!
 //! A call that was not sent whole has not begun, so it may be sent to another process. One that was
-//! sent may have begun, and is not sent twice.
+//! sent may have begun, and is not sent twice. What comes from a process is the answer to its call
+//! or nothing of use: a process that says anything else, in a call or between two, is killed.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::env;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fiveways_sys::child;
 use fiveways_sys::net::wait_ready;
-use fiveways_sys::process::{Pid, pidfd};
+use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
 use crate::executor::crew::with_runner;
 use crate::executor::failure::FutureError;
 use crate::executor::serve::MARK;
-use crate::executor::wire::{Answer, write_call, write_quit};
+use crate::executor::wire::{Answer, read_hello, write_call, write_quit};
+use crate::executor::worker_stream::WorkerStream;
 use crate::net::UnixStream;
 
 /// The program that runs here, even if its file has been replaced or removed meanwhile.
@@ -45,6 +50,9 @@ const EXIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many processes a call is offered to, if they die before they have it.
 const OFFERS: u32 = 3;
+
+/// Bytes that are received at once.
+const PIECE: usize = 8 * 1024;
 
 /// What the lanes of a pool share.
 pub(super) struct Roster {
@@ -93,19 +101,15 @@ pub(super) fn call(
             Err(Refusal::Gone(_)) => offers -= 1,
         }
     };
-    match Answer::read(&mut lane.socket) {
-        Ok(Some(answer)) => {
+    match Answer::read(&mut lane.stream, lane.number) {
+        Ok(answer) => {
             lane.keep();
             Ok(answer)
         }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            lane.bury(Duration::ZERO);
-            Err(FutureError::Undecodable(error.to_string()))
-        }
         // What it leaves of its last words is of no use.
-        Ok(None) | Err(_) => {
+        Err(error) => {
             let pid = lane.child.id();
-            Err(FutureError::BrokenWorker { pid, status: lane.bury(EXIT_LIMIT) })
+            Err(FutureError::BrokenWorker { pid, status: lane.break_off(&error) })
         }
     }
 }
@@ -130,7 +134,7 @@ fn offer(roster: &Arc<Roster>, name: &str, arguments: &[u8]) -> Result<Lane, Ref
         Some(lane) => lane,
         None => Lane::start(roster)?.initialized()?,
     };
-    match write_call(&mut lane.socket, name, arguments) {
+    match lane.send(name, arguments) {
         Ok(()) => Ok(lane),
         Err(error) => {
             lane.bury(Duration::ZERO);
@@ -149,8 +153,11 @@ pub(super) fn retire() {
 /// A worker process.
 struct Lane {
     child: Child,
-    socket: UnixStream,
+    stream: BufReader<WorkerStream>,
     calls: u64,
+    /// Of the last call that was sent. It begins anywhere, so that bytes that were not meant as an
+    /// answer are none.
+    number: u64,
     roster: Arc<Roster>,
 }
 
@@ -164,26 +171,44 @@ impl Lane {
         command.arg(MARK).stdin(Stdio::from(OwnedFd::from(theirs)));
         // A key that interrupts this program is for this program to deal with.
         command.process_group(0);
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
         // Its end of the socket is closed here, so that ours ends with it.
         drop(command);
+        let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
+        let opened = child::open(pid);
+        let Ok(Some(pidfd)) = opened else {
+            // Nobody could see it end. It ends itself when the socket does.
+            drop(socket);
+            let status = child.wait().ok();
+            return Err(opened.err().unwrap_or_else(|| ended(child.id(), status)));
+        };
         roster.pids().insert(child.id());
-        let mut lane = Lane { child, socket, calls: 0, roster: Arc::clone(roster) };
-        lane.socket.set_read_timeout(Some(START_LIMIT))?;
-        let greeting = Answer::read(&mut lane.socket);
-        if let Ok(Some(Answer::Hello)) = greeting {
-            lane.socket.set_read_timeout(None)?;
+        let mut stream = WorkerStream::new(socket, pidfd);
+        stream.set_deadline(Some(Instant::now() + START_LIMIT));
+        let number = RandomState::new().build_hasher().finish() >> 1;
+        let stream = BufReader::with_capacity(PIECE, stream);
+        let mut lane = Lane { child, stream, calls: 0, number, roster: Arc::clone(roster) };
+        if read_hello(&mut lane.stream).is_ok() && lane.is_silent() {
+            lane.stream.get_mut().set_deadline(None);
             return Ok(lane);
         }
         Err(lane.not_ready(Duration::ZERO))
     }
 
+    /// Sends a call under the next number.
+    fn send(&mut self, name: &str, arguments: &[u8]) -> io::Result<()> {
+        // Half of all numbers are ahead.
+        self.number += 1;
+        write_call(self.stream.get_mut(), self.number, name, arguments)
+    }
+
     /// Has it run the initializer, if there is one.
     fn initialized(mut self) -> Result<Lane, Refusal> {
         let Some(first) = &self.roster.initializer else { return Ok(self) };
-        let sent = write_call(&mut self.socket, &first.name, &first.arguments);
-        let answer = sent.and_then(|()| Answer::read(&mut self.socket));
-        let Ok(Some(answer)) = answer else { return Err(self.not_ready(EXIT_LIMIT).into()) };
+        let Initializer { name, arguments } = first.clone();
+        let sent = self.send(&name, &arguments);
+        let answer = sent.and_then(|()| Answer::read(&mut self.stream, self.number));
+        let Ok(answer) = answer else { return Err(self.not_ready(EXIT_LIMIT).into()) };
         match answer.into_value() {
             Ok(_) => Ok(self),
             Err(error) => {
@@ -202,22 +227,36 @@ impl Lane {
     /// Collects a process that has ended, or ends within the limit, before its first call.
     fn not_ready(self, limit: Duration) -> io::Error {
         let pid = self.child.id();
-        let how = match self.bury(limit) {
-            Some(status) => status.to_string(),
-            None => "nobody knows how".to_owned(),
-        };
-        io::Error::other(format!("the worker process {pid} ended before it was ready ({how})"))
+        ended(pid, self.bury(limit))
     }
 
-    /// This lane, unless its process has ended meanwhile.
-    fn if_alive(mut self) -> Option<Lane> {
-        match self.child.try_wait() {
-            Ok(None) => Some(self),
-            _ => {
-                self.bury(Duration::ZERO);
-                None
-            }
+    /// Has it said nothing that it was not asked for?
+    fn is_silent(&self) -> bool {
+        self.stream.buffer().is_empty()
+    }
+
+    /// This lane, unless its process has ended meanwhile or has spoken without being asked.
+    fn if_alive(self) -> Option<Lane> {
+        if self.is_silent() && self.stream.get_ref().is_quiet() {
+            return Some(self);
         }
+        self.bury(Duration::ZERO);
+        None
+    }
+
+    /// Collects the process after an answer that was none. One that has ended, or closed its end of
+    /// the socket, is given time to tell how; any other is killed.
+    fn break_off(self, error: &io::Error) -> Option<ExitStatus> {
+        if error.kind() != io::ErrorKind::InvalidData {
+            return self.bury(EXIT_LIMIT);
+        }
+        let pid = self.child.id();
+        // Not by the macro, which panics when nobody listens.
+        let _ = writeln!(
+            io::stderr(),
+            "fiveways: the worker process {pid} is killed: it said what is no answer to its call"
+        );
+        self.bury(Duration::ZERO)
     }
 
     /// Keeps it for the thread's next call, unless it has had its share.
@@ -232,26 +271,31 @@ impl Lane {
 
     /// Asks it to exit, and sees to it that it does.
     fn quit(mut self) {
-        // It may have ended already.
-        let _ = write_quit(&mut self.socket);
+        // It may have ended already, or not listen; it is not waited for here.
+        let stream = self.stream.get_mut();
+        stream.set_deadline(Some(Instant::now() + EXIT_LIMIT));
+        let _ = write_quit(stream);
         self.bury(EXIT_LIMIT);
     }
 
     /// Collects the process; kills it first when it does not end within the limit.
-    fn bury(mut self, limit: Duration) -> Option<ExitStatus> {
-        if !self.ends_within(limit) {
+    fn bury(self, limit: Duration) -> Option<ExitStatus> {
+        let pidfd = self.stream.get_ref().pidfd();
+        if !matches!(wait_ready(pidfd, false, Some(Instant::now() + limit)), Ok(true)) {
             // It may have ended this very moment.
-            let _ = self.child.kill();
+            let _ = send_signal(pidfd, Signal::KILL.as_raw());
         }
-        self.child.wait().ok()
+        child::collect(pidfd, Patience::Sleep).ok().flatten()
     }
+}
 
-    fn ends_within(&mut self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let ended = pid.map(|pid| wait_ready(pidfd(pid)?.as_fd(), false, Some(deadline)));
-        matches!(ended, Some(Ok(true)))
-    }
+/// Why there is no process that is ready.
+fn ended(pid: u32, status: Option<ExitStatus>) -> io::Error {
+    let how = match status {
+        Some(status) => status.to_string(),
+        None => "nobody knows how".to_owned(),
+    };
+    io::Error::other(format!("the worker process {pid} ended before it was ready ({how})"))
 }
 
 impl Drop for Lane {

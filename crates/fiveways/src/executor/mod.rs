@@ -17,6 +17,7 @@
 
 mod process_pool;
 mod lane;
+mod worker_stream;
 mod serve;
 mod remote;
 #[doc(hidden)]

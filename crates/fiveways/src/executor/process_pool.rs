@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use crate::executor::call::{Call, Portable};
+use crate::executor::call::{Call, Portable, Prepared};
 use crate::executor::contract::{Executor, Wait};
 use crate::executor::crew::{Crew, Plan};
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
@@ -14,6 +14,7 @@ use crate::executor::map::{ChunkedMap, Map, chunks};
 use crate::executor::serve::is_guarded;
 use crate::executor::sizing::Sizing;
 use crate::executor::thread_pool::{leave, shut_down};
+use crate::executor::wire::check_call;
 
 /// Settings of a new [`ProcessPool`].
 #[derive(Clone, Debug)]
@@ -87,7 +88,8 @@ impl ProcessPoolBuilder {
     /// ```
     #[doc(alias = "initargs")]
     pub fn initializer<T: Portable>(mut self, begin: Call<T>) -> ProcessPoolBuilder {
-        let first = begin.prepare().ok();
+        let fits = |p: &Prepared<T>| check_call(p.name.len(), p.arguments.len()).is_ok();
+        let first = begin.prepare().ok().filter(fits);
         self.initializer =
             Some(first.map(|p| Initializer { name: p.name, arguments: p.arguments }));
         self
@@ -129,7 +131,9 @@ impl ProcessPoolBuilder {
 ///
 /// A function that panics hands its message to whoever asks for the result, and the process goes
 /// on. A process that dies at work fails that one call with [`FutureError::BrokenWorker`], and is
-/// replaced.
+/// replaced. So does one whose function writes to descriptors that are not its own, so that
+/// anything but the answer comes from it: it is killed. A copy that a function makes by `fork` and
+/// lets return is ended.
 ///
 /// # Examples
 ///
@@ -206,9 +210,11 @@ impl ProcessPool {
     /// # Errors
     ///
     /// When the pool has been shut down, has no thread and gets none, or the arguments cannot be
-    /// put into bytes.
+    /// put into bytes, or into more than 2 GiB of them.
     pub fn submit<T: Portable>(&self, work: Call<T>) -> Result<Future<T>, SubmitError> {
         let prepared = work.prepare()?;
+        check_call(prepared.name.len(), prepared.arguments.len())
+            .map_err(SubmitError::Unencodable)?;
         let roster = Arc::clone(&self.roster);
         let work = move || {
             let answer = call(&roster, &prepared.name, &prepared.arguments)?;

@@ -6,6 +6,9 @@
 //!                  quit, the pool's process is gone, and it kills this one, in whatever call
 //! ```
 //!
+//! A function may fork, and its copy of this process may come back from it: the copy has no say,
+//! and ends itself.
+//!
 //! The socket comes as standard input: that is the one way to hand a descriptor down without code
 //! between fork and exec. It moves away from there at once, so that nobody reads from it who means
 //! the terminal.
@@ -20,12 +23,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
+use fiveways_sys::fault::write_to_stderr;
 use fiveways_sys::pipe::keep_on_exec;
 use fiveways_sys::process::{Signal, id, kill};
 
 use crate::executor::call;
 use crate::executor::failure::message_of;
-use crate::executor::wire::{Answer, Request};
+use crate::executor::wire::{Answer, Request, write_hello};
 use crate::net::UnixStream;
 
 /// The only argument of a worker process.
@@ -89,7 +93,7 @@ fn take_socket() -> io::Result<UnixStream> {
 }
 
 fn serve(mut socket: UnixStream) -> io::Result<()> {
-    Answer::Hello.write(&mut socket)?;
+    write_hello(&mut socket)?;
     let (tell, told) = mpsc::channel();
     let calls = socket.try_clone()?;
     let reader = thread::Builder::new().name("fiveways-calls".to_owned());
@@ -113,7 +117,8 @@ fn read_calls(mut socket: UnixStream, tell: &Sender<Request>) {
 
 /// Answers calls until it is asked to quit.
 fn answer_calls(socket: &mut UnixStream, told: &Receiver<Request>) {
-    while let Ok(Request::Call { name, arguments }) = told.recv() {
+    let own = id();
+    while let Ok(Request::Call { number, name, arguments }) = told.recv() {
         let answered = catch_unwind(AssertUnwindSafe(|| call::run(&name, &arguments)));
         let answer = answered.unwrap_or_else(|payload| {
             let answer = Answer::Panicked(message_of(payload.as_ref()).to_owned());
@@ -121,7 +126,12 @@ fn answer_calls(socket: &mut UnixStream, told: &Receiver<Request>) {
             std::mem::forget(payload);
             answer
         });
-        if answer.write(socket).is_err() {
+        // The kernel is asked: libc's idea of it may be that of the original.
+        if id() != own {
+            write_to_stderr(b"fiveways: a fork of a worker process came back from its call\n");
+            end_now();
+        }
+        if answer.write(socket, number).is_err() {
             end_now();
         }
     }

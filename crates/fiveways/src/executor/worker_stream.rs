@@ -1,0 +1,99 @@
+//! A worker's socket, as its pool reads and writes it: it ends with the process.
+//!
+//! A process that was forked by a worker's function has the worker's end of the socket too, and may
+//! live longer. So the end of the socket is not waited for, but that of the process as well.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fiveways_sys::poll::{self, Entry};
+
+use crate::net::UnixStream;
+
+/// The pool's end of the socket.
+pub(super) struct WorkerStream {
+    /// Does not wait by itself.
+    socket: UnixStream,
+    /// Readable when the process has ended.
+    pidfd: OwnedFd,
+    deadline: Option<Instant>,
+}
+
+impl WorkerStream {
+    pub(super) fn new(socket: UnixStream, pidfd: OwnedFd) -> WorkerStream {
+        // A wish that is kept here, and not a mode of the kernel's socket.
+        let _ = socket.set_nonblocking(true);
+        WorkerStream { socket, pidfd, deadline: None }
+    }
+
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sets when reads and writes that wait fail.
+    pub(super) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Does the process run, with nothing said that has not been read?
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.look(poll::IN, Some(Duration::ZERO)), Ok((false, false)))
+    }
+
+    /// Waits for the socket; false: the process has ended before that.
+    fn wait(&self, asked: i16) -> io::Result<bool> {
+        loop {
+            let left = self.deadline.map(|by| by.saturating_duration_since(Instant::now()));
+            match self.look(asked, left)? {
+                (true, _) => return Ok(true),
+                // Its last words may have come between the two looks.
+                (false, true) => return Ok(self.look(asked, Some(Duration::ZERO))?.0),
+                (false, false) if left.is_some_and(|left| left.is_zero()) => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                (false, false) => {}
+            }
+        }
+    }
+
+    /// Is the socket ready, and has the process ended?
+    fn look(&self, asked: i16, limit: Option<Duration>) -> io::Result<(bool, bool)> {
+        let mut both = [Entry::new(self.socket.as_fd(), asked), Entry::new(self.pidfd(), poll::IN)];
+        match poll::poll(&mut both, limit) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((false, false)),
+            looked => looked.map(|_| (both[0].answer() != 0, both[1].answer() != 0)),
+        }
+    }
+}
+
+impl Read for WorkerStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.wait(poll::IN)? {
+            match self.socket.read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Write for WorkerStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !self.wait(poll::OUT)? {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
