@@ -17,7 +17,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -99,6 +99,17 @@ pub unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: u32) -> Answer {
             Err(errno) => return -errno.raw_os_error(),
         }
     }
+}
+
+/// Receives what is there, without waiting. Descriptors that come with it are closed.
+///
+/// # Errors
+///
+/// `WouldBlock` when there is nothing; the kernel's.
+pub fn recv_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let (at, len) = (buf.as_mut_ptr(), buf.len());
+    // SAFETY: required: valid for writes of `len` bytes. It is borrowed.
+    decode(unsafe { recv(fd.as_raw_fd(), at, len, DONT_WAIT) })
 }
 
 /// Sends from `buf` without ever raising `SIGPIPE`, retrying on interruption.

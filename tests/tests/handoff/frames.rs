@@ -5,6 +5,7 @@ use std::io::{BufRead, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use fiveways::Model;
 use fiveways::handoff::{self, FrameError, ReceiveError};
@@ -103,6 +104,86 @@ pub(crate) fn bad_frames_are_named_and_leak_nothing(model: Model) {
         }
         let nothing = said_of(|_| ());
         assert_eq!(nothing, None, "the end between two frames is no error");
+    });
+}
+
+/// D39: once a byte of a connection has come, a deadline ends the channel and says so; what the peer
+/// of the lost connection has written is not taken for the next one.
+pub(crate) fn a_deadline_in_the_middle_of_a_frame_ends_the_channel(model: Model) {
+    in_task(model, || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let tcp = std::net::TcpStream::connect(address).expect("connects");
+        // What is unread is a header for one byte, and that byte: the seal would fit it.
+        let mut forged = FRAME[..32].to_vec();
+        forged[8] = 1;
+        forged.push(b'x');
+        let mut frame = FRAME[..32].to_vec();
+        frame[8] = forged.len() as u8;
+        frame.extend_from_slice(&forged);
+        for cut in [1, 31, 32, 33, 64, frame.len()] {
+            let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
+            ours.write_all(&frame[..cut]).expect("room");
+            let soon = Some(Instant::now() + Duration::from_millis(5));
+            let late = handoff::receive::<TcpStream>(&mut theirs, soon).expect_err("not all came");
+            let told = late.to_string();
+            assert_eq!(std::io::Error::from(late).kind(), std::io::ErrorKind::ConnectionAborted);
+            assert!(told.contains("in the middle of a connection"), "{told}");
+            // The sender finds out, if it comes to that.
+            let rest = [IoSlice::new(&frame[cut..]), IoSlice::new(b".")];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fds = [tcp.as_fd()];
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)), "room for one");
+            let sent = sendmsg(&ours, &rest, &mut control, SendFlags::NOSIGNAL);
+            assert_eq!(sent, Err(rustix::io::Errno::PIPE), "{cut} bytes came in time");
+            let next = handoff::receive::<TcpStream>(&mut theirs, None);
+            assert!(matches!(next, Ok(None)), "{next:?} after {cut} bytes");
+        }
+    });
+}
+
+/// D39: any bytes, cut anywhere, with any descriptors beside any of them: a connection, or an error
+/// that ends the channel, soon; and no descriptor left (the stage counts them).
+pub(crate) fn any_bytes_and_descriptors_are_received_or_refused(model: Model) {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    in_task(model, move || {
+        let began = Instant::now();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let tcp = std::net::TcpStream::connect(address).expect("connects");
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let fds = [tcp.as_fd(), unix.as_fd(), listener.as_fd(), tcp.as_fd()];
+        for _ in 0..500 {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            let mut bytes = FRAME.repeat(random.usize(1..4));
+            for _ in 0..random.usize(0..3) {
+                let at = random.usize(0..bytes.len());
+                bytes[at] = if random.bool() { random.u8(..) } else { random.u8(..4) };
+            }
+            let mut rest = &bytes[random.usize(0..2)..random.usize(2..=bytes.len())];
+            while !rest.is_empty() {
+                let (piece, more) = rest.split_at(random.usize(1..=rest.len().min(33)));
+                let count = if random.bool() { 0 } else { random.usize(0..=fds.len()) };
+                put(&ours, piece, &fds[..count]);
+                rest = more;
+            }
+            drop(ours);
+            let mut received = 0;
+            let failed = loop {
+                match handoff::receive::<TcpStream>(&mut theirs, None) {
+                    Ok(Some(_)) => received += 1,
+                    Ok(None) => break false,
+                    Err(ReceiveError::Frame(_)) => break true,
+                    Err(error) => panic!("{error}, seed {seed}"),
+                }
+            };
+            assert!(received <= 3, "seed {seed}");
+            let after = handoff::receive::<TcpStream>(&mut theirs, None);
+            assert!(!failed || matches!(after, Ok(None)), "{after:?}, seed {seed}");
+        }
+        assert!(began.elapsed() < fiveways_tests::patience::LONG, "seed {seed}");
     });
 }
 

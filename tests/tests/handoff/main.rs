@@ -34,6 +34,8 @@ fiveways_tests::on_cooperative_models! {
         connections_are_made_of_parts_and_taken_apart;
     frames:
         bad_frames_are_named_and_leak_nothing,
+        a_deadline_in_the_middle_of_a_frame_ends_the_channel,
+        any_bytes_and_descriptors_are_received_or_refused,
         a_receiver_without_descriptors_is_told,
         a_channel_that_was_read_ahead_is_refused;
 }

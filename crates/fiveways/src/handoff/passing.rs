@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use fiveways_sys::errno;
-use fiveways_sys::net::option_name;
+use fiveways_sys::net::{self, option_name};
 
 use crate::handoff::detached::{Connection, Detached, Failed, Kind};
 use crate::handoff::frame::{BYTES_MAX, FrameError, HEADER, Header, SEAL};
@@ -130,9 +130,13 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The channel failed, or the deadline came.
+    /// The channel failed, or the deadline came, before any byte of a connection; or there was no
+    /// descriptor left for one that had come whole. The channel is in order.
     Channel(io::Error),
-    /// What came is not what should have come. The channel is of no further use.
+    /// The channel failed, or the deadline came, in the middle of a connection, which is lost. The
+    /// channel has been ended.
+    Begun(io::Error),
+    /// What came is not what should have come. The channel has been ended.
     Frame(FrameError),
 }
 
@@ -140,6 +144,9 @@ impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReceiveError::Channel(error) => write!(f, "the channel failed: {error}"),
+            ReceiveError::Begun(error) => {
+                write!(f, "the channel was ended in the middle of a connection: {error}")
+            }
             ReceiveError::Frame(error) => error.fmt(f),
         }
     }
@@ -148,7 +155,7 @@ impl fmt::Display for ReceiveError {
 impl std::error::Error for ReceiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ReceiveError::Channel(error) => Some(error),
+            ReceiveError::Channel(error) | ReceiveError::Begun(error) => Some(error),
             ReceiveError::Frame(error) => Some(error),
         }
     }
@@ -170,6 +177,10 @@ impl From<ReceiveError> for io::Error {
     fn from(error: ReceiveError) -> io::Error {
         match error {
             ReceiveError::Channel(error) => error,
+            // Not of the kind of its cause: after a `TimedOut` there would be a next time.
+            begun @ ReceiveError::Begun(_) => {
+                io::Error::new(io::ErrorKind::ConnectionAborted, begun)
+            }
             ReceiveError::Frame(error) => io::Error::new(io::ErrorKind::InvalidData, error),
         }
     }
@@ -187,15 +198,17 @@ impl From<ReceiveError> for io::Error {
 ///
 /// # Cancellation
 ///
-/// Fails with `ECANCELED` while it waits. In the middle of a connection that makes the channel
-/// useless.
+/// Fails with `ECANCELED` while it waits; in the middle of a connection that ends the channel.
 ///
 /// # Errors
 ///
 /// [`ReceiveError::Channel`]: `TimedOut` after the deadline; `InvalidInput` if the channel has been
 /// read ahead; `EMFILE` if this process has no descriptor left for the connection, which is lost
-/// then. [`ReceiveError::Frame`] for anything that is no connection of the kind asked for.
-/// Whatever descriptors came are closed.
+/// then. [`ReceiveError::Begun`] for the same in the middle of a connection: nobody could tell any
+/// more where the next one begins, and what is unread of a connection was written by its peer, who
+/// is not to be trusted. [`ReceiveError::Frame`] for anything that is no connection of the kind
+/// asked for. With these two the channel is shut down for reading and emptied, so that later calls
+/// find its end and the sender an error. Whatever descriptors came are closed.
 #[doc(alias = "recv_handle")]
 pub fn receive<S: Connection>(
     channel: &mut UnixStream,
@@ -206,18 +219,10 @@ pub fn receive<S: Connection>(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
     }
     let _limited = Limited::new(channel, deadline);
-    let mut receiver = Receiver { channel: channel.socket(), fds: Vec::new() };
-    let mut header = [0; HEADER];
-    match receiver.fill(&mut header)? {
-        0 => return Ok(None),
-        HEADER => {}
-        _ => return Err(FrameError::Truncated.into()),
-    }
-    let header = Header::decode(&header)?;
-    let unread = receiver.bytes(header.unread)?;
-    let unsent = receiver.bytes(header.unsent)?;
-    let fd = receiver.seal()?;
+    let mut receiver = Receiver { channel: channel.socket(), fds: Vec::new(), begun: false };
+    let Some((header, unread, unsent, fd)) = receiver.frame()? else { return Ok(None) };
     if header.kind != S::KIND || kind_of(&fd) != Some(S::KIND) {
+        receiver.begun = true;
         return Err(FrameError::OtherKind.into());
     }
     let detached = Detached::from_parts(fd, unread, unsent);
@@ -226,27 +231,66 @@ pub fn receive<S: Connection>(
     Ok(Some(detached))
 }
 
-/// The receiving side of one frame.
+/// A header, the bytes that are unread and unsent, and the descriptor.
+type Frame = (Header, Vec<u8>, Vec<u8>, OwnedFd);
+
+/// The receiving side of one frame. Dropped in the middle of it, it ends the channel.
 struct Receiver<'a> {
     channel: &'a Socket,
     /// Descriptors that came; closed if the frame is not finished.
     fds: Vec<OwnedFd>,
+    /// Has a part of the frame been taken, and not all of it?
+    begun: bool,
+}
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        if !self.begun {
+            return;
+        }
+        // From now on its sender is refused, so what is left in it is all that there is: it would
+        // be read even now. Descriptors in it are closed by the kernel.
+        if self.channel.shutdown(Shutdown::Read).is_ok() {
+            let mut rest = vec![0; PIECE];
+            while matches!(net::recv_now(self.channel.as_fd(), &mut rest), Ok(1..)) {}
+        }
+    }
 }
 
 impl Receiver<'_> {
+    /// Receives a frame; `None` at the end of the channel.
+    fn frame(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        let mut header = [0; HEADER];
+        match self.fill(&mut header)? {
+            0 => return Ok(None),
+            HEADER => {}
+            _ => return Err(FrameError::Truncated.into()),
+        }
+        let header = Header::decode(&header)?;
+        let unread = self.bytes(header.unread)?;
+        let unsent = self.bytes(header.unsent)?;
+        Ok(Some((header, unread, unsent, self.seal()?)))
+    }
+
     /// Receives once, and never beyond the frame: the next one's descriptor must stay with it.
     fn once(&mut self, buf: &mut [u8]) -> Result<usize, ReceiveError> {
         let mut cut = false;
-        let count = retry(|| {
+        let received = retry(|| {
             let received = self.channel.recv_with(buf, &mut self.fds);
             received.map(|(count, truncated)| {
                 cut = truncated;
                 count
             })
-        })?;
+        });
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if self.begun => return Err(ReceiveError::Begun(error)),
+            Err(error) => return Err(ReceiveError::Channel(error)),
+        };
+        self.begun |= count > 0;
         match (cut, self.fds.is_empty()) {
             // One came, and this process has no number for it: the kernel has closed it.
-            (true, true) => Err(io::Error::from_raw_os_error(errno::EMFILE).into()),
+            (true, true) => Err(ReceiveError::Begun(io::Error::from_raw_os_error(errno::EMFILE))),
             (true, false) => Err(FrameError::StrayDescriptors.into()),
             (false, _) => Ok(count),
         }
@@ -282,16 +326,24 @@ impl Receiver<'_> {
         Ok(bytes)
     }
 
-    /// Receives the seal and the descriptor that comes with it.
+    /// Receives the seal and the descriptor that comes with it. Then the frame is over.
     fn seal(&mut self) -> Result<OwnedFd, ReceiveError> {
         let mut seal = [0];
-        match (self.once(&mut seal)?, seal[0]) {
-            (0, _) => return Err(FrameError::Truncated.into()),
-            (_, SEAL) => {}
-            _ => return Err(FrameError::NotAFrame.into()),
+        match (self.once(&mut seal), seal[0]) {
+            (Err(ReceiveError::Begun(error)), SEAL) => {
+                self.begun = false;
+                return Err(ReceiveError::Channel(error));
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(0), _) => return Err(FrameError::Truncated.into()),
+            (Ok(_), SEAL) => {}
+            (Ok(_), _) => return Err(FrameError::NotAFrame.into()),
         }
         match (self.fds.pop(), self.fds.is_empty()) {
-            (Some(fd), true) => Ok(fd),
+            (Some(fd), true) => {
+                self.begun = false;
+                Ok(fd)
+            }
             (None, _) => Err(FrameError::NoDescriptor.into()),
             (Some(_), false) => Err(FrameError::StrayDescriptors.into()),
         }
@@ -300,7 +352,7 @@ impl Receiver<'_> {
 
 /// What kind of connection a descriptor is, if it is one.
 fn kind_of(fd: &OwnedFd) -> Option<Kind> {
-    use fiveways_sys::net::{self, option};
+    use fiveways_sys::net::option;
     use std::os::fd::AsRawFd;
     let ask = |name| {
         let mut value = [0; 4];
