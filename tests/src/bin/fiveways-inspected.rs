@@ -16,6 +16,7 @@ fn main() -> std::io::Result<()> {
     let runtime = Runtime::builder().model(Model::Epoll).workers(2).tell_lost(lost).build()?;
     match part.as_str() {
         "idle" => idle(&runtime),
+        "many" => many(&runtime),
         "cross" => cross(&runtime),
         "stuck" => runtime.block_on(|| {
             ready();
@@ -61,6 +62,19 @@ fn helped(runtime: &Runtime) {
             helper[1].set();
         });
         events[1].wait();
+    });
+}
+
+/// So many tasks that a dump of them fits into no socket.
+fn many(runtime: &Runtime) {
+    inspect::listen().expect("a socket");
+    runtime.block_on(|| {
+        for _ in 0..3000 {
+            drop(task::spawn(wait_for_nobody));
+        }
+        time::sleep(Duration::from_millis(10));
+        ready();
+        wait_for_nobody();
     });
 }
 

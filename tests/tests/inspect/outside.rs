@@ -133,6 +133,34 @@ fn nonsense_does_not_keep_the_next_from_a_dump() {
     inspect::of_process(program.id(), false, Some(1)).expect("a dump all the same");
 }
 
+/// Clients do not wait for each other.
+#[test]
+fn silent_and_slow_clients_shut_nobody_out() {
+    let program = Inspected::start("many", &[]);
+    let quickly = || {
+        let began = Instant::now();
+        inspect::of_process(program.id(), false, Some(1)).expect("a dump all the same");
+        began.elapsed()
+    };
+    let silent: Vec<_> = (0..200).map(|_| program.connect()).collect();
+    let took = quickly();
+    assert!(took < LONG / 10, "{took:?} beside those who say nothing");
+    // Each takes a little whenever it is asked to, and never all of some megabytes.
+    let mut some = [0; 1024];
+    let slow = [(); 8].map(|()| {
+        let mut client = program.connect();
+        client.write_all(b"dump backtraces=0\n").expect("it reads");
+        client.read_exact(&mut some).expect("its answer begins");
+        client
+    });
+    for mut client in &slow {
+        let took = quickly();
+        assert!(took < LONG / 10, "{took:?} beside those who take their time");
+        client.read_exact(&mut some).expect("its answer goes on");
+    }
+    drop(silent);
+}
+
 #[test]
 fn a_process_that_has_ended_refuses() {
     let program = Inspected::start("idle", &[]);

@@ -39,6 +39,7 @@
 //! asked where it stands is resumed for that and suspended at once; it notices nothing.
 
 mod socket;
+mod clients;
 
 use std::io;
 use std::sync::Mutex;

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! An abstract name needs no file, and goes with its process. It has no permissions either, so both
-//! sides ask the kernel who the other is. Whoever connects is served in turn, each for a few
-//! seconds at most.
+//! sides ask the kernel who the other is. One thread serves all clients, none of which it waits
+//! for: see [`clients`](super::clients).
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -18,18 +18,16 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::peer;
 
-use crate::inspect::{Dump, Options, Started, onlooker};
+use crate::inspect::clients::serve;
+use crate::inspect::{Dump, Started, onlooker};
 
 const PREFIX: &str = "fiveways-inspect-";
 
-/// The longest question.
-const QUESTION_MAX: u64 = 128;
-
-/// How long a client has to ask, and to read what there is so far.
-const CLIENT_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long an answer may make no progress.
+/// How long the whole answer may take to come.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// The longest answer.
+const ANSWER_MAX: u64 = 1 << 30;
 
 /// Lets other processes of the same user take dumps of this one, until it ends.
 ///
@@ -43,72 +41,13 @@ pub fn listen() -> io::Result<()> {
     static STARTED: Started = Started::never();
     STARTED.once(|| {
         let listener = UnixListener::bind_addr(&address(std::process::id())?)?;
-        onlooker("fiveways-inspect", move || {
-            for client in listener.incoming() {
-                match client {
-                    // A client that goes away, or asks nonsense, is its own affair.
-                    Ok(client) => drop(serve(client)),
-                    // No descriptor left, most likely: later there may be one.
-                    Err(_) => std::thread::sleep(Duration::from_millis(100)),
-                }
-            }
-        })
+        listener.set_nonblocking(true)?;
+        onlooker("fiveways-inspect", move || serve(&listener))
     })
 }
 
 fn address(process: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("{PREFIX}{process}"))
-}
-
-fn is_allowed(user: u32) -> bool {
-    user == peer::own_user() || user == 0
-}
-
-/// Answers one client.
-fn serve(client: UnixStream) -> io::Result<()> {
-    if !is_allowed(peer::of(client.as_fd())?.user) {
-        return Ok(());
-    }
-    client.set_write_timeout(Some(CLIENT_LIMIT))?;
-    let question = question(&client, Instant::now() + CLIENT_LIMIT)?;
-    let Some(options) = parse(&question) else {
-        return (&client).write_all(b"error: this is no question\n");
-    };
-    let mut writer = BufWriter::with_capacity(64 * 1024, client);
-    serde_json::to_writer(&mut writer, &options.take())?;
-    writer.flush()
-}
-
-/// Reads one line.
-fn question(client: &UnixStream, deadline: Instant) -> io::Result<String> {
-    let mut line = Vec::new();
-    let mut reader = client.take(QUESTION_MAX);
-    let mut byte = [0];
-    while line.last() != Some(&b'\n') {
-        let left = deadline.saturating_duration_since(Instant::now());
-        client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        if left.is_zero() || reader.read(&mut byte)? == 0 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        line.push(byte[0]);
-    }
-    String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-/// `dump`, then settings in any order.
-fn parse(question: &str) -> Option<Options> {
-    let mut words = question.split_whitespace();
-    if words.next() != Some("dump") {
-        return None;
-    }
-    words.try_fold(Options::new().backtraces(false), |options, word| {
-        let (name, value) = word.split_once('=')?;
-        match name {
-            "backtraces" => Some(options.backtraces(value == "1")),
-            "limit" => Some(options.limit(value.parse().ok()?)),
-            _ => None,
-        }
-    })
 }
 
 /// Takes a dump of another process that [listens](listen): of its tasks, or of so many of each
@@ -119,19 +58,39 @@ fn parse(question: &str) -> Option<Options> {
 /// # Errors
 ///
 /// `ConnectionRefused` when there is no such process, or it does not listen; `PermissionDenied`
-/// when it is another user's; `InvalidData` when what comes is no dump.
+/// when it is another user's; `InvalidData` when what comes is no dump; `TimedOut` or `WouldBlock`
+/// when it has not come after 20 seconds.
 pub fn of_process(process: u32, backtraces: bool, limit: Option<usize>) -> io::Result<Dump> {
     let stream = UnixStream::connect_addr(&address(process)?)?;
     let server = peer::of(stream.as_fd())?;
-    if server.process != process || !(is_allowed(server.user) || peer::own_user() == 0) {
+    if server.process != process
+        || !(server.user == peer::own_user() || server.user == 0 || peer::own_user() == 0)
+    {
         let message = format!("process {process} is of user {}", server.user);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let limit = limit.map_or(String::new(), |limit| format!(" limit={limit}"));
     let question = format!("dump backtraces={}{limit}\n", u8::from(backtraces));
     (&stream).write_all(question.as_bytes())?;
-    Ok(serde_json::from_reader(BufReader::with_capacity(64 * 1024, stream))?)
+    let answer = Limited { stream, by: Instant::now() + ANSWER_LIMIT }.take(ANSWER_MAX);
+    Ok(serde_json::from_reader(BufReader::with_capacity(64 * 1024, answer))?)
+}
+
+/// A stream that is read until an instant, however slowly it comes.
+struct Limited {
+    stream: UnixStream,
+    by: Instant,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buf)
+    }
 }
 
 /// The processes that listen here, in ascending order; also those of other users.
@@ -147,18 +106,4 @@ pub fn processes() -> io::Result<Vec<u32>> {
     processes.sort_unstable();
     processes.dedup();
     Ok(processes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_questions_are_understood() {
-        assert!(parse("dump\n").is_some());
-        assert!(parse("dump backtraces=1 limit=7\n").is_some());
-        for nonsense in ["", "\n", "dump x", "dump limit=-1", "dump limit", "GET / HTTP/1.1"] {
-            assert!(parse(nonsense).is_none(), "{nonsense:?}");
-        }
-    }
 }
