@@ -107,8 +107,8 @@ pub(crate) fn bad_frames_are_named_and_leak_nothing(model: Model) {
     });
 }
 
-/// D39: once a byte of a connection has come, a deadline ends the channel and says so; what the peer
-/// of the lost connection has written is not taken for the next one.
+/// D39: once a byte of a connection has come, a deadline ends the channel and says so; what the
+/// peer of the lost connection has written is not taken for the next one.
 pub(crate) fn a_deadline_in_the_middle_of_a_frame_ends_the_channel(model: Model) {
     in_task(model, || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -7,7 +7,8 @@
 //!
 //! One thread looks after all of them and waits for none: it polls. A client has a time to ask in
 //! and a time in which it must have taken its whole answer, and when there are too many the one
-//! that has said nothing for longest makes room. So silent and slow clients cost the others nothing.
+//! that has said nothing for longest makes room. So silent and slow clients cost the others
+//! nothing.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
