@@ -47,7 +47,10 @@ fiveways_tests::on_every_model! {
     stops:
         a_signal_to_the_process_group_is_one_stop,
         new_clients_are_refused_while_a_stop_drains,
-        connections_queued_at_a_stop_are_served;
+        connections_queued_at_a_stop_are_served,
+        a_signal_right_after_the_address_drains,
+        handlers_are_told_of_a_stop,
+        a_leaver_lets_the_next_one_in_at_once;
     crowds:
         five_thousand_at_once_heavy,
         descriptors_run_out_and_nobody_is_lost,

@@ -4,12 +4,17 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener as Listener, TcpStream as Client};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use fiveways::Model;
+use fiveways::net::TcpStream;
+use fiveways::server::{Control, Overload, Server};
+use fiveways::sync::mpsc;
+use fiveways::{Model, select};
+use fiveways_tests::arena::Arena;
 use fiveways_tests::child::Remote;
 use fiveways_tests::client::{ask, expect_end};
-use fiveways_tests::patience::eventually;
+use fiveways_tests::patience::{LONG, eventually};
 use rustix::process::Signal;
 
 const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
@@ -88,4 +93,64 @@ pub(crate) fn connections_queued_at_a_stop_are_served(model: Model) {
             assert_eq!((counts.accepted as usize, cut_short), (QUEUED + 1, 0));
         }
     }
+}
+
+/// A signal that is sent as soon as the server has told its address stops it in order.
+pub(crate) fn a_signal_right_after_the_address_drains(model: Model) {
+    for round in 0..12 {
+        let settings: &[&str] = if round % 3 == 0 { &["processes=2"] } else { &[] };
+        let mut remote = Remote::start(ARENA, model, settings);
+        let signal = if round % 2 == 0 { Signal::TERM } else { Signal::INT };
+        remote.signal(signal);
+        assert_eq!(remote.end().1, 0);
+    }
+}
+
+/// Handlers learn of a stop, after new clients are refused, and can end by themselves.
+pub(crate) fn handlers_are_told_of_a_stop(model: Model) {
+    let told: Arc<OnceLock<Control>> = Arc::default();
+    let control = Arc::clone(&told);
+    let handler = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let control = control.get().expect("it is set before clients come");
+        assert!(!control.is_stopping());
+        stream.write_all(b"hello")?;
+        let (_keeps_open, never) = mpsc::channel::<()>();
+        select! {
+            wait(control.stopping()) => {}
+            recv(never) -> _ => unreachable!("nothing is sent"),
+        }
+        assert!(control.is_stopping());
+        stream.write_all(b"bye")
+    };
+    let mut arena = Arena::with(model, |server| server.drain(2 * LONG), handler);
+    told.set(arena.control().clone()).expect("set once");
+    let mut client = arena.connect();
+    client.read_exact(&mut [0; 5]).expect("it is served");
+    arena.control().stop();
+    let mut last = String::new();
+    client.read_to_string(&mut last).expect("it ends in order");
+    assert_eq!(last, "bye");
+    assert!(Client::connect(arena.addr()).is_err(), "the listener was closed before");
+    assert_eq!(arena.join().cut_short, 0);
+}
+
+/// Who waits for a place under a limit comes in as soon as somebody leaves.
+pub(crate) fn a_leaver_lets_the_next_one_in_at_once(model: Model) {
+    const CLIENTS: u32 = 50;
+    let greet = |mut stream: TcpStream| stream.write_all(b"!");
+    let limit = |server: Server| server.max_connections(1, Overload::Wait);
+    let best = (0..5).map(|_| {
+        let arena = Arena::with(model, limit, greet);
+        let started = Instant::now();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| arena.connect()).collect();
+        for mut client in clients {
+            client.read_exact(&mut [0]).expect("its turn comes");
+        }
+        let took = started.elapsed();
+        arena.stop();
+        took / CLIENTS
+    });
+    let best = best.min().expect("five times");
+    // One that looks for a place every 20 ms needs 20 ms.
+    assert!(best < Duration::from_millis(5), "{best:?} a client");
 }

@@ -24,6 +24,7 @@ use fiveways_sys::process::{Pid, Signal, kill};
 
 use crate::server::counts::{Counts, Stats};
 use crate::signal::{SIGINT, SIGTERM, Watch};
+use crate::sync::Event;
 
 /// Stops a server and reads its counts, from anywhere; cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ struct Inner {
     stops: AtomicU32,
     bell: EventFd,
     counts: Counts,
+    /// Set when handlers are told of a stop.
+    stopping: Event,
     /// When connections that are left are ended; known from the first phase of a stop on.
     drained_by: OnceLock<Option<Instant>>,
     /// In a child process: who supervises it, and the control of the child's own server.
@@ -72,8 +75,8 @@ impl Control {
     pub(crate) fn with_bell(bell: EventFd) -> Control {
         let counts = Counts::default();
         let (stops, child) = (AtomicU32::new(0), OnceLock::new());
-        let drained_by = OnceLock::new();
-        Control { inner: Arc::new(Inner { stops, bell, counts, drained_by, child }) }
+        let (stopping, drained_by) = (Event::new(), OnceLock::new());
+        Control { inner: Arc::new(Inner { stops, bell, counts, stopping, drained_by, child }) }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -111,8 +114,69 @@ impl Control {
         }
     }
 
-    /// Has a stop been asked for?
-    pub(crate) fn is_stopping(&self) -> bool {
+    /// The event that is set when the server stops: a handler that waits for something else than
+    /// its stream, or between two requests of a connection that it may end, waits for this as well.
+    ///
+    /// It is set by the serving thread, after the listener was closed. In one of several processes,
+    /// it is that process's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{BufRead, Write};
+    /// use std::{io, thread};
+    ///
+    /// use fiveways::net::TcpStream;
+    /// use fiveways::select;
+    /// use fiveways::server::Server;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?;
+    /// let address = server.local_addr()?;
+    /// let control = server.control();
+    /// let theirs = control.clone();
+    /// let serving = thread::spawn(move || {
+    ///     server.serve(move |mut stream: TcpStream| -> io::Result<()> {
+    ///         stream.write_all(b"hello\n")?;
+    ///         let mut line = String::new();
+    ///         loop {
+    ///             select! {
+    ///                 wait(theirs.stopping()) => return stream.write_all(b"bye\n"),
+    ///                 readable(stream) -> ready => ready?,
+    ///             }
+    ///             if stream.read_line(&mut line)? == 0 {
+    ///                 return Ok(());
+    ///             }
+    ///         }
+    ///     })
+    /// });
+    /// let mut client = io::BufReader::new(std::net::TcpStream::connect(address)?);
+    /// let mut line = String::new();
+    /// client.read_line(&mut line)?;
+    /// control.stop();
+    /// client.read_line(&mut line)?;
+    /// assert_eq!(line, "hello\nbye\n");
+    /// serving.join().expect("it does not panic")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("shutdown", "graceful", "CancellationToken"))]
+    pub fn stopping(&self) -> &Event {
+        match self.inner.child.get() {
+            Some((_, own)) => &own.inner.stopping,
+            None => &self.inner.stopping,
+        }
+    }
+
+    /// Returns `true` if a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        match self.inner.child.get() {
+            Some((_, own)) => own.is_asked_to_stop(),
+            None => self.is_asked_to_stop(),
+        }
+    }
+
+    fn is_asked_to_stop(&self) -> bool {
         self.inner.stops.load(Ordering::SeqCst) > 0
     }
 
@@ -160,6 +224,11 @@ impl Control {
     /// Begins a stop: connections have this long to finish.
     pub(crate) fn begin_stop(&self, drain: Duration) {
         self.inner.drained_by.get_or_init(|| Instant::now().checked_add(drain));
+    }
+
+    /// Tells handlers of the stop.
+    pub(crate) fn tell_stopping(&self) {
+        self.inner.stopping.set();
     }
 
     /// Is the time for connections to finish over, or is it not to be waited for?

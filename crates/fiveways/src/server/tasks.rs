@@ -66,6 +66,7 @@ pub(crate) fn serve(
     let admit = |stream| acceptor.admit(stream);
     acceptor.admit_in_hand();
     let held = accept_queued(listener, settings, control, gate, admit);
+    control.tell_stopping();
     let unserved = serve_held(held, control, gate, admit)?;
     control.wait_for_drain()?;
     let cut_short = gate.inside() + unserved;

@@ -164,14 +164,16 @@ impl Floor<'_> {
         Ok(cut_short)
     }
 
-    /// Begins a stop: accepts what is queued, and closes the listener. Gives the connections for
-    /// which there was no place.
+    /// Begins a stop: accepts what is queued, closes the listener, and tells handlers. Gives the
+    /// connections for which there was no place.
     fn close_door(&self, admit: impl FnMut(TcpStream)) -> VecDeque<TcpStream> {
         self.control.begin_stop(self.settings.drain);
         let listener = self.door().take();
         let queued =
             |listener| accept_queued(listener, self.settings, self.control, self.gate, admit);
-        listener.map(queued).unwrap_or_default()
+        let held = listener.map(queued).unwrap_or_default();
+        self.control.tell_stopping();
+        held
     }
 
     /// Serves each connection to its end before accepting the next; gives how many were cut short.

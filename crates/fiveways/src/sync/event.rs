@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter};
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
 /// Who waits while it is set goes on at once. Who was waiting when it was set goes on, even if it
-/// is cleared again before it runs.
+/// is cleared again before it runs. A [`select!`](crate::select) waits for it with `wait(event)`.
 ///
 /// # Examples
 ///
@@ -33,7 +33,8 @@ use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
 pub struct Event {
     /// Set and cleared under the lock of the line.
     set: AtomicBool,
-    line: Mutex<Line>,
+    /// Each with what it is to be selected for.
+    line: Mutex<Line<Selection>>,
 }
 
 impl fmt::Debug for Event {
@@ -55,7 +56,7 @@ impl Event {
         let mut line = self.line();
         // ORDERING: Release: who sees it set sees what was done before.
         self.set.store(true, Ordering::Release);
-        let chosen = line.select_all(CHOSEN);
+        let chosen = line.select_all_by(|number| *number);
         drop(line);
         chosen.iter().for_each(Unparker::unpark);
     }
@@ -114,7 +115,7 @@ impl Event {
         if self.is_set() {
             return true;
         }
-        line.join(waiter);
+        line.join_with(waiter, CHOSEN);
         drop(line);
         let reason = Reason { place, ..Reason::new("event", self) };
         let leave = || {
@@ -123,7 +124,22 @@ impl Event {
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    /// Joins those who wait, to be selected for `number`. False: it is set.
+    pub(crate) fn join(&self, waiter: Pin<&Waiter>, number: Selection) -> bool {
+        let mut line = self.line();
+        let waits = !self.is_set();
+        if waits {
+            line.join_with(waiter, number);
+        }
+        waits
+    }
+
+    /// Leaves those who wait; also when it is not among them.
+    pub(crate) fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
+        self.line().leave_with(waiter, |wanted| *wanted == number);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<Selection>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

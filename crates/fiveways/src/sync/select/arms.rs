@@ -1,4 +1,4 @@
-//! The arms of a `select!` that receive and send.
+//! The arms of a `select!` that receive and send, and those that wait for events.
 #![expect(unsafe_code, reason = "lines point into the arms of who waits")]
 
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use fiveways_runtime::{Selection, Waiter};
 
 use crate::exchange::{Exchange, Fifo, Slot, Why};
 use crate::sync::select::Arm;
-use crate::sync::{channel, mpsc};
+use crate::sync::{Event, channel, mpsc};
 
 /// What a `select!` can receive from: the receivers of channels.
 pub trait ReceiveFrom {
@@ -156,5 +156,33 @@ impl<T> Arm for SendArm<'_, T> {
 
     fn is_served(&self) -> bool {
         !self.slot.is_full()
+    }
+}
+
+/// Waits for an event to be set.
+#[doc(hidden)]
+pub struct EventArm<'a>(&'a Event);
+
+impl<'a> EventArm<'a> {
+    /// Until it is set.
+    pub fn new(event: &'a Event) -> EventArm<'a> {
+        EventArm(event)
+    }
+
+    /// Nothing more is known after the arm was chosen.
+    pub fn finish(self) {}
+}
+
+impl Arm for EventArm<'_> {
+    fn attempt(&mut self, _at_once: bool) -> bool {
+        self.0.is_set()
+    }
+
+    unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
+        self.0.join(waiter, number)
+    }
+
+    fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
+        self.0.leave(waiter, number);
     }
 }

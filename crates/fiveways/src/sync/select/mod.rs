@@ -29,19 +29,20 @@ pub use self::readiness::{Watch, Watched};
 use self::readiness::{Watchable, has_polled};
 
 #[doc(hidden)]
-pub use self::arms::{ReceiveArm, SendArm};
+pub use self::arms::{EventArm, ReceiveArm, SendArm};
 #[doc(hidden)]
 pub use self::readiness::ReadinessArm;
 
 /// Arms that one `select!` can have.
 const ARMS_MAX: usize = 16;
 
-/// Waits for the first of several: items received or sent, readiness, points in time.
+/// Waits for the first of several: items received or sent, events, readiness, points in time.
 ///
 /// ```text
 /// select! {
 ///     recv(receiver) -> item => …,        // Result<T, RecvError>
 ///     send(sender, value) -> sent => …,   // Result<(), SendError<T>>
+///     wait(event) => …,                   // an Event that is set
 ///     readable(socket) -> ready => …,     // io::Result<()>
 ///     writable(socket) -> ready => …,     // io::Result<()>
 ///     after(duration) => …,               // or default(duration)
@@ -161,6 +162,16 @@ macro_rules! __select_arm {
                 let mut $name = $crate::sync::select::SendTo::arm($name, $item);)
             ($($names)* $name)
             ($($branch)* $number => { $(let $into =)? $name.finish(); $body })
+            $($rest)*)
+    };
+    (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
+        wait ($event:expr) () ($body:expr) $($rest:tt)*) => {
+        $crate::__select_arms!(($($free)*)
+            ($($declared)*
+                let $name = &$event;
+                let mut $name = $crate::sync::select::EventArm::new($name);)
+            ($($names)* $name)
+            ($($branch)* $number => { $name.finish(); $body })
             $($rest)*)
     };
     (($name:ident $number:tt $($free:tt)*) ($($declared:tt)*) ($($names:ident)*) ($($branch:tt)*)
