@@ -113,10 +113,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let backlog = args.backlog.unwrap_or(u32::MAX);
     let server = Server::bind_with(args.bind.as_str(), backlog, mode)
         .map_err(|error| bind_error(&args.bind, &error))?;
-    let address = server.local_addr().map_err(|error| CliError::usage(error.to_string()))?;
     fiveways::support(args.model).map_err(|error| model_error(args.model, &error))?;
-    announce(address)?;
-    match configure(server, args).serve(Watched(args.service)) {
+    match configure(server, args).on_ready(announce).serve(Watched(args.service)) {
         Ok(report) => {
             if report.cut_short > 0 {
                 eprintln!("{} connections were cut short", report.cut_short);
@@ -186,10 +184,10 @@ fn unless_zero(time: Span) -> Option<Duration> {
 }
 
 /// Tells where it listens, before any fork, so that it is told once.
-fn announce(address: SocketAddr) -> Result<(), CliError> {
+fn announce(address: SocketAddr) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let told = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
-    told.map_err(|error| CliError::usage(format!("cannot tell the address: {error}")))
+    told.map_err(|error| io::Error::other(format!("the address cannot be told: {error}")))
 }
 
 fn bind_error(bind: &str, error: &io::Error) -> CliError {

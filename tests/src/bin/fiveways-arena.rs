@@ -28,13 +28,14 @@ fn main() -> io::Result<()> {
     let service = setting(&words, "service").unwrap_or(Service::Echo);
     let processes = setting(&words, "processes").unwrap_or(1_usize);
     let server = set_up(&words, model)?;
-    println!("{}", server.local_addr()?);
-    io::stdout().flush()?;
     if processes == 1 {
         let control = server.control();
         std::thread::spawn(move || answer(&control));
     }
-    let serving = server.processes(processes);
+    let serving = server.processes(processes).on_ready(|address| {
+        println!("{address}");
+        io::stdout().flush()
+    });
     let report = serving.serve(move |stream: TcpStream| service.serve(stream))?;
     println!("{} cut_short={}", told(&report.stats), report.cut_short);
     Ok(())

@@ -24,6 +24,7 @@ mod stop;
 mod counts;
 mod settings;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +50,19 @@ pub struct Server {
     listener: TcpListener,
     settings: Settings,
     control: Control,
+    ready: Ready,
+}
+
+/// What is called when the server is ready.
+#[derive(Default)]
+struct Ready(Option<OnReady>);
+
+type OnReady = Box<dyn FnOnce(SocketAddr) -> io::Result<()> + Send>;
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&self.0.is_some()).finish()
+    }
 }
 
 /// What a server did, told when it has ended.
@@ -143,7 +157,8 @@ impl Server {
     ///
     /// When there is no descriptor left.
     pub fn new(listener: TcpListener) -> io::Result<Server> {
-        Ok(Server { listener, settings: Settings::default(), control: Control::new()? })
+        let (settings, ready) = (Settings::default(), Ready::default());
+        Ok(Server { listener, settings, control: Control::new()?, ready })
     }
 
     /// The address it is bound to.
@@ -251,6 +266,22 @@ impl Server {
         self
     }
 
+    /// Has `tell` called once with the address, when clients may come and a signal stops the server
+    /// in order: the place to say "listening on …", to write a file with the process number, or to
+    /// tell a service manager. With several processes, before any is forked. An error of it ends
+    /// the server.
+    ///
+    /// What is told *before* [`serve`](Server::serve) may be heard, and the signal be sent, before
+    /// there is anybody to take it.
+    #[doc(alias("sd_notify", "when_ready"))]
+    pub fn on_ready(
+        mut self,
+        tell: impl FnOnce(SocketAddr) -> io::Result<()> + Send + 'static,
+    ) -> Server {
+        self.ready = Ready(Some(Box::new(tell)));
+        self
+    }
+
     /// Serves until stopped.
     ///
     /// # Suspends
@@ -268,11 +299,19 @@ impl Server {
         self.serve_here(Arc::new(handler))
     }
 
+    /// Takes what is to be called when the server is ready.
+    fn take_ready(&mut self) -> impl FnOnce() -> io::Result<()> + use<> {
+        let (tell, address) = (self.ready.0.take(), self.local_addr());
+        move || tell.map_or(Ok(()), |tell| tell(address?))
+    }
+
     /// Serves in this process.
-    fn serve_here(self, handler: Arc<impl Handler>) -> io::Result<Report> {
-        let Server { listener, settings, control } = self;
+    fn serve_here(mut self, handler: Arc<impl Handler>) -> io::Result<Report> {
+        let ready = self.take_ready();
+        let Server { listener, settings, control, .. } = self;
         let _signals = settings.signals.then(|| control.on_signals(OnSignal::Stop)).transpose()?;
         handler.begin()?;
+        ready()?;
         let gate = Arc::new(Gate::new(&settings, control.clone()));
         let cut_short = if settings.model.is_cooperative() {
             tasks::serve(listener, &settings, &control, &gate, handler)?

@@ -49,7 +49,7 @@ impl Slot {
 }
 
 /// Forks the children and waits for their end.
-pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Result<Report> {
+pub(crate) fn supervise(mut server: Server, handler: Arc<impl Handler>) -> io::Result<Report> {
     if process::thread_count()? != 1 {
         let message = "several processes must be asked for before the program starts a thread";
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
@@ -57,6 +57,7 @@ pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Resul
     // What would make every child fail is told before there is any.
     fiveways_driver::support(server.settings.model)?;
     let control = Control::new()?;
+    let ready = server.take_ready();
     let signals = [(SIGINT, OnSignal::Stop), (SIGTERM, OnSignal::Stop), (SIGCHLD, OnSignal::Look)];
     let signals = signals.map(|(signal, what)| control.on_signal(signal, what));
     let mut supervisor = Supervisor {
@@ -68,6 +69,7 @@ pub(crate) fn supervise(server: Server, handler: Arc<impl Handler>) -> io::Resul
         reserved: false,
         sum: Report::default(),
     };
+    ready()?;
     supervisor.run()
 }
 
