@@ -10,8 +10,8 @@
 //!    are used.
 //! 3. [`Driver::cancel`] asks for a waiting operation back. It always comes back: at once through
 //!    `ready`, or from a later turn; with `-ECANCELED`, or with the answer that won the race.
-//! 4. [`Driver::close`] takes a descriptor that nobody waits on and closes it as soon as the kernel
-//!    holds nothing of it.
+//! 4. [`Driver::forget`] and [`Driver::close`] end what is known of a descriptor that nobody waits
+//!    on. The kernel holds nothing of it then: work begun for an operation ends with it.
 //! 5. [`Driver::waker`] ends a turn from any thread.
 //!
 //! Invariants: a driver runs no user code and allocates nothing per event (I4); it is used by one
@@ -28,6 +28,7 @@ mod readiness;
 mod attempt;
 mod sweep;
 mod slot;
+mod pending_list;
 mod model;
 mod op;
 mod loan;
@@ -105,18 +106,13 @@ pub trait Driver {
     /// Only what makes the driver useless (a closed selector); the worker ends with it.
     fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()>;
 
-    /// Forgets the descriptor and closes it once the kernel holds nothing of it.
-    fn close(&mut self, source: Source, fd: OwnedFd);
+    /// Forgets a descriptor that nobody waits on: it is no longer its owner's to use here.
+    fn forget(&mut self, source: Source);
 
-    /// Does `Fill` take bytes out of the socket before anybody asked for them? Then a stream that
-    /// leaves this worker must be detached first.
-    fn reads_ahead(&self) -> bool {
-        false
-    }
-
-    /// The descriptors for which it may hold bytes read ahead.
-    fn ahead(&self) -> Vec<Source> {
-        Vec::new()
+    /// Forgets the descriptor and closes it.
+    fn close(&mut self, source: Source, fd: OwnedFd) {
+        self.forget(source);
+        drop(fd);
     }
 
     /// Ends a turn from any thread.

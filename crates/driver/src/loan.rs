@@ -8,7 +8,7 @@
 //!             sole owner; while anything is lent from it the driver takes another one
 //!   Provided  one buffer of the ring's provided-buffer group; goes back to the group when the loan
 //!             ends, on whichever thread that is
-//!   Owned     bytes that had to move: read ahead on another worker before the stream moved
+//!   Owned     bytes that had to move: with a stream that was handed over or duplicated
 //! ```
 //!
 //! So the bytes stay valid for as long as the loan lives, wherever it goes: a loan may outlive a

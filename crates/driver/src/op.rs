@@ -48,20 +48,19 @@ pub enum Op {
     /// sendmsg(2) with flags.
     SendMsg { source: Source, header: *const Header, flags: u32 },
     /// Receives into a buffer that the driver chooses and lends; answers the loan's length, 0 at
-    /// the end of the stream (then there is no loan).
+    /// the end of the stream (then there is no loan). Nothing is received before it is submitted or
+    /// after it was handed back: what a socket's last reader has not been given is in the socket,
+    /// for whoever reads it next by whatever value, descriptor or process.
     Fill { source: Source, loan: *mut Option<Loan> },
-    /// accept4(2) on a non-blocking listener; answers a blocking, close-on-exec descriptor.
-    Accept { source: Source },
+    /// accept4(2) on a non-blocking listener; answers a blocking, close-on-exec descriptor, and
+    /// places the peer's address: a second call could not tell it of a peer that has reset already.
+    Accept { source: Source, peer: *mut Option<Address> },
     /// connect(2) of a stream socket; answers 0.
     Connect { source: Source, address: *const Address },
     /// Waits until the descriptor is readable (or at its end, or in error); answers 0.
     Readable { source: Source },
     /// Waits until the descriptor is writable (or in error); answers 0.
     Writable { source: Source },
-    /// Stops reading ahead, forgets the descriptor, and appends the bytes that were read ahead and
-    /// not yet lent to `bytes`; answers their count. If the read ahead has already met the end of
-    /// the stream or an error, the socket itself will report that again.
-    Detach { source: Source, bytes: *mut Vec<u8> },
 }
 
 /// Which of a descriptor's two waiting lines an operation stands in.
@@ -83,11 +82,10 @@ impl Op {
             | Op::RecvMsg { source, .. }
             | Op::SendMsg { source, .. }
             | Op::Fill { source, .. }
-            | Op::Accept { source }
+            | Op::Accept { source, .. }
             | Op::Connect { source, .. }
             | Op::Readable { source }
-            | Op::Writable { source }
-            | Op::Detach { source, .. } => source,
+            | Op::Writable { source } => source,
         }
     }
 
@@ -128,6 +126,13 @@ pub enum Outcome {
     Retry,
 }
 
+/// The neighbours of an operation in a list of waiting ones; null at either end, and in no list.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) before: Cell<*mut Pending>,
+    pub(crate) behind: Cell<*mut Pending>,
+}
+
 /// The slot in which one operation waits; lives in the frame of whoever waits.
 #[derive(Debug)]
 pub struct Pending {
@@ -137,15 +142,19 @@ pub struct Pending {
     pub context: *mut (),
     /// Where it stands.
     pub outcome: Cell<Outcome>,
-    /// The next in the same line of the same descriptor (the driver's).
-    pub(crate) next: Cell<*mut Pending>,
+    /// Its neighbours among those that wait for the same descriptor.
+    pub(crate) links: Links,
+    /// The driver's own: under the ring, the tag of the request in the kernel.
+    pub(crate) request: Cell<u64>,
 }
 
 impl Pending {
     /// Makes a slot for an operation.
     #[inline]
     pub fn new(op: Op, context: *mut ()) -> Pending {
-        let next = Cell::new(ptr::null_mut());
-        Pending { op, context, outcome: Cell::new(Outcome::Idle), next }
+        let outcome = Cell::new(Outcome::Idle);
+        let nobody = || Cell::new(ptr::null_mut());
+        let links = Links { before: nobody(), behind: nobody() };
+        Pending { op, context, outcome, links, request: Cell::new(0) }
     }
 }

@@ -18,12 +18,13 @@
 //! is open stays in an epoll, is reported, and cannot be taken out: such *strays* are counted, and
 //! when they have become many, a new epoll takes the place of the old one.
 //!
-//! Everything that waits in a direction is woken by a report of it; the first to retry wins.
+//! A report wakes the one that waits in a direction; of several it serves as many as it can, in the
+//! order in which they came (`PendingList`), and leaves the rest asleep.
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
 use std::time::Instant;
 
 use fiveways_selector::{Event, Events, Interest, Selector, Trigger, Waker};
@@ -124,11 +125,13 @@ impl<S: Selector> Readiness<S> {
                 // SAFETY: required: a prepared header in place. By the contract of `submit`.
                 unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) }
             }
-            Op::Accept { source } => net::accept(source.fd),
+            Op::Accept { source, peer } => {
+                // SAFETY: required: `peer` valid for writes. By the contract of `submit`.
+                unsafe { net::accept(source.fd, peer) }
+            }
             Op::Connect { source, address } => return attempt::connect(source.fd, address),
             Op::Readable { source } => return attempt::ready(source.fd, false),
             Op::Writable { source } => return attempt::ready(source.fd, true),
-            Op::Detach { .. } => unreachable!("served without an attempt"),
         };
         (!net::is_would_block(answer)).then_some(answer)
     }
@@ -186,37 +189,42 @@ impl<S: Selector> Readiness<S> {
         Ok(())
     }
 
-    /// Puts an operation at the end of its line.
-    #[inline]
-    fn enqueue(&mut self, fd: RawFd, direction: usize, pending: NonNull<Pending>) {
-        let mut at: *mut *mut Pending = &raw mut self.slots[fd as usize].lines[direction];
-        loop {
-            // SAFETY: required: `at` valid. It is the line's head or the link of a waiting slot.
-            let next = unsafe { *at };
-            if next.is_null() {
-                break;
-            }
-            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
-            at = unsafe { &*next }.next.as_ptr();
-        }
-        // SAFETY: required: `at` valid and ours to write. As above.
-        unsafe { *at = pending.as_ptr() };
-        self.waiting += 1;
-    }
-
-    /// Hands everything in a line back to be tried again.
+    /// Hands those who wait in a direction back, as far as it is ready.
+    ///
+    /// One alone tries again by itself: its memory is hot then. Of a crowd as many are served here,
+    /// in order, as can be: all of them would be woken for what one of them gets.
     #[inline]
     fn wake(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
         let slot = &mut self.slots[fd as usize];
-        let mut at = std::mem::replace(&mut slot.lines[direction], ptr::null_mut());
-        slot.woken[direction] |= !at.is_null();
-        while let Some(pending) = NonNull::new(at) {
-            // SAFETY: required: valid. It waits, so its waiter keeps it in place.
-            let waiter = unsafe { pending.as_ref() };
-            at = waiter.next.replace(ptr::null_mut());
-            waiter.outcome.set(Outcome::Retry);
-            self.waiting -= 1;
-            ready.push(pending);
+        if slot.lines[direction].is_crowd() {
+            return self.serve(fd, direction, ready);
+        }
+        let Some(pending) = slot.lines[direction].pop() else { return };
+        slot.woken[direction] = true;
+        self.hand_back(pending, Outcome::Retry, ready);
+    }
+
+    #[inline]
+    fn hand_back(&mut self, pending: NonNull<Pending>, outcome: Outcome, ready: &mut Ready) {
+        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+        unsafe { pending.as_ref() }.outcome.set(outcome);
+        self.waiting -= 1;
+        ready.push(pending);
+    }
+
+    /// Serves a line, in order, until an attempt would have to wait.
+    #[cold]
+    fn serve(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
+        while let Some(op) = self.slots[fd as usize].lines[direction].first_op() {
+            let answer = self.attempt(&op);
+            let slot = &mut self.slots[fd as usize];
+            let Some(answer) = answer else {
+                slot.wet[direction] = false;
+                break;
+            };
+            if let Some(first) = slot.lines[direction].pop() {
+                self.hand_back(first, Outcome::Done(answer), ready);
+            }
         }
     }
 
@@ -241,7 +249,7 @@ impl<S: Selector> Readiness<S> {
             if reported[direction] {
                 let slot = &mut self.slots[fd as usize];
                 slot.wet[direction] = true;
-                if slot.lines[direction].is_null() && !slot.woken[direction] {
+                if slot.lines[direction].is_empty() && !slot.woken[direction] {
                     idle |= interest(direction);
                 }
                 self.wake(fd, direction, ready);
@@ -289,7 +297,7 @@ impl<S: Selector> Readiness<S> {
             slot.watched = Interest::NONE;
             let source = Source { fd: at as RawFd, generation: slot.generation };
             for direction in [READ, WRITE] {
-                if !self.slots[at].lines[direction].is_null() {
+                if !self.slots[at].lines[direction].is_empty() {
                     // It was registered before, so it can be now, unless memory is short; then a
                     // later wait in the same direction asks again.
                     let _ = self.arm(source, direction);
@@ -306,7 +314,7 @@ impl<S: Selector> Readiness<S> {
             let fd = at as RawFd;
             for direction in [READ, WRITE] {
                 let slot = &mut self.slots[at];
-                let waited_for = !slot.lines[direction].is_null();
+                let waited_for = !slot.lines[direction].is_empty();
                 if !waited_for || attempt::ready(fd, direction == WRITE).is_none() {
                     continue;
                 }
@@ -322,21 +330,6 @@ impl<S: Selector> Readiness<S> {
             sweep.looked(found);
         }
     }
-
-    /// Takes a descriptor out of the selector and its slot out of use.
-    fn forget(&mut self, source: Source) {
-        let Some(slot) = self.slots.get_mut(source.fd as usize) else { return };
-        if slot.generation != source.generation {
-            return;
-        }
-        debug_assert!(!slot.has_waiters(), "a descriptor is closed while awaited");
-        if !slot.watched.is_empty() {
-            self.counters.registrations += 1;
-            // It may have been closed behind our back, which took it out as well.
-            let _ = self.selector.deregister(borrow(source.fd));
-        }
-        *slot = Slot::new(0);
-    }
 }
 
 impl<S: Selector> Driver for Readiness<S> {
@@ -350,10 +343,6 @@ impl<S: Selector> Driver for Readiness<S> {
         let waiter = unsafe { pending.as_ref() };
         let source = waiter.op.source();
         let direction = index(waiter.op.direction());
-        if let Op::Detach { .. } = waiter.op {
-            self.forget(source);
-            return Submitted::Done(0);
-        }
         let slot = self.claim(source);
         slot.woken[direction] = false;
         if slot.wet[direction] || waiter.op.must_not_wait() {
@@ -370,7 +359,10 @@ impl<S: Selector> Driver for Readiness<S> {
             return Submitted::Done(-error.raw_os_error().unwrap_or(errno::EMFILE));
         }
         waiter.outcome.set(Outcome::Waiting);
-        self.enqueue(source.fd, direction, pending);
+        // SAFETY: required: valid and in place until it left, in no other list. By this function's
+        // contract, for it is handed back only when it has left.
+        unsafe { self.slots[source.fd as usize].lines[direction].push(pending) };
+        self.waiting += 1;
         Submitted::Waiting
     }
 
@@ -379,22 +371,9 @@ impl<S: Selector> Driver for Readiness<S> {
         let waiter = unsafe { pending.as_ref() };
         let fd = waiter.op.source().fd;
         let direction = index(waiter.op.direction());
-        let mut at: *mut *mut Pending = &raw mut self.slots[fd as usize].lines[direction];
-        loop {
-            // SAFETY: required: `at` valid. It is the line's head or the link of a waiting slot.
-            let next = unsafe { *at };
-            if next == pending.as_ptr() {
-                break;
-            }
-            debug_assert!(!next.is_null(), "cancelled an operation that does not wait here");
-            // SAFETY: required: `next` valid. It waits, so its waiter keeps it in place.
-            at = unsafe { &*next }.next.as_ptr();
-        }
-        // SAFETY: required: `at` valid and ours to write. As above.
-        unsafe { *at = waiter.next.replace(ptr::null_mut()) };
-        self.waiting -= 1;
-        waiter.outcome.set(Outcome::Done(-errno::ECANCELED));
-        ready.push(pending);
+        // SAFETY: required: in this list. It waits in this driver, by this function's contract.
+        unsafe { self.slots[fd as usize].lines[direction].remove(pending) };
+        self.hand_back(pending, Outcome::Done(-errno::ECANCELED), ready);
     }
 
     fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()> {
@@ -420,9 +399,18 @@ impl<S: Selector> Driver for Readiness<S> {
         waited
     }
 
-    fn close(&mut self, source: Source, fd: OwnedFd) {
-        self.forget(source);
-        drop(fd);
+    fn forget(&mut self, source: Source) {
+        let Some(slot) = self.slots.get_mut(source.fd as usize) else { return };
+        if slot.generation != source.generation {
+            return;
+        }
+        debug_assert!(!slot.has_waiters(), "a descriptor is closed while awaited");
+        if !slot.watched.is_empty() {
+            self.counters.registrations += 1;
+            // It may have been closed behind our back, which took it out as well.
+            let _ = self.selector.deregister(borrow(source.fd));
+        }
+        *slot = Slot::new(0);
     }
 
     fn waker(&self) -> Waker {

@@ -10,11 +10,10 @@
 //!   lines        per direction: who waits, first come first served
 //! ```
 
-use std::ptr;
-
 use fiveways_selector::{Interest, Token};
 
-use crate::op::{Direction, Pending, Source};
+use crate::op::{Direction, Source};
+use crate::pending_list::PendingList;
 
 /// The directions, as indices.
 pub(crate) const READ: usize = 0;
@@ -23,7 +22,7 @@ pub(crate) const WRITE: usize = 1;
 /// What is known; the states are listed above.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
-    pub(crate) lines: [*mut Pending; 2],
+    pub(crate) lines: [PendingList; 2],
     pub(crate) generation: u32,
     pub(crate) watched: Interest,
     pub(crate) wet: [bool; 2],
@@ -36,7 +35,7 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(generation: u32) -> Slot {
         Slot {
-            lines: [ptr::null_mut(); 2],
+            lines: [PendingList::EMPTY; 2],
             generation,
             watched: Interest::NONE,
             wet: [true; 2],
@@ -47,7 +46,7 @@ impl Slot {
     }
 
     pub(crate) fn has_waiters(&self) -> bool {
-        !self.lines[READ].is_null() || !self.lines[WRITE].is_null()
+        !self.lines[READ].is_empty() || !self.lines[WRITE].is_empty()
     }
 }
 

@@ -6,11 +6,10 @@
 //! no system call.
 
 use std::mem;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fiveways_driver::{Source, Waker};
+use fiveways_driver::Waker;
 use fiveways_sys::interrupt::Thread;
 
 use crate::snapshot::LostTask;
@@ -29,8 +28,6 @@ pub(crate) enum Message {
     Cancel(TaskId),
     /// Has the worker look at itself between two tasks.
     Look(Start),
-    /// Closes a stream of which the worker's driver may hold something.
-    Close(Source, OwnedFd),
     /// Cancels every task and ends when none is left.
     Shutdown,
 }

@@ -19,7 +19,6 @@
 
 mod runtime;
 mod watchdog;
-mod ahead;
 mod spawn;
 mod join;
 mod quiet;
@@ -52,7 +51,6 @@ mod caller;
 mod worker;
 mod spin;
 mod timers;
-mod homes;
 mod inbox;
 mod glance;
 mod task;
@@ -69,7 +67,6 @@ mod identity;
 mod trace;
 mod snapshot;
 
-pub use ahead::{detach, release};
 pub use caller::me;
 pub use canceller::{Canceller, canceller};
 pub use completions::Completions;
@@ -106,6 +103,6 @@ pub use unwind::{
     Caller, Elapsed, Interrupt, Standing, enter, in_any_case, is_cancel, is_cancelled, leave,
     unwind_cancelled, with_deadline, without_interruption,
 };
-pub use wait::{close, control, perform, reads_ahead, worker_index};
+pub use wait::{close, control, forget, perform, worker_index};
 pub use waiter::{CHOSEN, Line, Selection, Waiter};
 pub use watchdog::{Incident, Watchdog, incidents, watch_workers};

@@ -20,7 +20,6 @@ use crate::worker::{Settings, Worker, contain, with_worker};
 pub struct Spawn {
     name: Option<Box<str>>,
     stack_size: Option<usize>,
-    begins_cancelled: bool,
 }
 
 impl Spawn {
@@ -41,16 +40,10 @@ impl Spawn {
         self
     }
 
-    /// Lets it begin even though it was cancelled before, for what must be done.
-    pub(crate) fn even_cancelled(mut self) -> Spawn {
-        self.begins_cancelled = true;
-        self
-    }
-
     fn settings(self, spawned_at: &'static Location<'static>) -> Settings {
-        let Spawn { name, stack_size, begins_cancelled } = self;
+        let Spawn { name, stack_size } = self;
         let origin = Origin { place: spawned_at, by: me() };
-        Settings { name, stack_size, begins_cancelled, origin }
+        Settings { name, stack_size, origin }
     }
 
     /// Spawns on the caller's own worker; the closure and its value need not be `Send`.
@@ -176,8 +169,7 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     let (side, handle) = pair(worker.number);
     handle.bond().started(&numbers);
     let id = numbers.id;
-    let anyway = settings.begins_cancelled;
-    worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
+    worker.start(stack, settings, numbers, move || run_task(side, f));
     // Nobody else has the handle yet, so nobody can have cancelled it.
     if worker.is_ending() {
         worker.cancel(id);
@@ -219,8 +211,7 @@ fn start_for<T: 'static>(
             let id = numbers.id;
             side.bond().started(&numbers);
             let is_cancelled = side.bond().is_cancelled();
-            let anyway = settings.begins_cancelled;
-            worker.start(stack, settings, numbers, move || run_task(side, f, anyway));
+            worker.start(stack, settings, numbers, move || run_task(side, f));
             if is_cancelled || worker.is_ending() {
                 worker.cancel(id);
             }
@@ -237,8 +228,8 @@ fn start_for<T: 'static>(
 /// The whole life of a task.
 // Inlined handlers would add their frames up into one that each idle task pays for.
 #[inline(never)]
-fn run_task<T>(mut side: TaskSide<T>, f: impl FnOnce() -> T, anyway: bool) {
-    let begin = move || (anyway || !is_cancelled()).then(f);
+fn run_task<T>(mut side: TaskSide<T>, f: impl FnOnce() -> T) {
+    let begin = move || (!is_cancelled()).then(f);
     side.write(match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(JoinError::cancelled()),

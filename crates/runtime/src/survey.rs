@@ -222,7 +222,6 @@ fn wait_for_operation(worker: &Worker, pending: &Pending) -> Wait {
         Op::Connect { .. } => "connect",
         Op::Readable { .. } => "readable",
         Op::Writable { .. } => "writable",
-        Op::Detach { .. } => "detach",
     };
     let fd = pending.op.source().fd;
     // SAFETY: required: open, not -1. Somebody waits for an operation on it.

@@ -55,7 +55,7 @@ fn perform_task(
 ) -> io::Result<usize> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    admit(block, &op).inspect_err(|_| worker.spend(task))?;
+    admit(block).inspect_err(|_| worker.spend(task))?;
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
     let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
@@ -68,21 +68,18 @@ fn perform_task(
     }
 }
 
-/// Refuses a task that was cancelled, or whose time is over. What puts things in order is let pass.
+/// Refuses a task that was cancelled, or whose time is over.
 #[inline]
-fn admit(task: &Task, op: &Op) -> io::Result<()> {
+fn admit(task: &Task) -> io::Result<()> {
     if !task.is_to_unwind() && task.scope.get().is_none() && !is_forbidden() {
-        return Ok(());
-    }
-    if matches!(op, Op::Detach { .. }) {
         return Ok(());
     }
     // Later it would be in the kernel already (I6).
     allow_wait(None);
-    match op {
-        _ if task.is_to_unwind() => Err(refuse(task)),
-        _ => is_over(task).map_or(Ok(()), |_| Err(timed_out())),
+    if task.is_to_unwind() {
+        return Err(refuse(task));
     }
+    is_over(task).map_or(Ok(()), |_| Err(timed_out()))
 }
 
 /// Waits until the driver has handed the operation back for good.
@@ -145,7 +142,7 @@ thread_local! {
 /// Performs an operation on a plain thread: the socket is in blocking mode, so the kernel waits.
 #[cold]
 fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
-    if !matches!(op, Op::Detach { .. }) && !op.must_not_wait() {
+    if !op.must_not_wait() {
         allow_wait(None);
     }
     let source = op.source();
@@ -156,10 +153,6 @@ fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
     match op {
         Op::Readable { .. } => wait(false).map(|()| 0),
         Op::Writable { .. } => wait(true).map(|()| 0),
-        // On a worker: its task is unwinding.
-        Op::Detach { .. } => {
-            with_worker(|worker| worker.perform_here(op)).map_or(Ok(0), net::decode)
-        }
         Op::Connect { address, .. } => connect_thread(source.fd, address, deadline),
         _ => ask_thread(&op, deadline, wait),
     }
@@ -216,7 +209,10 @@ fn attempt_thread(op: &Op, more: u32) -> Answer {
             // SAFETY: required: a prepared header in place. By the contract of `perform`.
             unsafe { message::sendmsg(source.fd, header, flags | more) }
         }
-        Op::Accept { source } => net::accept(source.fd),
+        Op::Accept { source, peer } => {
+            // SAFETY: required: `peer` valid for writes. By the contract of `perform`.
+            unsafe { net::accept(source.fd, peer) }
+        }
         Op::Fill { source, loan } => HOT.with_borrow_mut(|hot| {
             let buffer = hot.writable();
             let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
@@ -228,7 +224,7 @@ fn attempt_thread(op: &Op, more: u32) -> Answer {
             }
             answer
         }),
-        Op::Connect { .. } | Op::Readable { .. } | Op::Writable { .. } | Op::Detach { .. } => 0,
+        Op::Connect { .. } | Op::Readable { .. } | Op::Writable { .. } => 0,
     }
 }
 
@@ -281,6 +277,18 @@ pub fn control(call: Control<'_>) -> io::Result<Reply> {
     }
 }
 
+/// Tells this thread's driver that a descriptor, which nobody waits on, is no longer its owner's to
+/// use here.
+///
+/// Never suspends.
+pub fn forget(source: Source) {
+    with_worker(|worker| {
+        if let Ok(mut driver) = worker.driver.try_borrow_mut() {
+            driver.forget(source);
+        }
+    });
+}
+
 /// Closes a descriptor that nobody waits on, telling this thread's driver.
 ///
 /// Never suspends.
@@ -293,16 +301,6 @@ pub fn close(source: Source, fd: OwnedFd) {
     });
     // On a plain thread the descriptor is closed here, by its drop.
     drop(fd);
-}
-
-/// Does this thread's driver read ahead on `Fill`? Then tells which worker has the bytes.
-#[inline]
-pub fn reads_ahead() -> Option<u32> {
-    with_worker(|worker| {
-        let here = worker.reads_ahead && worker.current().is_some() && !thread::panicking();
-        here.then_some(worker.inbox.index)
-    })
-    .flatten()
 }
 
 /// The number of this thread's worker, unique in the process.

@@ -130,12 +130,21 @@ pub unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: u32) -> Answer 
     }
 }
 
-/// Accepts one connection in blocking mode with close-on-exec; the answer is its descriptor.
-pub fn accept(fd: RawFd) -> Answer {
+/// Accepts one connection in blocking mode with close-on-exec; the answer is its descriptor, and
+/// the kernel's own word for its peer is placed at `peer`.
+///
+/// # Safety
+///
+/// `peer` must be valid for writes.
+pub unsafe fn accept(fd: RawFd, peer: *mut Option<Address>) -> Answer {
     loop {
-        match rustix::net::accept_with(borrow(fd), SocketFlags::CLOEXEC) {
+        match rustix::net::acceptfrom_with(borrow(fd), SocketFlags::CLOEXEC) {
             Err(Errno::INTR) => {}
-            Ok(fd) => return fd.into_raw_fd(),
+            Ok((fd, from)) => {
+                // SAFETY: required: valid for writes; passed on to our caller.
+                unsafe { *peer = from };
+                return fd.into_raw_fd();
+            }
             Err(errno) => return -errno.raw_os_error(),
         }
     }

@@ -10,6 +10,7 @@ mod stops;
 mod crowds;
 mod tasks;
 mod moves;
+mod duplicates;
 
 use fiveways::Model;
 use fiveways_tests::stage::LISTED;
@@ -57,6 +58,12 @@ fiveways_tests::on_every_model! {
         processes_share_a_port_and_are_replaced,
         sigterm_drains_and_exits_well,
         a_second_signal_forces;
+    duplicates:
+        a_duplicate_reads_what_follows_the_header,
+        the_original_reads_on_beside_its_duplicate,
+        a_duplicate_on_a_plain_thread_reads_what_follows_the_header,
+        an_extracted_descriptor_reads_what_follows_the_header,
+        a_detached_connection_has_what_follows_the_header;
 }
 
 fiveways_tests::on_cooperative_models! {
@@ -82,6 +89,10 @@ fiveways_tests::on_cooperative_models! {
         a_stream_outlives_its_runtime,
         a_stream_moves_between_runtimes,
         clones_are_used_on_two_workers_at_once;
+    duplicates:
+        two_values_share_what_was_read_before_there_were_two,
+        a_proxy_copies_both_ways_after_its_connect_line,
+        a_duplicate_of_a_unix_stream_reads_what_follows_the_header;
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //!            supply                  kernel picks                lend
 //!   free ────────────▶ in the ring ───────────────▶ arrived ───────────▶ lent
-//!    ▲   (once a turn,  (`supplied`)                  │ (held in a slot)  │
+//!    ▲   (once a turn,  (`supplied`)                  │                   │
 //!    │    up to `target`)                             │ recycle           │ take back
 //!    └────────────────────────────────────────────────┴───────────────────┘
 //! ```
@@ -57,7 +57,7 @@ pub(super) struct Pool {
     free: Cell<u16>,
     /// Buffers in the free stack.
     free_count: Cell<u16>,
-    /// For each buffer the next below it in the free stack, or behind it in a slot's queue.
+    /// For each buffer the next below it in the free stack.
     next: Box<[Cell<u16>]>,
     /// Buffers that came back on other threads.
     foreign: Mutex<Vec<u16>>,
@@ -133,8 +133,6 @@ impl Lender for Pool {
 pub(super) struct Buffers {
     pool: Arc<Pool>,
     ring: BufferRing,
-    /// Bytes that arrived in each buffer that a slot holds.
-    filled: Box<[u32]>,
     size: u32,
     /// Buffers in the ring, as far as completions tell.
     supplied: u32,
@@ -170,7 +168,6 @@ impl Buffers {
         Ok(Buffers {
             pool: Arc::new(pool),
             ring: BufferRing::new(limit)?,
-            filled: vec![0; count].into_boxed_slice(),
             size,
             supplied: 0,
             target: u32::from(target.clamp(1, limit)),
@@ -265,11 +262,10 @@ impl Buffers {
         }
     }
 
-    /// Notes that the kernel used a buffer: `id` is ours now, with so many bytes.
+    /// Notes that the kernel used a buffer: `id` is ours now.
     #[inline]
-    pub(super) fn arrived(&mut self, id: u16, len: u32) {
+    pub(super) fn arrived(&mut self) {
         self.supplied -= 1;
-        self.filled[usize::from(id)] = len;
     }
 
     /// Makes a buffer that arrived free again.
@@ -278,26 +274,15 @@ impl Buffers {
         self.pool.push(id);
     }
 
-    /// Lends what arrived in a buffer, without the first `offset` bytes.
+    /// Lends the `len` bytes that arrived in a buffer.
     #[inline]
-    pub(super) fn lend(&self, id: u16, offset: u32) -> Loan {
+    pub(super) fn lend(&self, id: u16, len: usize) -> Loan {
+        assert!(len <= self.size as usize, "{len} bytes in a buffer of {}", self.size);
         let start = self.start(id).cast_const();
-        let len = self.filled[usize::from(id)] - offset;
-        // SAFETY: required: within the buffer. No more than `filled` bytes were consumed.
-        let start = unsafe { start.add(offset as usize) };
         let lender: Arc<dyn Lender> = Arc::clone(&self.pool) as Arc<dyn Lender>;
         // SAFETY: required: valid and not written until taken back, kept alive by the lender. The
         // buffer arrived, so the kernel let go of it, and it is not free before it is taken back.
-        unsafe { Loan::provided(start, len as usize, lender, id) }
-    }
-
-    /// What arrived in a buffer that a slot holds.
-    #[inline]
-    pub(super) fn bytes(&self, id: u16) -> &[u8] {
-        let (start, len) = (self.start(id).cast_const(), self.filled[usize::from(id)]);
-        // SAFETY: required: valid, initialised (mapped pages are), not written meanwhile. The
-        // buffer arrived; `&self` keeps it from being recycled and supplied.
-        unsafe { std::slice::from_raw_parts(start, len as usize) }
+        unsafe { Loan::provided(start, len, lender, id) }
     }
 
     /// Keeps all memory mapped for ever, because the kernel may still write to it.
@@ -307,18 +292,6 @@ impl Buffers {
         if let Ok(empty) = empty {
             std::mem::forget(std::mem::replace(&mut self.ring, empty));
         }
-    }
-
-    /// The buffer behind `id` in its queue.
-    #[inline]
-    pub(super) fn next(&self, id: u16) -> u16 {
-        self.pool.next[usize::from(id)].get()
-    }
-
-    /// Puts `next` behind `id` in its queue.
-    #[inline]
-    pub(super) fn link(&self, id: u16, next: u16) {
-        self.pool.next[usize::from(id)].set(next);
     }
 }
 
@@ -334,10 +307,10 @@ mod tests {
     use super::*;
 
     /// Plays the kernel: `id` arrives with `len` bytes of `byte`.
-    fn arrive(buffers: &mut Buffers, id: u16, byte: u8, len: u32) {
+    fn arrive(buffers: &mut Buffers, id: u16, byte: u8, len: usize) {
         // SAFETY: required: valid for `len` bytes. Buffers are larger.
-        unsafe { buffers.start(id).write_bytes(byte, len as usize) };
-        buffers.arrived(id, len);
+        unsafe { buffers.start(id).write_bytes(byte, len) };
+        buffers.arrived();
     }
 
     #[test]
@@ -346,8 +319,8 @@ mod tests {
         buffers.supply();
         arrive(&mut buffers, 0, b'a', 3);
         arrive(&mut buffers, 1, b'b', 2);
-        let (here, there) = (buffers.lend(0, 1), buffers.lend(1, 0));
-        assert_eq!((here.bytes(), there.bytes()), (&b"aa"[..], &b"bb"[..]));
+        let (here, there) = (buffers.lend(0, 3), buffers.lend(1, 2));
+        assert_eq!((here.bytes(), there.bytes()), (&b"aaa"[..], &b"bb"[..]));
         drop(here);
         assert_eq!(buffers.pool.pop(), Some(0));
         std::thread::spawn(move || drop(there)).join().expect("no panic");
@@ -363,7 +336,7 @@ mod tests {
         let mut buffers = Buffers::new(4096, 1, 1).expect("memory");
         buffers.supply();
         arrive(&mut buffers, 0, b'x', 4096);
-        let loan = buffers.lend(0, 0);
+        let loan = buffers.lend(0, 4096);
         let pool = Arc::downgrade(&buffers.pool);
         drop(buffers);
         assert!(loan.bytes().iter().all(|byte| *byte == b'x'));

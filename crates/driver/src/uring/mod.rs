@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   submit ─▶ inline, if it is cheaper and will not wait ─▶ Done
-//!          ─▶ Streams (Fill, and whatever must keep order with it) ─▶ Done, or in the slot's line
-//!          ─▶ one request, tagged with the operation's address ─▶ submission queue
+//!          ─▶ receives, accepts ─▶ the descriptor's line; its first has a request ─┐
+//!          ─▶ one request, tagged with the operation's address ──────────────────┴▶ queue
 //!   turn   ─▶ supply buffers ─▶ one io_uring_enter: give requests, fetch completions, sleep
 //!          ─▶ each completion, by its tag ─▶ ready
 //! ```
@@ -19,25 +19,21 @@
 //!   Unix socket connects to a full backlog: there is nothing to poll for.)
 //! - *Listeners* are non-blocking (I5), for which the ring would answer `EAGAIN`: accept is tried
 //!   inline, then polled for. The same holds for any other descriptor in non-blocking mode.
-//! - *Order.* What a socket received ahead is given out before the kernel is asked again.
+//! - *Nothing outlives its waiter.* The kernel has a request only while somebody waits for its
+//!   answer: an idle socket is wholly its owner's, who may duplicate it, give it away or close it.
 //!
 //! References: io_uring(7), "io_uring and networking in 2023" (J. Axboe).
 #![expect(unsafe_code, reason = "requests point into the memory of whoever waits")]
 
-mod leaving;
-mod streams;
-mod news;
+mod reading;
 mod queue;
 mod slots;
-mod line;
 mod buffers;
-mod copy;
 mod bell;
 mod options;
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::time::Instant;
 
 use fiveways_selector::Waker;
@@ -50,10 +46,11 @@ use self::bell::Bell;
 use self::buffers::{Buffers, GROUP};
 pub use self::options::UringOptions;
 use self::queue::Queue;
-use self::slots::{MAX_FD, Tag};
-use self::streams::{Streams, Taken};
+use self::reading::stands_in_line;
+use self::slots::{MAX_FD, Slots, Tag};
+use crate::loan::HotBuffers;
 use crate::model::Model;
-use crate::op::{Op, Outcome, Pending, Source};
+use crate::op::{Direction, Op, Outcome, Pending, Source};
 use crate::{Counters, Driver, Ready, Submitted};
 
 /// Completions worked on in one turn; what is left is taken in the next, without sleeping.
@@ -62,20 +59,30 @@ const BATCH: usize = 256;
 /// Completions copied out of the ring at once.
 const CHUNK: usize = 32;
 
-/// Sockets in use up to which a send is tried inline first. Measured: with few sockets it saves the
-/// way through the ring (4 % at 64), with many (1,000 and more) sends that run one after the other
-/// in the kernel are 5–10 % cheaper.
+/// Bytes received at once in mode Poll: more than a large message, so that a message received
+/// whole is a short read and proves the socket empty.
+const HOT_BUFFER: usize = 128 * 1024;
+
+/// In place of a tag: the operation stands in its line, behind the one whose request is in the
+/// kernel.
+const QUEUED: u64 = 6;
+
+/// Operations waiting up to which a send is tried inline first. Measured: with few sockets it saves
+/// the way through the ring (4 % at 64), with many (1,000 and more) sends that run one after the
+/// other in the kernel are 5–10 % cheaper.
 const INLINE_SEND_SOCKETS: usize = 128;
 
 /// A driver over one ring.
 pub struct Uring {
-    streams: Streams,
+    slots: Slots,
+    buffers: Buffers,
+    hot: HotBuffers,
     queue: Queue,
     bell: Bell,
-    /// Operations whose completions were taken outside of a turn.
-    early: Ready,
-    /// Operations waiting in the kernel by themselves.
-    single: usize,
+    /// Operations that wait, in the kernel or behind one that is there.
+    waiting: usize,
+    /// Times the provided buffers ran out.
+    exhausted: u64,
     counters: Counters,
 }
 
@@ -98,13 +105,14 @@ impl Uring {
         let buffers = buffers(options)?;
         // SAFETY: required: the buffer ring outlives its registration. `drop` unregisters it first.
         unsafe { ring.register_buffers(buffers.ring(), GROUP) }?;
-        ring.check_receive_many(GROUP)?;
         let mut uring = Uring {
-            streams: Streams::new(buffers),
+            slots: Slots::default(),
+            buffers,
+            hot: HotBuffers::new(HOT_BUFFER),
             queue: Queue::new(ring),
             bell: Bell::new()?,
-            early: Ready::new(),
-            single: 0,
+            waiting: 0,
+            exhausted: 0,
             counters: Counters::default(),
         };
         uring.arm_waker();
@@ -117,37 +125,26 @@ impl Uring {
         unsafe { self.queue.push(&entry) };
     }
 
-    /// Gives an operation to the kernel by itself.
+    /// Gives the kernel a request on behalf of an operation that waits.
     #[inline]
-    fn push(&mut self, pending: NonNull<Pending>, entry: Entry, tag: Tag) -> Submitted {
-        // SAFETY: required: valid. By the contract of `submit`.
-        let waiter = unsafe { pending.as_ref() };
-        waiter.outcome.set(Outcome::Waiting);
-        // An operation by itself stands in no line: the link remembers the tag, for `cancel`, which
-        // forgets it.
+    fn push(&mut self, pending: NonNull<Pending>, entry: Entry, tag: Tag) {
         let bits = tag.to_bits();
-        waiter.next.set(ptr::without_provenance_mut(bits as usize));
-        self.single += 1;
+        // For `cancel`, which forgets it.
+        // SAFETY: required: valid. By the contract of `submit`.
+        unsafe { pending.as_ref() }.request.set(bits);
         // SAFETY: required: what it points at stays valid until it has completed. By the contract
         // of `submit`, for the operation is handed back only then.
         unsafe { self.queue.push(&entry.tagged(bits)) };
-        Submitted::Waiting
     }
 
-    /// Gives an operation's request to the kernel; its result is the answer.
+    /// Gives the kernel an operation that stands in no line; its result is the answer.
     #[inline]
     fn push_once(&mut self, pending: NonNull<Pending>, entry: Entry) -> Submitted {
-        self.push(pending, entry, Tag::Once(pending))
-    }
-
-    /// Waits for readiness, after which the operation is to be submitted again.
-    fn push_nudge(
-        &mut self,
-        pending: NonNull<Pending>,
-        source: Source,
-        writable: bool,
-    ) -> Submitted {
-        self.push(pending, Entry::poll(source.fd, writable), Tag::Nudge(pending))
+        // SAFETY: required: valid. By the contract of `submit`.
+        unsafe { pending.as_ref() }.outcome.set(Outcome::Waiting);
+        self.waiting += 1;
+        self.push(pending, entry, Tag::Once(pending));
+        Submitted::Waiting
     }
 
     #[inline]
@@ -165,41 +162,26 @@ impl Uring {
         self.push_once(pending, Entry::send(source.fd, buf, len, flags, inline))
     }
 
-    /// Receives what is not received ahead: straight into the reader's memory.
-    #[inline]
-    fn recv(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        let Op::Recv { source, buf, len, flags } = *op else { unreachable!("only for Recv") };
-        let must = flags & DONT_WAIT != 0;
-        let slot = self.streams.claim(&mut self.queue, source);
-        // A socket that left bytes behind will hardly make us wait; another one most likely will.
-        let wet = std::mem::replace(&mut slot.left_some, false);
-        if must || wet {
-            // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-            let answer = unsafe { net::recv(source.fd, buf, len, flags | DONT_WAIT) };
-            if must || !net::is_would_block(answer) {
-                slot.left_some = answer > 0 && answer as usize == len;
-                return Submitted::Done(answer);
+    /// Receives without waiting, or waits for something else than the stream's next bytes.
+    #[cold]
+    fn receive_apart(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
+        match *op {
+            Op::Recv { source, buf, len, flags } if flags & DONT_WAIT != 0 => {
+                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
+                Submitted::Done(unsafe { net::recv(source.fd, buf, len, flags) })
             }
+            Op::RecvMsg { source, header, flags } if flags & DONT_WAIT != 0 => {
+                // SAFETY: required: a prepared header in place. By the contract of `submit`.
+                Submitted::Done(unsafe { message::recvmsg(source.fd, header, flags) })
+            }
+            Op::Recv { source, buf, len, flags } => {
+                self.push_once(pending, Entry::recv(source.fd, buf, len, flags, false))
+            }
+            Op::RecvMsg { source, header, flags } => {
+                self.push_once(pending, Entry::recvmsg(source.fd, header, flags))
+            }
+            _ => unreachable!("only for receives with flags"),
         }
-        // With flags (the urgent byte, the error queue) readability may not be what to wait for.
-        self.push_once(pending, Entry::recv(source.fd, buf, len, flags, flags == 0))
-    }
-
-    fn accept(&mut self, pending: NonNull<Pending>, source: Source) -> Submitted {
-        let answer = net::accept(source.fd);
-        if net::is_would_block(answer) {
-            return self.push_nudge(pending, source, false);
-        }
-        Submitted::Done(answer)
-    }
-
-    fn recvmsg(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        let Op::RecvMsg { source, header, flags } = *op else { unreachable!("only for RecvMsg") };
-        if flags & DONT_WAIT != 0 {
-            // SAFETY: required: a prepared header in place. By the contract of `submit`.
-            return Submitted::Done(unsafe { message::recvmsg(source.fd, header, flags) });
-        }
-        self.push_once(pending, Entry::recvmsg(source.fd, header, flags))
     }
 
     #[inline]
@@ -216,42 +198,10 @@ impl Uring {
         self.push_once(pending, Entry::sendmsg(source.fd, header, flags))
     }
 
-    /// Are so few sockets in use that a send does better without the ring?
+    /// Do so few operations wait that a send does better without the ring?
     #[inline]
     fn sends_inline(&self) -> bool {
-        self.streams.armed() + self.single <= INLINE_SEND_SOCKETS
-    }
-
-    /// Serves a reader: out of what was received ahead, or by the kernel.
-    #[inline]
-    fn read(&mut self, pending: NonNull<Pending>, op: &Op, flags: u32) -> Submitted {
-        let taken = self.streams.read(&mut self.queue, pending, flags);
-        match taken {
-            Taken::Done(answer) => Submitted::Done(answer),
-            Taken::InLine => in_line(pending),
-            Taken::Look => self.read_after_look(pending, flags),
-            Taken::AskKernel => match *op {
-                Op::Recv { .. } => self.recv(pending, op),
-                Op::Readable { source } => self.push_once(pending, Entry::poll(source.fd, false)),
-                _ => self.recvmsg(pending, op),
-            },
-        }
-    }
-
-    /// Serves a reader that does not wait, of a socket whose bytes the kernel may be holding back.
-    #[cold]
-    fn read_after_look(&mut self, pending: NonNull<Pending>, flags: u32) -> Submitted {
-        self.streams.supply();
-        if let Err(error) = self.queue.look() {
-            return Submitted::Done(-error.raw_os_error().unwrap_or(errno::EIO));
-        }
-        let mut early = std::mem::take(&mut self.early);
-        self.take_completions(&mut early);
-        self.early = early;
-        match self.streams.read(&mut self.queue, pending, flags) {
-            Taken::Done(answer) => Submitted::Done(answer),
-            _ => Submitted::Done(-errno::EAGAIN),
-        }
+        self.waiting <= INLINE_SEND_SOCKETS
     }
 
     fn take_completions(&mut self, ready: &mut Ready) {
@@ -272,11 +222,7 @@ impl Uring {
     #[inline]
     fn dispatch(&mut self, completion: Completion, ready: &mut Ready) {
         match Tag::from_bits(completion.user_data) {
-            Tag::Receive(source) => {
-                self.streams.on_receive(&mut self.queue, source, completion, ready);
-            }
             Tag::Once(pending) => self.hand_back(pending, completion, ready),
-            Tag::Watch(source) => self.streams.on_watch(source, completion, ready),
             Tag::Nudge(pending) => self.nudge(pending, completion.result, ready),
             Tag::Wake => {
                 // It fails only for want of memory; then the eventfd rings on.
@@ -289,13 +235,12 @@ impl Uring {
         }
     }
 
-    /// Hands back an operation that waited by itself.
+    /// Hands back an operation whose request has completed.
     #[inline]
     fn hand_back(&mut self, pending: NonNull<Pending>, completion: Completion, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
-        self.single -= 1;
-        let cancelled = waiter.next.replace(ptr::null_mut()).is_null();
+        let cancelled = waiter.request.replace(0) == 0;
         let answer = completion.result;
         let outcome = match waiter.op {
             _ if answer == -errno::EINTR || net::is_would_block(answer) => {
@@ -304,14 +249,31 @@ impl Uring {
                     None => return,
                 }
             }
-            Op::Readable { .. } | Op::Writable { .. } => Outcome::Done(answer.min(0)),
-            Op::Recv { source, .. } => {
-                let slot = self.streams.claim(&mut self.queue, source);
-                slot.left_some = completion.left_some();
+            Op::Fill { source, loan } => match self.filled(source, loan, completion) {
+                Some(answer) => Outcome::Done(answer),
+                None if cancelled => Outcome::Done(-errno::ECANCELED),
+                None => Outcome::Retry,
+            },
+            Op::Writable { .. } => Outcome::Done(answer.min(0)),
+            Op::Recv { source, flags: 0, .. } => {
+                self.slots.claim(source).left_some = completion.left_some();
                 Outcome::Done(answer)
             }
             _ => Outcome::Done(answer),
         };
+        self.finish(pending, outcome, ready);
+    }
+
+    /// Lets an operation go.
+    #[inline]
+    fn finish(&mut self, pending: NonNull<Pending>, outcome: Outcome, ready: &mut Ready) {
+        // SAFETY: required: valid. It waits, so its waiter keeps it in place.
+        let waiter = unsafe { pending.as_ref() };
+        if stands_in_line(&waiter.op) {
+            self.leave_line(pending, waiter.op.source());
+        } else {
+            self.waiting -= 1;
+        }
         waiter.outcome.set(outcome);
         ready.push(pending);
     }
@@ -335,28 +297,37 @@ impl Uring {
         if answer == -errno::EINTR {
             return Some(Outcome::Retry);
         }
-        if matches!(op, Op::Connect { .. }) {
+        if let Op::Connect { .. } = op {
             return Some(Outcome::Done(answer));
         }
-        let writable = matches!(op, Op::Send { .. } | Op::SendMsg { .. });
-        self.push_nudge(pending, op.source(), writable);
+        if let Op::Fill { source, .. } = op {
+            self.slots.claim(source).poll_from_now_on();
+        }
+        let writable = op.direction() == Direction::Write;
+        let entry = Entry::poll(op.source().fd, writable);
+        self.push(pending, entry, Tag::Nudge(pending));
         None
     }
 
-    /// Hands back an operation for which was polled.
+    /// Takes the report of a poll to the operation it was made for.
     fn nudge(&mut self, pending: NonNull<Pending>, result: Answer, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
-        self.single -= 1;
-        let cancelled = waiter.next.replace(ptr::null_mut()).is_null();
-        let outcome = match result {
+        let cancelled = waiter.request.replace(0) == 0;
+        let outcome = match (result, waiter.op) {
             _ if cancelled => Outcome::Done(-errno::ECANCELED),
-            0.. => Outcome::Retry,
+            (0.., Op::Accept { source, .. }) => return self.serve_acceptors(source, ready),
+            (0.., Op::Readable { .. }) => Outcome::Done(0),
+            (0.., Op::Recv { source, .. } | Op::Fill { source, .. }) => {
+                let slot = self.slots.claim(source);
+                (slot.wet, slot.left_some) = (true, true);
+                Outcome::Retry
+            }
+            (0.., _) => Outcome::Retry,
             _ if result == -errno::EINTR => Outcome::Retry,
             _ => Outcome::Done(result),
         };
-        waiter.outcome.set(outcome);
-        ready.push(pending);
+        self.finish(pending, outcome, ready);
     }
 }
 
@@ -370,14 +341,6 @@ fn buffers(options: &UringOptions) -> io::Result<Buffers> {
             buffers => return buffers,
         }
     }
-}
-
-/// Notes that an operation stands in a line.
-#[inline]
-fn in_line(pending: NonNull<Pending>) -> Submitted {
-    // SAFETY: required: valid. By the contract of `submit`.
-    unsafe { pending.as_ref() }.outcome.set(Outcome::Waiting);
-    Submitted::Waiting
 }
 
 impl Driver for Uring {
@@ -395,55 +358,40 @@ impl Driver for Uring {
             return Submitted::Done(-errno::EMFILE);
         }
         match op {
-            Op::Fill { loan, .. } => {
-                match self.streams.fill(&mut self.queue, source, pending, loan) {
-                    Taken::Done(answer) => Submitted::Done(answer),
-                    _ => in_line(pending),
-                }
-            }
+            _ if stands_in_line(&op) => self.read(pending, &op),
             Op::Send { .. } => self.send(pending, &op),
-            Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => self.read(pending, &op, flags),
-            Op::Readable { .. } => self.read(pending, &op, 0),
             Op::SendMsg { .. } => self.sendmsg(pending, &op),
-            Op::Accept { source } => self.accept(pending, source),
             Op::Connect { source, address } => {
                 // SAFETY: required: valid for reads. By this function's contract.
                 let entry = Entry::connect(source.fd, unsafe { &*address });
                 self.push_once(pending, entry)
             }
             Op::Writable { source } => self.push_once(pending, Entry::poll(source.fd, true)),
-            Op::Detach { source, bytes } => {
-                match self.streams.detach(&mut self.queue, source, pending, bytes) {
-                    Taken::Done(answer) => Submitted::Done(answer),
-                    _ => in_line(pending),
-                }
-            }
+            _ => self.receive_apart(pending, &op),
         }
     }
 
     unsafe fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready) {
-        if self.streams.cancel(pending, ready) {
-            return;
-        }
         // SAFETY: required: valid. By this function's contract.
         let waiter = unsafe { pending.as_ref() };
-        let bits = waiter.next.replace(ptr::null_mut()).addr() as u64;
-        if bits == 0 {
-            return; // asked before
+        match waiter.request.replace(0) {
+            0 => {} // asked before
+            QUEUED => self.finish(pending, Outcome::Done(-errno::ECANCELED), ready),
+            bits => {
+                self.counters.registrations += 1;
+                let entry = Entry::cancel(bits).tagged(Tag::Quiet.to_bits());
+                // SAFETY: required: what it points at stays valid. It points at nothing.
+                unsafe { self.queue.push(&entry) };
+            }
         }
-        self.counters.registrations += 1;
-        let entry = Entry::cancel(bits).tagged(Tag::Quiet.to_bits());
-        // SAFETY: required: what it points at stays valid. It points at nothing.
-        unsafe { self.queue.push(&entry) };
     }
 
     #[inline]
     fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()> {
         self.counters.turns += 1;
-        let early = !self.early.is_empty();
-        ready.append(&mut self.early);
-        self.streams.supply();
-        if early || self.queue.has_completions() {
+        self.buffers.adapt();
+        self.buffers.supply();
+        if self.queue.has_completions() {
             self.queue.look()?;
         } else {
             self.queue.wait(deadline)?;
@@ -452,16 +400,8 @@ impl Driver for Uring {
         Ok(())
     }
 
-    fn close(&mut self, source: Source, fd: OwnedFd) {
-        self.streams.close(&mut self.queue, source, fd);
-    }
-
-    fn reads_ahead(&self) -> bool {
-        true
-    }
-
-    fn ahead(&self) -> Vec<Source> {
-        self.streams.ahead()
+    fn forget(&mut self, source: Source) {
+        self.slots.forget(source);
     }
 
     fn waker(&self) -> Waker {
@@ -469,13 +409,11 @@ impl Driver for Uring {
     }
 
     fn waiting(&self) -> usize {
-        self.single + self.streams.in_line()
+        self.waiting
     }
 
     fn counters(&self) -> Counters {
-        let (registrations, buffers_exhausted) = self.streams.counters();
-        let registrations = self.counters.registrations + registrations;
-        Counters { registrations, buffers_exhausted, ..self.counters }
+        Counters { buffers_exhausted: self.exhausted, ..self.counters }
     }
 }
 
@@ -484,11 +422,10 @@ impl Drop for Uring {
         let idle = self.waiting() == 0 || std::thread::panicking();
         debug_assert!(idle, "a driver ends while operations wait in it");
         let clear = self.queue.wind_up();
-        self.streams.close_all();
         let gone = self.queue.ring().unregister_buffers(GROUP).is_ok();
         if !clear || !gone {
             // The kernel may still write: the memory must stay.
-            self.streams.leak_buffers();
+            self.buffers.leak();
         }
     }
 }

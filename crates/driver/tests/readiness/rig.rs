@@ -1,6 +1,7 @@
 //! A driver with its loop, and sockets to try it on.
 #![expect(unsafe_code, reason = "operations are submitted by hand")]
 
+use std::cell::Cell;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,6 +13,7 @@ use fiveways_driver::{
     Driver, Loan, Model, Op, Outcome, Pending, Readiness, Ready, Source, Submitted,
 };
 use fiveways_selector::{Kind, Selector};
+use fiveways_sys::net::Address;
 
 /// `-ECANCELED`, the answer of what was cancelled.
 pub(crate) const CANCELED: i32 = -125;
@@ -177,4 +179,12 @@ pub(crate) fn drain(far: &UnixStream) -> usize {
     }
     far.set_nonblocking(false).expect("a socket");
     count
+}
+
+/// An accept by somebody who does not care for the peer's address, which goes nowhere.
+pub(crate) fn accept(source: Source) -> Op {
+    thread_local! {
+        static NOWHERE: Cell<Option<Address>> = const { Cell::new(None) };
+    }
+    Op::Accept { source, peer: NOWHERE.with(Cell::as_ptr) }
 }

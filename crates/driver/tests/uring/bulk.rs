@@ -46,28 +46,7 @@ fn a_stream_of_pieces_of_every_size_arrives_in_order() {
 }
 
 #[test]
-fn large_messages_settle_without_cancels_for_each() {
-    use fiveways_driver::Driver;
-    let mut rig = Rig::new();
-    let (_ours, source, mut peer) = connected(&mut rig);
-    let message = stream(0, 64 * 1024);
-    for _ in 0..20 {
-        peer.write_all(&message).expect("sent");
-        check(&rig.fill_exactly(source, message.len()), 0);
-    }
-    let before = rig.driver.counters().registrations;
-    for _ in 0..100 {
-        peer.write_all(&message).expect("sent");
-        check(&rig.fill_exactly(source, message.len()), 0);
-    }
-    let per_message = (rig.driver.counters().registrations - before) as f64 / 100.0;
-    assert!(per_message > 0.5, "the socket is not polled: {per_message}");
-    assert!(per_message < 3.0, "{per_message} changes of registration for each message");
-}
-
-#[test]
-fn small_messages_go_back_to_provided_buffers() {
-    use fiveways_driver::Driver;
+fn small_messages_after_large_ones_arrive_as_well() {
     let mut rig = Rig::new();
     let (ours, mut theirs) = unix();
     let source = rig.source(ours.as_raw_fd());
@@ -80,16 +59,10 @@ fn small_messages_go_back_to_provided_buffers() {
     });
     rig.fill_exactly(source, 300_000);
     let mut theirs = writer.join().expect("no panic");
-    for _ in 0..100 {
+    for _ in 0..200 {
         theirs.write_all(b"small").expect("sent");
         assert_eq!(rig.fill_exactly(source, 5), b"small");
     }
-    let before = rig.driver.counters().registrations;
-    for _ in 0..100 {
-        theirs.write_all(b"small").expect("sent");
-        assert_eq!(rig.fill_exactly(source, 5), b"small");
-    }
-    assert_eq!(rig.driver.counters().registrations, before, "one request serves them all");
 }
 
 #[test]
@@ -117,7 +90,7 @@ fn plain_receives_between_large_pieces_keep_the_order() {
 }
 
 #[test]
-fn a_bulk_socket_can_be_detached_and_closed_while_it_is_watched() {
+fn a_bulk_socket_whose_fill_was_cancelled_is_its_owners_alone() {
     let mut rig = Rig::new();
     for _ in 0..20 {
         let (ours, source, mut peer) = connected(&mut rig);
@@ -133,13 +106,10 @@ fn a_bulk_socket_can_be_detached_and_closed_while_it_is_watched() {
         rig.cancel(&fill);
         assert_eq!(rig.finish(&fill), crate::rig::CANCELED);
         peer.write_all(b"more").expect("sent");
-        let mut bytes = Vec::new();
-        let taken = rig.run(Op::Detach { source, bytes: &raw mut bytes });
+        rig.look();
         let mut rest = [0; 4];
-        let left = 4 - taken as usize;
-        std::io::Read::read_exact(&mut &ours, &mut rest[..left]).expect("the rest");
-        bytes.extend_from_slice(&rest[..left]);
-        assert_eq!(bytes, b"more");
+        std::io::Read::read_exact(&mut &ours, &mut rest).expect("all of it");
+        assert_eq!(&rest, b"more");
         rig.close(source, ours);
         crate::closing::sees_the_end(&mut rig, peer);
     }

@@ -9,7 +9,7 @@ use std::thread;
 
 use fiveways_driver::{Driver, Op};
 
-use crate::rig::{CANCELED, Rig, connected, pending, recv, send, unix};
+use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
 
 /// Races to run: each sends while it is cancelled.
 const RACES: usize = 10_000;
@@ -28,7 +28,7 @@ fn each_kind_of_operation_comes_back_when_cancelled() {
         pending(recv(source, &mut buf, 0)),
         pending(Op::Readable { source: third }),
         pending(Op::Fill { source: other, loan: &raw mut loan }),
-        pending(Op::Accept { source: at }),
+        pending(accept(at)),
     ];
     for op in &ops {
         assert_eq!(rig.submit(op), None);
@@ -158,7 +158,7 @@ fn connections_that_race_with_the_cancel_of_an_accept_are_not_lost() {
         }
     });
     for _ in 0..500 {
-        let op = pending(Op::Accept { source: at });
+        let op = pending(accept(at));
         assert_eq!(rig.submit(&op), None);
         rig.look();
         tokens.send(()).expect("the client lives");
@@ -167,7 +167,7 @@ fn connections_that_race_with_the_cancel_of_an_accept_are_not_lost() {
         }
         let mut accepted = rig.finish(&op);
         if accepted == CANCELED {
-            accepted = rig.run(Op::Accept { source: at });
+            accepted = rig.run(accept(at));
         }
         assert!(accepted >= 0);
         // SAFETY: required: an open descriptor without another owner. The accept made it.

@@ -2,7 +2,7 @@
 
 mod ring;
 mod reading;
-mod ahead;
+mod buffers;
 mod bulk;
 mod cancel;
 mod closing;

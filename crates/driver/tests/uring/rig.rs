@@ -1,6 +1,7 @@
 //! A driver with its loop, and sockets to try it on.
 #![expect(unsafe_code, reason = "operations are submitted by hand")]
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use fiveways_driver::{
     Driver, Loan, Op, Options, Outcome, Pending, Ready, Source, Submitted, Uring,
 };
+use fiveways_sys::net::Address;
 
 /// `-ECANCELED`, the answer of what was cancelled.
 pub(crate) const CANCELED: i32 = -125;
@@ -184,4 +186,12 @@ pub(crate) fn reset(peer: TcpStream) -> io::Result<()> {
     peer.peek(&mut byte)?;
     drop(peer);
     Ok(())
+}
+
+/// An accept by somebody who does not care for the peer's address, which goes nowhere.
+pub(crate) fn accept(source: Source) -> Op {
+    thread_local! {
+        static NOWHERE: Cell<Option<Address>> = const { Cell::new(None) };
+    }
+    Op::Accept { source, peer: NOWHERE.with(Cell::as_ptr) }
 }

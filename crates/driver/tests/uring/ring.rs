@@ -10,7 +10,7 @@ use fiveways_driver::{Driver, Op};
 use fiveways_sys::message::Message;
 use fiveways_sys::net::Address;
 
-use crate::rig::{CANCELED, Rig, connected, pending, recv, send, unix};
+use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
 
 #[test]
 fn a_message_goes_out_and_comes_back() {
@@ -112,13 +112,13 @@ fn accept_and_connect_meet() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     listener.set_nonblocking(true).expect("non-blocking, as listeners are (I5)");
     let at = rig.source(listener.as_raw_fd());
-    let accept = pending(Op::Accept { source: at });
-    assert_eq!(rig.submit(&accept), None);
+    let first = pending(accept(at));
+    assert_eq!(rig.submit(&first), None);
 
     let addr = listener.local_addr().expect("its address");
     let address = Address::from(addr);
     let socket = std::net::TcpStream::connect(addr).expect("a first connection");
-    let accepted = rig.finish(&accept);
+    let accepted = rig.finish(&first);
     assert!(accepted >= 0);
     // SAFETY: required: an open descriptor without another owner. The accept made it.
     drop(unsafe { OwnedFd::from_raw_fd(accepted) });
@@ -127,9 +127,42 @@ fn accept_and_connect_meet() {
     let fresh = fresh_socket();
     let source = rig.source(fresh.as_raw_fd());
     assert_eq!(rig.run(Op::Connect { source, address: &raw const address }), 0);
-    let accepted = rig.run(Op::Accept { source: at });
+    let accepted = rig.run(accept(at));
     // SAFETY: as above.
     drop(unsafe { OwnedFd::from_raw_fd(accepted) });
+}
+
+#[test]
+fn a_listener_wakes_as_many_of_its_acceptors_as_there_are_connections() {
+    let mut rig = Rig::new();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    listener.set_nonblocking(true).expect("non-blocking, as listeners are (I5)");
+    let addr = listener.local_addr().expect("its address");
+    let at = rig.source(listener.as_raw_fd());
+    let ops: Vec<_> = (0..50).map(|_| pending(accept(at))).collect();
+    for op in &ops {
+        assert_eq!(rig.submit(op), None);
+    }
+    rig.look();
+    // The first has a request in the kernel, the last has none.
+    for gone in [0, 49] {
+        rig.cancel(&ops[gone]);
+        assert_eq!(rig.finish(&ops[gone]), CANCELED);
+    }
+    let _far = [(); 10].map(|()| std::net::TcpStream::connect(addr).expect("a backlog"));
+    rig.until("ten are served", |rig| rig.driver.waiting() == 38);
+    for op in &ops[1..11] {
+        let accepted = rig.finish(op);
+        assert!(accepted >= 0);
+        // SAFETY: required: an open descriptor without another owner. The accept made it.
+        drop(unsafe { OwnedFd::from_raw_fd(accepted) });
+    }
+    for op in &ops[11..49] {
+        assert_eq!(op.outcome.get(), fiveways_driver::Outcome::Waiting);
+        rig.cancel(op);
+        assert_eq!(rig.finish(op), CANCELED);
+    }
+    assert_eq!(rig.driver.waiting(), 0);
 }
 
 fn fresh_socket() -> OwnedFd {

@@ -19,8 +19,6 @@ impl Connection for TcpStream {}
 impl Connection for UnixStream {}
 
 pub(super) mod private {
-    use std::io;
-
     use crate::net::stream::Parts;
     use crate::net::{TcpStream, UnixStream};
 
@@ -29,9 +27,9 @@ pub(super) mod private {
         /// Its name in a frame.
         const KIND: super::Kind;
 
-        /// Takes it out of its worker; gives it back if that cannot be asked.
+        /// Takes it out of its worker.
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
-        fn take_apart(self) -> Result<Parts, (Self, io::Error)>;
+        fn take_apart(self) -> Parts;
 
         /// Makes it again.
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
@@ -44,7 +42,7 @@ pub(super) mod private {
                 const KIND: super::Kind = $kind;
 
                 #[expect(private_interfaces, reason = "sealed: nobody outside can call it")]
-                fn take_apart(self) -> Result<Parts, (Self, io::Error)> {
+                fn take_apart(self) -> Parts {
                     <$stream>::take_apart(self)
                 }
 
@@ -97,14 +95,10 @@ impl<S: Connection> Detached<S> {
     }
 
     /// Takes a stream out of its worker.
-    pub(super) fn of(stream: S) -> Result<Detached<S>, Failed<S>> {
-        match stream.take_apart() {
-            Ok(parts) => {
-                settle(parts.socket.as_fd());
-                Ok(Detached::new(parts, Vec::new()))
-            }
-            Err((stream, error)) => Err(Failed::new(stream, error)),
-        }
+    pub(super) fn of(stream: S) -> Detached<S> {
+        let parts = stream.take_apart();
+        settle(parts.socket.as_fd());
+        Detached::new(parts, Vec::new())
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -265,22 +259,13 @@ macro_rules! detachable {
             /// [`handoff`](crate::handoff). (A second value for it, made by a clone, stays where
             /// it is.)
             ///
-            /// # Suspends
-            ///
-            /// Until the worker that has read it ahead (under `uring`) has handed over what it
-            /// holds; a plain thread blocks.
-            ///
-            /// # Cancellation
-            ///
-            /// None: that comes soon, and must not be lost.
-            ///
             /// # Errors
             ///
-            /// With the stream: the connection's own, if reading ahead has met one; no stack for
-            /// asking its worker.
+            /// None at present: nothing of a connection is anywhere but in this value and in the
+            /// kernel.
             #[doc(alias = "unregister")]
             pub fn detach(self) -> Result<Detached<$stream>, Failed<$stream>> {
-                Detached::of(self)
+                Ok(Detached::of(self))
             }
         }
     };

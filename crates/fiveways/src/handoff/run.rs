@@ -195,10 +195,7 @@ fn run_here<S: Connection, T>(
         }
         Ok(mut stream) => {
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut stream)));
-            let detached = Detached::of(stream).unwrap_or_else(|failed| {
-                unreachable!("nothing reads ahead for a plain thread: {}", failed.error())
-            });
-            (detached, outcome.map_err(WorkError::panicked))
+            (Detached::of(stream), outcome.map_err(WorkError::panicked))
         }
     };
     detached.parts().socket.set_end_back(before);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Op, Source};
-use fiveways_runtime::{close, control, perform, release};
+use fiveways_runtime::{close, control, forget, perform};
 use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
@@ -39,8 +39,6 @@ pub(crate) struct Socket {
     write_limit: AtomicU64,
     /// Nanoseconds after [`EPOCH`] at which everything ends; 0: never.
     end: AtomicU64,
-    /// The worker to close it, if that must be another than the one it is dropped on; 0: none.
-    closer: u32,
 }
 
 impl Socket {
@@ -69,13 +67,7 @@ impl Socket {
             read_limit: AtomicU64::new(0),
             write_limit: AtomicU64::new(0),
             end: AtomicU64::new(0),
-            closer: 0,
         }
-    }
-
-    /// Has it closed by another worker when it is dropped.
-    pub(crate) fn close_at(&mut self, worker: u32) {
-        self.closer = worker;
     }
 
     /// Gives the descriptor up without closing it.
@@ -286,15 +278,18 @@ impl Socket {
         unsafe { perform(op, self.write_deadline()) }
     }
 
-    /// Accepts one connection.
-    pub(crate) fn accept(&self) -> io::Result<Socket> {
-        let op = Op::Accept { source: self.source() };
+    /// Accepts one connection; its peer's address as the accept itself tells it, for a connection
+    /// that was reset while it was queued has none to ask for, and may still bring bytes.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Option<Address>)> {
+        let mut peer = None;
+        let op = Op::Accept { source: self.source(), peer: &mut peer };
         let at_once = self.is_nonblocking().then(Instant::now);
-        // SAFETY: required: what the operation points at stays. It points at nothing.
+        // SAFETY: required: `peer` in place until this returns. It is a local of this frame.
         let answer = unsafe { perform(op, at_once.or(self.read_deadline())) };
         let answer = answer.map_err(|error| if_at_once(at_once, error))?;
         // SAFETY: required: a descriptor nobody else owns. An accept answers with that.
-        Ok(Socket::from_fd(unsafe { net::own(answer as RawFd) }))
+        let fd = unsafe { net::own(answer as RawFd) };
+        Ok((Socket::from_fd(fd), peer))
     }
 
     /// Makes this thread's driver forget the socket, which goes elsewhere.
@@ -371,14 +366,6 @@ impl Socket {
     }
 }
 
-/// Tells this thread's driver that the descriptor is no longer ours.
-fn forget(source: Source) {
-    let op = Op::Detach { source, bytes: &mut Vec::new() };
-    // SAFETY: required: the vector in place until this returns. It is a temporary of this
-    // statement's block and lives as long. Failing means the driver had nothing to forget.
-    let _ = unsafe { perform(op, None) };
-}
-
 fn unexpected(reply: &Reply) -> io::Error {
     io::Error::other(format!("the driver answered a control call with {reply:?}"))
 }
@@ -446,10 +433,7 @@ impl Drop for Socket {
         let source = self.source();
         // SAFETY: required: not used again. This is the drop.
         let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
-        match self.closer {
-            0 => close(source, fd),
-            worker => release(worker, source, fd),
-        }
+        close(source, fd);
     }
 }
 

@@ -1,32 +1,33 @@
-//! What the stream types share: reading, writing, and bytes read ahead.
+//! What the stream types share: reading, writing, and what was received and not used yet.
 //!
-//! `Read` asks the socket and nobody else; `BufRead` may read ahead, as any buffered reader. What
-//! was read ahead is in one of two places:
+//! `Read` asks the socket for what it has room for; `BufRead`, as any buffered reader, may receive
+//! more than is used. Reads that follow, of any kind, take those bytes first. They are in one of
+//! two places:
 //!
 //! ```text
-//!   kept   bytes lent to this stream and not yet consumed; every read takes them first
-//!   home   the worker whose driver may hold further bytes for this stream (0: none)
+//!   kept       lent to this value, and its alone
+//!   leftover   common to all values of one connection: what a value had kept when it was
+//!              duplicated; whoever reads first has them
 //! ```
 //!
-//! A stream that is read on another worker, or on a plain thread, first fetches what its home
-//! holds.
+//! Beyond that nothing has left the socket: a duplicate, a descriptor, another process reads on
+//! where the last reader stopped.
 #![expect(unsafe_code, reason = "the driver places loans through a pointer")]
 
 use std::io::{self, IoSliceMut};
-use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use fiveways_driver::{Loan, Op};
-use fiveways_runtime::{detach, perform, reads_ahead, worker_index};
+use fiveways_runtime::perform;
 use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
 
-/// A connected stream socket with what was read ahead of it.
+/// A connected stream socket with what was received of it and not used.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) socket: Socket,
@@ -42,13 +43,20 @@ pub(crate) struct Parts {
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// What was read ahead of a socket.
+/// What was received of a socket and not used.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    kept: Mutex<Option<Loan>>,
-    /// Is there anything in `kept`? A hint that saves the lock; true whenever there is.
-    has_kept: AtomicBool,
-    home: AtomicU32,
+    kept: Kept,
+    /// There is one as soon as the value has a duplicate.
+    leftover: OnceLock<Arc<Kept>>,
+}
+
+/// Bytes that come before those in the socket.
+#[derive(Debug, Default)]
+struct Kept {
+    loan: Mutex<Option<Loan>>,
+    /// Is there a loan? A hint that saves the lock; true whenever there is.
+    is_some: AtomicBool,
 }
 
 impl Stream {
@@ -58,59 +66,43 @@ impl Stream {
 
     /// Makes a stream of which these bytes have been received already.
     pub(crate) fn with_unread(socket: Socket, unread: Vec<u8>) -> Stream {
-        let has_kept = !unread.is_empty();
-        let ahead = Ahead {
-            kept: Mutex::new(has_kept.then(|| Loan::owned(unread))),
-            has_kept: AtomicBool::new(has_kept),
-            home: AtomicU32::new(0),
-        };
+        let ahead = Ahead { kept: Kept::default(), leftover: OnceLock::new() };
+        if !unread.is_empty() {
+            ahead.kept.add(Loan::owned(unread));
+        }
         Stream { socket, ahead }
     }
 
-    /// Takes the stream out of its worker: a socket that no driver watches, and what was read of it
-    /// and not consumed.
-    ///
-    /// Gives the stream back if its worker could not be asked.
-    pub(crate) fn take_out(self) -> Result<(Socket, Vec<u8>), (Stream, io::Error)> {
-        match self.ahead.home.load(Ordering::Relaxed) {
-            0 => {}
-            home => {
-                if let Err(error) = self.ahead.fetch(home, &self.socket) {
-                    return Err((self, error));
-                }
-            }
+    /// Makes a second value for the same connection. What this one has received and not used is
+    /// there for either from now on.
+    pub(crate) fn try_clone(&self) -> io::Result<Stream> {
+        let socket = self.socket.try_clone()?;
+        let leftover = self.ahead.leftover.get_or_init(Arc::default);
+        if let Some(loan) = self.ahead.kept.take() {
+            leftover.add(loan);
         }
+        let leftover = OnceLock::from(Arc::clone(leftover));
+        Ok(Stream { socket, ahead: Ahead { kept: Kept::default(), leftover } })
+    }
+
+    /// Takes the stream out of its worker: a socket that no driver watches, and what was received
+    /// of it and not used.
+    pub(crate) fn take_out(self) -> (Socket, Vec<u8>) {
         self.socket.leave();
-        let unread = self.ahead.lock().take().map_or_else(Vec::new, |loan| loan.bytes().to_vec());
-        Ok((self.into_socket(), unread))
+        let Stream { socket, ahead } = self;
+        let (kept, leftover) = (ahead.kept.take(), ahead.take_leftover());
+        let loans = kept.iter().chain(&leftover);
+        (socket, loans.flat_map(|loan| loan.bytes()).copied().collect())
     }
 
-    /// Has anything been read ahead, here or by a worker?
+    /// Is there anything that was received and not used?
     pub(crate) fn is_ahead(&self) -> bool {
-        let ahead = &self.ahead;
-        ahead.home.load(Ordering::Relaxed) != 0 || ahead.has_kept.load(Ordering::Acquire)
+        self.ahead.has_bytes()
     }
 
-    /// Are there bytes that were read ahead, at hand for whoever reads here next? What another
-    /// worker has is fetched.
-    pub(crate) fn has_bytes(&self) -> io::Result<bool> {
-        self.ahead.come_home(&self.socket)?;
-        Ok(self.ahead.lock().as_ref().is_some_and(|loan| !loan.is_empty()))
-    }
-
-    /// Gives the descriptor up; bytes read ahead and not consumed are lost.
+    /// Gives the descriptor up; bytes received and not used are lost to it.
     pub(crate) fn into_fd(self) -> OwnedFd {
-        // The home must let go of the socket; what it holds is lost with the rest.
-        let _ = self.ahead.come_home(&self.socket);
-        self.into_socket().into_fd()
-    }
-
-    /// Gives the socket up, which no other worker may be ahead of.
-    fn into_socket(self) -> Socket {
-        let mut this = mem::ManuallyDrop::new(self);
-        *this.ahead.kept.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-        // SAFETY: required: read once. `this` is never dropped; its other fields own nothing now.
-        unsafe { std::ptr::read(&this.socket) }
+        self.socket.into_fd()
     }
 
     #[inline]
@@ -127,17 +119,17 @@ impl Stream {
 impl Ahead {
     #[inline]
     pub(crate) fn read(&self, socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(count) = self.read_kept(socket, buf, true)? {
-            return Ok(count);
+        match self.copy(buf, true) {
+            Some(count) => Ok(count),
+            None => socket.recv(buf, 0),
         }
-        socket.recv(buf, 0)
     }
 
     pub(crate) fn peek(&self, socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(count) = self.read_kept(socket, buf, false)? {
-            return Ok(count);
+        match self.copy(buf, false) {
+            Some(count) => Ok(count),
+            None => socket.recv(buf, PEEK),
         }
-        socket.recv(buf, PEEK)
     }
 
     pub(crate) fn read_vectored(
@@ -145,8 +137,7 @@ impl Ahead {
         socket: &Socket,
         bufs: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
-        let ahead = self.home.load(Ordering::Relaxed) != 0 || self.has_kept.load(Ordering::Acquire);
-        if ahead {
+        if self.has_bytes() {
             // Filling one buffer is a short read, which vectored reads may be.
             let first = bufs.iter_mut().find(|buf| !buf.is_empty());
             return first.map_or(Ok(0), |buf| self.read(socket, buf));
@@ -157,65 +148,109 @@ impl Ahead {
     /// Gives bytes where the kernel or the worker put them; empty at the end of the stream.
     #[inline]
     pub(crate) fn fill_buf(&mut self, socket: &Socket) -> io::Result<&[u8]> {
-        if self.home.load(Ordering::Relaxed) != 0 {
-            self.come_home(socket)?;
+        if self.kept.get_mut().as_ref().is_none_or(Loan::is_empty) {
+            self.fill(socket)?;
         }
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_none_or(Loan::is_empty) {
-            // Gives the old buffer back first, so that it can be the one that is filled.
-            *kept = None;
+        Ok(self.kept.get_mut().as_ref().map_or(&[], Loan::bytes))
+    }
+
+    /// Gets the next bytes, as a loan of this value's own.
+    #[inline]
+    fn fill(&mut self, socket: &Socket) -> io::Result<()> {
+        let leftover = self.take_leftover();
+        let kept = self.kept.get_mut();
+        // Gives the old buffer back first, so that it can be the one that is filled.
+        *kept = leftover;
+        if kept.is_none() {
             let op = Op::Fill { source: socket.source(), loan: kept };
             let at_once = socket.is_nonblocking().then(Instant::now);
-            if let Some(worker) = reads_ahead() {
-                self.home.store(worker, Ordering::Relaxed);
-            }
             let by = at_once.or_else(|| socket.read_deadline());
             // SAFETY: required: `kept` valid and in place until this returns. `self` is borrowed.
             unsafe { perform(op, by) }.map_err(|error| if_at_once(at_once, error))?;
-            self.has_kept.store(true, Ordering::Relaxed);
         }
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Ok(kept.as_ref().map_or(&[], Loan::bytes))
+        self.kept.is_some.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(loan) = kept else {
+        let Some(loan) = self.kept.get_mut() else {
             assert!(count == 0, "consumed {count} bytes that were not there");
             return;
         };
         loan.consume(count);
         if loan.is_empty() {
-            *kept = None;
-            self.has_kept.store(false, Ordering::Relaxed);
+            *self.kept.get_mut() = None;
+            self.kept.is_some.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Are there bytes that come before those in the socket?
+    fn has_bytes(&self) -> bool {
+        self.kept.has_bytes() || self.leftover.get().is_some_and(|leftover| leftover.has_bytes())
+    }
+
+    /// Takes what all values of the connection have in common.
+    #[inline]
+    fn take_leftover(&self) -> Option<Loan> {
+        self.leftover.get().and_then(|leftover| leftover.take())
+    }
+
+    /// Copies bytes that come before those in the socket; `None`: there are none.
+    #[inline]
+    fn copy(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
+        if let Some(count) = self.kept.copy(buf, consume) {
+            return Some(count);
+        }
+        self.leftover.get()?.copy(buf, consume)
+    }
+}
+
+impl Kept {
+    fn get_mut(&mut self) -> &mut Option<Loan> {
+        self.loan.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Loan>> {
         // Nothing panics while it is held.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copies kept bytes; `None`: there are none, ask the socket.
+    fn has_bytes(&self) -> bool {
+        self.is_some.load(Ordering::Acquire) && self.lock().as_ref().is_some_and(is_filled)
+    }
+
     #[inline]
-    fn read_kept(
-        &self,
-        socket: &Socket,
-        buf: &mut [u8],
-        consume: bool,
-    ) -> io::Result<Option<usize>> {
-        if self.home.load(Ordering::Relaxed) != 0 {
-            self.come_home(socket)?;
+    fn take(&self) -> Option<Loan> {
+        if !self.is_some.load(Ordering::Acquire) {
+            return None;
         }
-        if !self.has_kept.load(Ordering::Acquire) {
-            return Ok(None);
+        let mut kept = self.lock();
+        self.is_some.store(false, Ordering::Relaxed);
+        kept.take().filter(is_filled)
+    }
+
+    /// Adds to the end.
+    #[cold]
+    fn add(&self, more: Loan) {
+        let mut kept = self.lock();
+        *kept = match kept.take().filter(is_filled) {
+            None => Some(more),
+            Some(first) => Some(Loan::owned([first.bytes(), more.bytes()].concat())),
+        };
+        self.is_some.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    fn copy(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
+        if !self.is_some.load(Ordering::Acquire) {
+            return None;
         }
-        Ok(self.copy_kept(buf, consume))
+        self.copy_some(buf, consume)
     }
 
     #[cold]
-    fn copy_kept(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
+    fn copy_some(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
         let mut kept = self.lock();
         let loan = kept.as_mut().filter(|loan| !loan.is_empty())?;
         let count = loan.len().min(buf.len());
@@ -224,43 +259,13 @@ impl Ahead {
             loan.consume(count);
             if loan.is_empty() {
                 *kept = None;
-                self.has_kept.store(false, Ordering::Relaxed);
+                self.is_some.store(false, Ordering::Relaxed);
             }
         }
         Some(count)
     }
-
-    /// Fetches what another worker has read ahead for this stream, if one has.
-    fn come_home(&self, socket: &Socket) -> io::Result<()> {
-        let home = self.home.load(Ordering::Relaxed);
-        if home == 0 || worker_index() == Some(home) && fiveways_runtime::in_task() {
-            return Ok(());
-        }
-        self.fetch(home, socket)
-    }
-
-    /// Fetches what a worker has read ahead for this stream, and makes it let go of it.
-    fn fetch(&self, home: u32, socket: &Socket) -> io::Result<()> {
-        let more = detach(home, socket.source())?;
-        let mut kept = self.lock();
-        if !more.is_empty() {
-            let mut bytes = kept.take().map_or_else(Vec::new, |loan| loan.bytes().to_vec());
-            bytes.extend_from_slice(&more);
-            *kept = Some(Loan::owned(bytes));
-            self.has_kept.store(true, Ordering::Release);
-        }
-        self.home.store(0, Ordering::Relaxed);
-        Ok(())
-    }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let home = self.ahead.home.load(Ordering::Relaxed);
-        if home != 0 && worker_index() != Some(home) {
-            // The home must let go of the descriptor, or the peer would never see the end; and its
-            // number must not come again before that.
-            self.socket.close_at(home);
-        }
-    }
+fn is_filled(loan: &Loan) -> bool {
+    !loan.is_empty()
 }

@@ -18,8 +18,6 @@ use crate::task::{Numbers, Origin, State, Task, TaskId};
 pub(crate) struct Settings {
     pub(crate) name: Option<Box<str>>,
     pub(crate) stack_size: Option<usize>,
-    /// It begins although it was cancelled before: what it does must be done.
-    pub(crate) begins_cancelled: bool,
     pub(crate) origin: Origin,
 }
 

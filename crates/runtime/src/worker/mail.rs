@@ -25,7 +25,6 @@ impl Worker {
                 }
                 Message::Wake(id) => self.unpark(id),
                 Message::Cancel(id) => self.cancel(id),
-                Message::Close(source, fd) => self.driver.borrow_mut().close(source, fd),
                 Message::Shutdown => self.shut_down(),
             }
         }

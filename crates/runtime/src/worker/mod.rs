@@ -25,13 +25,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_coro::{Fiber, StackPool};
-use fiveways_driver::{Driver, Op, Outcome, Pending, Ready, Submitted};
+use fiveways_driver::{Driver, Ready};
 use fiveways_sys::interrupt::Thread;
-use fiveways_sys::net::Answer;
 use fiveways_sys::{clock, ending};
 
 use crate::forbid::{insist_on_not_waiting, is_forbidden};
-use crate::homes;
 use crate::inbox::{Inbox, Message, Start};
 use crate::spin::Spin;
 use crate::task::{NOWHERE, State, Task, TaskId};
@@ -66,7 +64,6 @@ pub(crate) struct Worker {
     /// The inboxes of the whole runtime, for placing new tasks.
     pub(crate) team: Team,
     pub(crate) driver: RefCell<Box<dyn Driver>>,
-    pub(crate) reads_ahead: bool,
     timers: RefCell<Timers>,
     run: RefCell<VecDeque<NonNull<Task>>>,
     tasks: RefCell<Table>,
@@ -118,13 +115,11 @@ impl Worker {
     ) -> Worker {
         let inbox = Arc::clone(&team[place]);
         inbox.set_waker(driver.waker());
-        let reads_ahead = driver.reads_ahead();
         Worker {
             number: inbox.index,
             inbox,
             team,
             driver: RefCell::new(driver),
-            reads_ahead,
             timers: RefCell::default(),
             run: RefCell::new(VecDeque::with_capacity(1024)),
             tasks: RefCell::default(),
@@ -152,13 +147,7 @@ impl Worker {
         CURRENT.set(self);
         let inside = ending::inside();
         self.set_thread(Some(Thread::current()));
-        if self.reads_ahead {
-            homes::moved_in(&self.inbox);
-        }
         let result = self.rounds();
-        if self.reads_ahead {
-            self.save_ahead();
-        }
         // No task is among it: `leave` saw to that.
         drop(self.inbox.close());
         self.set_thread(None);
@@ -166,44 +155,6 @@ impl Worker {
         drop(inside);
         mem::forget(whole);
         result
-    }
-
-    /// Leaves what was read ahead to the streams that are still in use elsewhere.
-    fn save_ahead(&self) {
-        let ahead = self.driver.borrow().ahead();
-        let mut left = Vec::new();
-        for source in ahead {
-            let mut bytes = Vec::new();
-            self.perform_here(Op::Detach { source, bytes: &mut bytes });
-            if !bytes.is_empty() {
-                left.push((source, bytes));
-            }
-        }
-        homes::moved_out(&self.inbox, left);
-    }
-
-    /// Performs an operation that ends by itself soon, with nobody suspended for it: for the
-    /// scheduler, and for tasks that unwind. What comes back for others meanwhile is theirs.
-    pub(crate) fn perform_here(&self, op: Op) -> Answer {
-        let pending = Pending::new(op, ptr::null_mut());
-        loop {
-            // SAFETY: required: in place until handed back. It is a local, and we stay until then.
-            let submitted = unsafe { self.driver.borrow_mut().submit(NonNull::from(&pending)) };
-            if let Submitted::Done(answer) = submitted {
-                return answer;
-            }
-            while pending.outcome.get() == Outcome::Waiting {
-                let turned = self.driver.borrow_mut().turn(None, &mut self.ready.borrow_mut());
-                if turned.is_err() {
-                    // The driver is broken, and has a pointer to our frame.
-                    std::process::abort();
-                }
-                self.deliver();
-            }
-            if let Outcome::Done(answer) = pending.outcome.get() {
-                return answer;
-            }
-        }
     }
 
     fn rounds(&self) -> io::Result<()> {

@@ -11,7 +11,6 @@ mod joining;
 mod letting_go;
 mod parking;
 mod placing;
-mod streams;
 mod storms;
 mod timers;
 mod unblocking;

@@ -88,10 +88,6 @@ impl Socket {
         Socket { source: Source { fd: fd.as_raw_fd(), generation }, fd: Some(fd) }
     }
 
-    pub(crate) fn source(&self) -> Source {
-        self.source
-    }
-
     pub(crate) fn recv_by(&self, buf: &mut [u8], by: Option<Instant>) -> io::Result<usize> {
         let (source, len) = (self.source, buf.len());
         let op = Op::Recv { source, buf: buf.as_mut_ptr(), len, flags: 0 };
@@ -116,13 +112,6 @@ impl Socket {
         // SAFETY: required: the place for the loan stays. It is a local.
         unsafe { perform(op, None) }?;
         Ok(loan)
-    }
-}
-
-impl Socket {
-    /// Gives it away for closing.
-    pub(crate) fn into_parts(mut self) -> (Source, OwnedFd) {
-        (self.source, self.fd.take().expect("open until dropped"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request to the ring, made by typed constructors.
 
 use std::os::fd::RawFd;
+use std::ptr;
 
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{opcode, squeue};
@@ -65,10 +66,13 @@ impl Entry {
         Entry(opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build())
     }
 
-    /// Receives again and again, each time into a buffer of `group` that the kernel picks.
+    /// recv(2) into a buffer of `group` that the kernel picks when bytes have arrived; `dry`: the
+    /// socket is known to be empty.
     #[inline]
-    pub fn receive_many(fd: RawFd, group: u16) -> Entry {
-        Entry(opcode::RecvMulti::new(Fd(fd), group).build())
+    pub fn recv_picked(fd: RawFd, group: u16, dry: bool) -> Entry {
+        let order = if dry { POLL_FIRST } else { 0 };
+        let op = opcode::Recv::new(Fd(fd), ptr::null_mut(), 0).buf_group(group).ioprio(order);
+        Entry(op.build().flags(squeue::Flags::BUFFER_SELECT))
     }
 
     /// Cancels the request with this tag; completes by itself.

@@ -15,7 +15,7 @@ mod entry;
 mod buffer_ring;
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -280,31 +280,7 @@ impl Ring {
     pub fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
         self.ring.submitter().unregister_buf_ring(group)
     }
-
-    /// Asks by trying whether one receive request can deliver again and again.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused`] inside when not; the kernel's, when the ring cannot be entered.
-    pub fn check_receive_many(&mut self, group: u16) -> io::Result<()> {
-        // A request that cannot be understood is refused before its descriptor is looked at.
-        let entry = Entry::receive_many(NO_DESCRIPTOR, group);
-        // SAFETY: required: what the entry points at stays valid. It points at nothing.
-        let pushed = unsafe { self.push(&entry) };
-        debug_assert!(pushed, "the ring is new and empty");
-        let mut answer = [Completion::default()];
-        while self.take(&mut answer) == 0 {
-            self.enter(Wait::Forever)?;
-        }
-        if answer[0].result == -libc::EINVAL {
-            return Err(refusal::lacking("receiving many times by one request (Linux 6.0)", None));
-        }
-        Ok(())
-    }
 }
-
-/// A number that is never open.
-const NO_DESCRIPTOR: RawFd = -1;
 
 /// How long to sleep for the first completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

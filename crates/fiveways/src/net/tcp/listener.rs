@@ -78,16 +78,12 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The kernel's; those of a single connection that has gone already (`ConnectionAborted`) and
-    /// of exhausted limits (`EMFILE`) leave the listener in order: try again.
+    /// The kernel's; those of a single connection (`ConnectionAborted`) and of exhausted limits
+    /// (`EMFILE`) leave the listener in order: try again. A connection that its peer has reset
+    /// already is accepted: its stream gives what was sent before, and then tells of the reset.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let socket = self.socket.accept()?;
-        // A peer that has reset already has no name left; its stream will tell.
-        let peer = socket.peer_name().and_then(inet);
-        let peer = match peer {
-            Ok(peer) => peer,
-            Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        };
+        let (socket, peer) = self.socket.accept()?;
+        let peer = inet(peer.ok_or(io::ErrorKind::ConnectionAborted)?)?;
         Ok((TcpStream::new(socket, Some(peer)), peer))
     }
 

@@ -19,8 +19,8 @@ use crate::net::stream::{Ahead, Parts, Stream};
 /// A TCP connection; as [`std::net::TcpStream`], and [`BufRead`] besides.
 ///
 /// `BufRead` is the fast path: `fill_buf` gives the bytes where the kernel or the worker put them.
-/// It may read ahead; reads that follow, of any kind, take those bytes first. `Read` asks the
-/// socket for exactly what it is given room for.
+/// It may receive more than is used; reads that follow, of any kind, take those bytes first. `Read`
+/// asks the socket for exactly what it is given room for.
 ///
 /// # Differences from std
 ///
@@ -145,16 +145,16 @@ impl TcpStream {
 
     /// Makes a second value for the same connection.
     ///
-    /// # Differences from std
-    ///
-    /// Bytes that this value has read ahead (through `BufRead`) stay with it.
+    /// Bytes that this value has received through `BufRead` and not used are there for either value
+    /// from now on: whichever reads first has them. What one of them receives later and does not
+    /// use stays with it, as with any buffered reader.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     #[doc(alias = "dup")]
     pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream::new(self.socket().try_clone()?, self.peer.get().copied()))
+        Ok(TcpStream { ticket: None, stream: self.stream.try_clone()?, peer: self.peer.clone() })
     }
 
     /// Splits into a reader and a writer that can be used at once: bytes lent by the reader can be
@@ -287,14 +287,11 @@ impl TcpStream {
         &self.stream
     }
 
-    /// Takes the connection out of its worker; gives it back if that cannot be asked.
-    #[expect(clippy::result_large_err, reason = "a stream is not boxed for the rare case")]
-    pub(crate) fn take_apart(self) -> Result<Parts, (TcpStream, io::Error)> {
+    /// Takes the connection out of its worker.
+    pub(crate) fn take_apart(self) -> Parts {
         let TcpStream { ticket, stream, peer } = self;
-        match stream.take_out() {
-            Ok((socket, unread)) => Ok(Parts { ticket, socket, unread, peer: peer.into_inner() }),
-            Err((stream, error)) => Err((TcpStream { ticket, stream, peer }, error)),
-        }
+        let (socket, unread) = stream.take_out();
+        Parts { ticket, socket, unread, peer: peer.into_inner() }
     }
 
     /// Makes the connection again.
@@ -320,7 +317,8 @@ impl From<OwnedFd> for TcpStream {
 }
 
 impl From<TcpStream> for OwnedFd {
-    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
+    /// Gives the descriptor up. What this value has received through `BufRead` and not used is lost
+    /// to it: see [`TcpStream::detach`]. All else is in the socket.
     fn from(stream: TcpStream) -> OwnedFd {
         drop(stream.ticket);
         stream.stream.into_fd()

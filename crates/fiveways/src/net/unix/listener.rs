@@ -62,9 +62,10 @@ impl UnixListener {
     ///
     /// The kernel's.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let stream = UnixStream::new(self.socket.accept()?);
-        let peer = stream.peer_addr()?;
-        Ok((stream, peer))
+        let (socket, peer) = self.socket.accept()?;
+        // Most peers have no name of their own.
+        let peer = peer.map_or_else(|| SocketAddr::from_pathname(""), to_std)?;
+        Ok((UnixStream::new(socket), peer))
     }
 
     /// An iterator over connections, without end.

@@ -107,13 +107,16 @@ impl UnixStream {
         Ok((UnixStream::new(a), UnixStream::new(b)))
     }
 
-    /// Makes a second value for the same connection; what this one has read ahead stays with it.
+    /// Makes a second value for the same connection; see [`TcpStream::try_clone`] for what this one
+    /// has received and not used.
+    ///
+    /// [`TcpStream::try_clone`]: crate::net::TcpStream::try_clone
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn try_clone(&self) -> io::Result<UnixStream> {
-        Ok(UnixStream::new(self.socket().try_clone()?))
+        Ok(UnixStream { stream: self.stream.try_clone()? })
     }
 
     /// The local address.
@@ -165,17 +168,15 @@ impl UnixStream {
         &self.stream
     }
 
-    /// Has anything been read ahead, here or by a worker?
+    /// Is there anything that was received and not used?
     pub(crate) fn is_ahead(&self) -> bool {
         self.stream.is_ahead()
     }
 
-    /// Takes the connection out of its worker; gives it back if that cannot be asked.
-    pub(crate) fn take_apart(self) -> Result<Parts, (UnixStream, io::Error)> {
-        match self.stream.take_out() {
-            Ok((socket, unread)) => Ok(Parts { ticket: None, socket, unread, peer: None }),
-            Err((stream, error)) => Err((UnixStream { stream }, error)),
-        }
+    /// Takes the connection out of its worker.
+    pub(crate) fn take_apart(self) -> Parts {
+        let (socket, unread) = self.stream.take_out();
+        Parts { ticket: None, socket, unread, peer: None }
     }
 
     /// Makes the connection again.
@@ -194,7 +195,8 @@ impl From<OwnedFd> for UnixStream {
 }
 
 impl From<UnixStream> for OwnedFd {
-    /// Gives the descriptor up. Bytes that were read ahead and not consumed are lost.
+    /// Gives the descriptor up. What this value has received through `BufRead` and not used is lost
+    /// to it: see [`UnixStream::detach`]. All else is in the socket.
     fn from(stream: UnixStream) -> OwnedFd {
         stream.stream.into_fd()
     }

@@ -100,7 +100,7 @@ impl<T> ReceiveArm<'_, T> {
 }
 
 impl<T> Arm for ReceiveArm<'_, T> {
-    fn attempt(&mut self, _at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         match self.exchange.try_take() {
             Ok(item) => self.slot.fill(item),
             Err(why) => return why == Why::Closed,
@@ -138,7 +138,7 @@ impl<T> SendArm<'_, T> {
 }
 
 impl<T> Arm for SendArm<'_, T> {
-    fn attempt(&mut self, _at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         let Some(item) = self.slot.take() else { return true };
         let Err((why, item)) = self.exchange.try_give(item) else { return true };
         self.slot.fill(item);

@@ -243,7 +243,7 @@ macro_rules! __select_time {
 #[doc(hidden)]
 pub trait Arm {
     /// Does what it is for if that needs no waiting. True: done.
-    fn attempt(&mut self, _at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         false
     }
 
@@ -314,7 +314,7 @@ impl Time {
 }
 
 impl Arm for Time {
-    fn attempt(&mut self, _at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         matches!(self, Time::At(instant) if *instant <= Instant::now())
     }
 
@@ -347,7 +347,7 @@ fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
     loop {
         let order = &in_random_order(arms.len())[..arms.len()];
         let mut in_order = order.iter().map(|index| usize::from(*index));
-        let ready = in_order.find(|index| arms[*index].attempt(otherwise.is_some()));
+        let ready = in_order.find(|index| arms[*index].attempt());
         if let Some(chosen) = ready.or(otherwise) {
             return chosen;
         }

@@ -5,9 +5,8 @@
 //! worker, through the worker's driver; on a plain thread, another thread, in `poll(2)`. A scout is
 //! called back, and has ended, before `select!` returns.
 //!
-//! Our own streams are watched under their own name, since their driver may hold bytes that it has
-//! received ahead; everything else by a duplicate, so that no driver takes it for what it may know
-//! under the same number.
+//! Our own streams are watched under their own name; everything else by a duplicate, so that no
+//! driver takes it for what it may know under the same number.
 #![expect(unsafe_code, reason = "a scout waits on a stream that its arm has borrowed")]
 
 use std::convert::Infallible;
@@ -22,7 +21,7 @@ use std::time::Instant;
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
     JoinHandle, Line, Selection, Spawn, Waiter, allow_wait, hand_to_thread, in_task, perform,
-    reads_ahead, without_interruption,
+    without_interruption,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -97,18 +96,12 @@ impl<'a> ReadinessArm<'a> {
         lock(&self.found).answer.take().unwrap_or(Ok(()))
     }
 
-    /// Is it ready now? `at_once`: the answer decides, so the driver is asked for what it holds.
-    fn look(&self, at_once: bool) -> io::Result<bool> {
-        if let (How::Stream(stream), false) = (self.how, self.writable) {
-            if stream.has_bytes()? {
-                return Ok(true);
-            }
-            if at_once && reads_ahead().is_some() {
-                return match stream.socket.wait_ready(false, Some(Instant::now())) {
-                    Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
-                    result => result.map(|()| true),
-                };
-            }
+    /// Is it ready now?
+    fn look(&self) -> io::Result<bool> {
+        if let (How::Stream(stream), false) = (self.how, self.writable)
+            && stream.is_ahead()
+        {
+            return Ok(true);
         }
         net::wait_ready(self.how.fd(), self.writable, Some(Instant::now()))
     }
@@ -232,12 +225,12 @@ impl Scout {
 }
 
 impl Arm for ReadinessArm<'_> {
-    fn attempt(&mut self, at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         // Without a scout there is nobody to wait for.
         if matches!(lock(&self.found).answer, Some(Err(_))) {
             return true;
         }
-        match self.look(at_once) {
+        match self.look() {
             Ok(ready) => ready,
             Err(error) => {
                 lock(&self.found).answer = Some(Err(error));
@@ -312,7 +305,7 @@ macro_rules! watch_streams {
     )+};
 }
 
-/// What has a descriptor that no driver reads ahead of.
+/// What has a descriptor, and nothing that was received and not used.
 macro_rules! watch_descriptors {
     ($($type:ty),+) => {$(
         impl Watch for $type {
