@@ -174,7 +174,7 @@ impl<'a> EventArm<'a> {
 }
 
 impl Arm for EventArm<'_> {
-    fn attempt(&mut self, _at_once: bool) -> bool {
+    fn attempt(&mut self) -> bool {
         self.0.is_set()
     }
 
