@@ -19,13 +19,22 @@
 //!        │ parent link, 16 bytes        │  ┘ one cache line
 //!        │ frames of the body           │
 //!        │   ⋮ grows down               │  untouched pages cost nothing
-//!        ├──────────────────────────────┤◀── limit + one page
-//!        │ guard, one page              │  touching it is SIGSEGV
+//!        ├──────────────────────────────┤◀── limit + guard
+//!        │ guard, 64 KiB                │  touching it is SIGSEGV
 //!   low  └──────────────────────────────┘◀── limit
 //! ```
 //!
+//! Rust's frames are probed page by page as they grow; those of C are not, as a rule, and step over
+//! a guard that is smaller than themselves. It is address space only.
+//!
 //! So a task that waits with less than about 1 KiB of frames owns one touched page, whatever its
 //! colour.
+
+#[cfg(not(panic = "unwind"))]
+compile_error!(
+    "Fiveways needs `panic = \"unwind\"`: cancelled tasks, time limits and generators that are \
+     dropped end by unwinding their stacks, which would end the process instead"
+);
 
 mod coroutine;
 mod fiber;

@@ -3,6 +3,7 @@
 mod coroutines;
 mod limits;
 mod overflow;
+mod panics;
 mod room;
 mod stacks;
 mod switching;
