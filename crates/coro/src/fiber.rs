@@ -108,7 +108,7 @@ struct Seat<H>(H);
 const HEAD_MAX: usize = 2048;
 
 /// What a body's captures must leave of the stack: they are on it twice while the body starts.
-const ROOM_MIN: usize = 8 * 1024;
+const ROOM_MIN: usize = 12 * 1024;
 
 impl<H> Head<H> {
     const HEADER: usize = offset_of!(Head<H>, header);
@@ -132,7 +132,7 @@ impl<H> Fiber<H> {
     #[inline(always)]
     pub fn new<F: FnOnce() + 'static>(stack: Stack, header: H, body: F) -> Fiber<H> {
         const { Head::<H>::FITS };
-        let room = stack.size().saturating_sub(ROOM_MIN + HEAD_MAX + stack.shape().guard);
+        let room = stack.size().saturating_sub(ROOM_MIN + HEAD_MAX);
         if size_of::<F>() > room / 2 {
             refuse(stack, body);
         }

@@ -193,7 +193,7 @@ impl StackPool {
         // SAFETY: required: nobody owns the slot. Slots below `cut` have been handed out, those
         // from there on never.
         let stack = unsafe { Stack::cut(slab, self.cut) };
-        let stack = stack.map_err(|error| out_of_stacks(self.shape, self.live(), error))?;
+        let stack = stack.map_err(|error| out_of_stacks(self.shape, error))?;
         self.cut += 1;
         self.cut_total += 1;
         Ok(stack)
@@ -219,7 +219,7 @@ impl StackPool {
             match Slab::new(self.owner, self.shape, slots, protects) {
                 Ok(slab) => break slab,
                 Err(error) if slots == 1 => {
-                    return Err(out_of_stacks(self.shape, self.live(), error));
+                    return Err(out_of_stacks(self.shape, error));
                 }
                 Err(_) => slots = slots.div_ceil(4),
             }

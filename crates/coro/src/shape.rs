@@ -7,6 +7,10 @@ use crate::plate::Plate;
 /// Stacks smaller than this are made this large: a formatted panic message needs about as much.
 const USABLE_MIN: usize = 16 * 1024;
 
+/// The least address space of a guard, which a frame of C may step over if it is smaller. Frames of
+/// more than this are rare, and compilers can be told to probe them (`-fstack-clash-protection`).
+const GUARD_MIN: usize = 64 * 1024;
+
 /// Distances between the tops of stacks, in bytes. They spread the hot kilobyte of a suspended
 /// stack over the 64 sets of a first-level cache, and are multiples of a line. With more colours a
 /// waiting handler (1.5 KiB of frames) would touch a second page under the deepest of them: with
@@ -31,9 +35,10 @@ impl Shape {
     pub(crate) fn new(usable: usize) -> Shape {
         let page = page_size();
         let usable = usable.clamp(USABLE_MIN, isize::MAX as usize / 2).next_multiple_of(page);
-        let slot = page + usable;
-        let is_even = (slot / page).is_multiple_of(2);
-        Shape { slot: if is_even { slot + page } else { slot }, guard: page }
+        let guard = GUARD_MIN.next_multiple_of(page);
+        let is_even = ((guard + usable) / page).is_multiple_of(2);
+        let guard = if is_even { guard + page } else { guard };
+        Shape { slot: guard + usable, guard }
     }
 
     /// Bytes above the guard.
@@ -58,7 +63,8 @@ mod tests {
             let shape = Shape::new(usable);
             assert!(shape.usable() >= usable.max(USABLE_MIN), "{usable}: {shape:?}");
             assert_eq!((shape.slot / page_size()) % 2, 1, "{usable}: {shape:?}");
-            assert!(shape.usable() < usable.max(USABLE_MIN) + 2 * page_size());
+            assert!(shape.usable() < usable.max(USABLE_MIN) + page_size());
+            assert!((64 << 10..(64 << 10) + 2 * page_size()).contains(&shape.guard), "{shape:?}");
         }
     }
 

@@ -27,12 +27,17 @@ use crate::shape::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u64);
 
+/// Slots that have been cut, of all slabs of this process that are mapped.
+static CUT: AtomicUsize = AtomicUsize::new(0);
+
 /// Slots in one mapping.
 pub(crate) struct Slab {
     owner: Owner,
     memory: Mapping,
     shape: Shape,
     slots: usize,
+    /// Slots that have been cut.
+    cut: AtomicUsize,
     page: &'static atlas::Page,
     /// Guards by `mprotect`: asked for, or the kernel has refused the cheaper kind.
     protects: AtomicBool,
@@ -61,6 +66,7 @@ impl Slab {
             memory,
             shape,
             slots,
+            cut: AtomicUsize::new(0),
             protects: AtomicBool::new(protects),
             returned: AtomicPtr::default(),
             returned_len: AtomicUsize::new(0),
@@ -101,7 +107,7 @@ impl Slab {
             // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above
             // it.
             match unsafe { self.memory.guard(guard.clone()) } {
-                Ok(()) => return Ok(self.plate(index)),
+                Ok(()) => return Ok(self.count_cut(index)),
                 // Older than Linux 6.13, or locked memory: found out by trying.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     self.protects.store(true, Ordering::Relaxed);
@@ -111,7 +117,13 @@ impl Slab {
         }
         // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above it.
         unsafe { self.memory.protect(guard) }?;
-        Ok(self.plate(index))
+        Ok(self.count_cut(index))
+    }
+
+    fn count_cut(&self, index: usize) -> NonNull<u8> {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+        CUT.fetch_add(1, Ordering::Relaxed);
+        self.plate(index)
     }
 
     /// The number of the slot that an address of this slab lies in.
@@ -198,18 +210,20 @@ impl Drop for Slab {
     fn drop(&mut self) {
         // Before the memory goes: its addresses may be another mapping's the next moment.
         atlas::hide(self.page);
+        CUT.fetch_sub(*self.cut.get_mut(), Ordering::Relaxed);
     }
 }
 
 /// What is reported when the kernel has given no memory for a stack.
-pub(crate) fn out_of_stacks(shape: Shape, live: usize, source: io::Error) -> io::Error {
-    let size = shape.usable();
-    io::Error::new(io::ErrorKind::OutOfMemory, OutOfStacks { live, size, source })
+pub(crate) fn out_of_stacks(shape: Shape, source: io::Error) -> io::Error {
+    let (size, others) = (shape.usable(), CUT.load(Ordering::Relaxed));
+    io::Error::new(io::ErrorKind::OutOfMemory, OutOfStacks { others, size, source })
 }
 
 #[derive(Debug)]
 struct OutOfStacks {
-    live: usize,
+    /// In use, or kept for the next.
+    others: usize,
     size: usize,
     source: io::Error,
 }
@@ -218,10 +232,10 @@ impl fmt::Display for OutOfStacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no memory for a stack of {} KiB beside {} in use: see vm.max_map_count, \
+            "no memory for a stack of {} KiB beside {} others: see vm.max_map_count, \
              vm.overcommit_memory and `ulimit -v`",
             self.size / 1024,
-            self.live
+            self.others
         )
     }
 }

@@ -42,7 +42,7 @@ impl Stack {
         let slab = Slab::new(Owner(0), shape, 1, false).map(Arc::new);
         // SAFETY: required: nobody owns the slot. The slab is new.
         slab.and_then(|slab| unsafe { Stack::cut(&slab, 0) })
-            .map_err(|error| out_of_stacks(shape, 0, error))
+            .map_err(|error| out_of_stacks(shape, error))
     }
 
     /// Cuts slot `index` out of a slab.
@@ -130,10 +130,6 @@ impl Stack {
     /// Never suspends.
     pub fn addresses(&self) -> Range<usize> {
         self.slab.low(self.index()).addr().get()..self.plate.addr().get()
-    }
-
-    pub(crate) fn shape(&self) -> Shape {
-        self.slab.shape()
     }
 
     fn index(&self) -> usize {
