@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways::generator::Generator;
+use fiveways::generator::{Generator, Yielder};
 use fiveways::inspect::{Detection, deadlocks_found, detect_deadlocks};
+use fiveways::signal::{SIGUSR1, Signals};
 use fiveways::sync::{Event, Mutex, Once, Semaphore, WaitGroup};
 use fiveways::{Model, task, time};
 use fiveways_tests::arena::in_task;
+use signal_hook::low_level::raise;
 
 /// Set in a process that plays the part of a test.
 const ROLE: &str = "FIVEWAYS_MISHAPS_TEST";
@@ -345,4 +347,51 @@ fn an_exit_in_a_generator_leaves_others_what_they_borrow() {
     };
     let Some(said) = said_before_its_exit(TEST, part) else { return };
     assert!(!said.contains("is gone"), "{said}");
+}
+
+/// Goes down to where so many bytes of the stack are used, and does something there.
+#[inline(never)]
+fn at_depth(top: usize, depth: usize, then: &mut dyn FnMut()) {
+    let here = std::hint::black_box(0_u8);
+    let at = std::ptr::from_ref(&here).addr();
+    if top - at < depth {
+        at_depth(top, depth, then)
+    } else {
+        then()
+    }
+    std::hint::black_box(&here);
+}
+
+/// The handler ran where it interrupted, and the kernel found no room for what it keeps there. An
+/// overflow of the program's own is told as such.
+#[test]
+fn a_watched_signal_finds_room_on_a_stack_that_is_nearly_full() {
+    const TEST: &str = "a_watched_signal_finds_room_on_a_stack_that_is_nearly_full";
+    const STACK: usize = 20 << 10;
+    if let Ok(depth) = env::var(ROLE) {
+        let depth = depth.parse().expect("a number");
+        let signals = Signals::new([SIGUSR1]).expect("it can be received");
+        let raising = move |me: &Yielder<(), ()>| {
+            let top = std::hint::black_box(0_u8);
+            let top = std::ptr::from_ref(&top).addr();
+            at_depth(top, depth, &mut || raise(SIGUSR1).expect("raised"));
+            me.yield_(());
+        };
+        let mut raising = Generator::with_stack_size(STACK, raising).expect("there is memory");
+        raising.next();
+        assert_eq!(signals.try_wait(), Some(SIGUSR1));
+        std::process::exit(7);
+    }
+    let (mut received, mut overflows) = (0, 0);
+    for depth in (STACK / 2..STACK + (8 << 10)).step_by(512) {
+        let us = env::current_exe().expect("a path");
+        let mut command = Command::new(us);
+        command.args(["--exact", TEST, "--nocapture"]).env(ROLE, depth.to_string());
+        let output = command.output().expect("started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_told = said.contains("has overflowed its stack");
+        assert!(output.status.code() == Some(7) || is_told, "{depth}: {} {said}", output.status);
+        if is_told { overflows += 1 } else { received += 1 }
+    }
+    assert!(received > 10 && overflows > 0, "{received} received, {overflows} overflows");
 }

@@ -98,7 +98,11 @@ impl Drop for Aside {
 
 fn stack(bytes: Option<usize>) -> io::Result<Stack> {
     match bytes {
-        Some(bytes) => Stack::alone(bytes),
+        Some(bytes) => {
+            // This thread is prepared for either kind.
+            let _ = POOL.try_with(|_| ());
+            Stack::alone(bytes)
+        }
         None => {
             let pooled = POOL.try_with(|pool| pool.borrow_mut().take());
             pooled.unwrap_or_else(|_| Stack::alone(DEFAULT_STACK_SIZE))

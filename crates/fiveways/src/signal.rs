@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fiveways_sys::event_fd::EventFd;
+use fiveways_sys::fault;
 use fiveways_sys::net::duplicate;
 use fiveways_sys::signal::{Disposition, disposition};
 use signal_hook::SigId;
@@ -196,6 +197,22 @@ pub fn ctrl_c() -> io::Result<()> {
     wait(SIGINT)
 }
 
+/// Has the handler that a signal has now run on an alternate stack, where the thread that it
+/// interrupts has one: threads that run tasks, generators or greenlets do, and std's.
+///
+/// A handler runs on the stack of what it interrupts unless it is installed with `SA_ONSTACK`, and
+/// the kernel alone puts 1 to 4 KiB there: a task that has used nearly all of a small stack would
+/// end the process. What is received by this module is seen to; call this after a handler was
+/// installed by other means. It has some 32 KiB then (on other threads 8).
+///
+/// # Errors
+///
+/// `InvalidInput` when there is no such signal.
+#[doc(alias = "SA_ONSTACK")]
+pub fn handle_on_alternate_stack(signal: Signal) -> io::Result<()> {
+    fault::handle_on_alternate_stack(signal)
+}
+
 /// Watches of each signal. While there is none, the signal does what the system does by itself.
 static WATCHES: [AtomicU32; SIGNALS] = [const { AtomicU32::new(0) }; SIGNALS];
 
@@ -225,7 +242,9 @@ impl Watch {
         WATCHES[signal as usize].fetch_add(1, Ordering::SeqCst);
         let registered = fall_back_to_default(signal).and_then(|()| {
             // SAFETY: required: async-signal-safe. Passed on to the callers, all in this crate.
-            unsafe { register(signal, action) }
+            let id = unsafe { register(signal, action) }?;
+            handle_on_alternate_stack(signal)?;
+            Ok(id)
         });
         match registered {
             Ok(id) => Ok(Watch { signal, id }),

@@ -70,9 +70,11 @@ pub fn observe(observer: Observer) -> io::Result<()> {
     set(SIGBUS, &action)
 }
 
-/// Gives the calling thread an alternate signal stack if it has none; it goes when the thread ends.
+/// Gives the calling thread an alternate signal stack if it has none, or one that is too small for
+/// more than a word or two; it goes when the thread ends.
 ///
-/// std gives one to the main thread and to the threads it starts. Threads of C libraries have none.
+/// std gives one of some 8 KiB to the main thread and to the threads it starts. Threads of C
+/// libraries have none.
 ///
 /// Never suspends.
 ///
@@ -83,12 +85,30 @@ pub fn ensure_alternate_stack() -> io::Result<()> {
     let mut present = no_stack();
     // SAFETY: required: valid or null pointers. `present` is a local of the right type.
     answer(unsafe { libc::sigaltstack(ptr::null(), &raw mut present) })?;
-    if present.ss_flags & libc::SS_DISABLE == 0 {
+    if present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= HANDLER_ROOM {
         return Ok(());
     }
     let stack = AlternateStack::install()?;
     ALTERNATE.with(|slot| *slot.borrow_mut() = Some(stack));
     Ok(())
+}
+
+/// Has the present handler of a signal run on the alternate stacks of threads that have one; there
+/// may be no room for it where it interrupts.
+///
+/// Never suspends.
+///
+/// # Errors
+///
+/// `EINVAL` when there is no such signal.
+pub fn handle_on_alternate_stack(signal: c_int) -> io::Result<()> {
+    let mut action = present(signal)?;
+    let is_handled = !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
+    if !is_handled || action.sa_flags & libc::SA_ONSTACK != 0 {
+        return Ok(());
+    }
+    action.sa_flags |= libc::SA_ONSTACK;
+    set(signal, &action)
 }
 
 /// Writes bytes to standard error from anywhere, also from a signal handler; failures are ignored.
@@ -165,7 +185,7 @@ fn present(signal: c_int) -> io::Result<libc::sigaction> {
 
 fn set(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
     // SAFETY: required: an action that is fit for the signal. It is `on_fault`, which does only
-    // what is safe in handlers, or an action that was in force before.
+    // what is safe in handlers, or an action that was in force before, at most on another stack.
     answer(unsafe { libc::sigaction(signal, action, ptr::null_mut()) })
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fiveways::signal::handle_on_alternate_stack;
 use signal_hook::consts::SIGINT;
 use signal_hook::{flag, low_level};
 
@@ -27,6 +28,7 @@ impl Interrupt {
         flag::register_conditional_shutdown(SIGINT, status, Arc::clone(&abrupt))?;
         let (bell, hammer) = UnixStream::pair()?;
         low_level::pipe::register(SIGINT, hammer)?;
+        handle_on_alternate_stack(SIGINT)?;
         Ok(Interrupt { bell, abrupt })
     }
 
