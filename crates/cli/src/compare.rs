@@ -3,12 +3,15 @@
 //! The measuring is `fiveways_lab`'s; here are the options, the progress bar and the output. The
 //! servers are this same program (`fiveways serve`), each model in a process of its own.
 
+mod interrupts;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -16,9 +19,10 @@ use fiveways_lab::compare::{CompareError, Comparison, Step, StepLimits, run as r
 use fiveways_lab::report::Report;
 use fiveways_lab::schedule::{Budget, fresh_seed};
 use fiveways_lab::table::{Colour, text};
-use fiveways_lab::workload::{MODELS, MessageSize, Service, Workload, model};
+use fiveways_lab::workload::{MODELS, MessageSize, Service, Spin, Workload, model};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::compare::interrupts::Interrupts;
 use crate::error::CliError;
 
 /// Measures a service under every model and says which is best here
@@ -29,14 +33,19 @@ use crate::error::CliError;
 ///
 /// A model that cannot run here is a row with its reason. The exit status is 1 when a model
 /// answered wrongly, lost connections or ended badly, and 2 when nothing could be measured.
+///
+/// Ctrl-C ends the measuring: what was measured until then is reported (as not complete), and the
+/// exit status is 130. A second one ends the program at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   fiveways compare --quick
   fiveways compare --models epoll,uring --connections 1000 --size 4K --rounds 9
+  fiveways compare --connections 1 --spin both
   fiveways compare -o report.json
 
-The default run takes up to a minute and a half, a quick one up to half a minute.")]
+The default run takes up to a minute and a half, a quick one up to half a minute; with --spin both
+it is half as long again.")]
 pub(crate) struct CompareArgs {
     /// What is served: echo, upper, greet (`ok` once and for each line), sink (answers nothing)
     #[arg(long, default_value = "echo")]
@@ -71,6 +80,12 @@ pub(crate) struct CompareArgs {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
 
+    /// Whether workers spin for a moment before they sleep, as `serve` lets them
+    ///
+    /// It decides with few connections, and models on threads cannot.
+    #[arg(long, value_enum, default_value_t = SpinArg::Off)]
+    spin: SpinArg,
+
     /// Processes of each server
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -101,6 +116,27 @@ enum Format {
     Json,
 }
 
+/// Whether workers spin before they sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SpinArg {
+    /// They sleep at once, as threads do
+    Off,
+    /// They spin first
+    On,
+    /// A row without and one with spinning, for each model that can
+    Both,
+}
+
+impl From<SpinArg> for Spin {
+    fn from(arg: SpinArg) -> Spin {
+        match arg {
+            SpinArg::Off => Spin::Off,
+            SpinArg::On => Spin::On,
+            SpinArg::Both => Spin::Both,
+        }
+    }
+}
+
 fn seconds(word: &str) -> Result<Duration, String> {
     let seconds: f64 = word.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match (0.05..=600.0).contains(&seconds) {
@@ -111,7 +147,9 @@ fn seconds(word: &str) -> Result<Duration, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: CompareArgs) -> Result<ExitCode, CliError> {
-    let comparison = comparison(&args)?;
+    let interrupts = Interrupts::handled()
+        .map_err(|error| CliError::usage(format!("cannot handle Ctrl-C: {error}")))?;
+    let comparison = comparison(&args, &interrupts)?;
     if let Some(path) = &args.output {
         check_writable(path)?;
     }
@@ -128,7 +166,10 @@ pub(crate) fn run(args: CompareArgs) -> Result<ExitCode, CliError> {
     let format = if args.output.is_some() { None } else { args.format };
     let content = rendered(&report, format.unwrap_or(Format::Text), colour())?;
     print(&content)?;
-    judge(&report)
+    match interrupts.status() {
+        Some(status) => Ok(status),
+        None => judge(&report),
+    }
 }
 
 /// The time limits of a run that need not keep to a total: generous ones, for busy machines.
@@ -182,7 +223,7 @@ impl Effort {
     }
 }
 
-fn comparison(args: &CompareArgs) -> Result<Comparison, CliError> {
+fn comparison(args: &CompareArgs, interrupts: &Interrupts) -> Result<Comparison, CliError> {
     let effort = if args.quick { Effort::quick() } else { Effort::full() };
     let workload = Workload {
         service: args.service,
@@ -195,14 +236,18 @@ fn comparison(args: &CompareArgs) -> Result<Comparison, CliError> {
         .map_err(|error| CliError::usage(format!("cannot find this program itself: {error}")))?;
     // Who chooses rounds or seconds has chosen how long it takes.
     let is_custom = args.rounds.is_some() || args.seconds.is_some();
+    let (models, spin) = (models(&args.models), Spin::from(args.spin));
+    let rows: usize = models.iter().map(|model| spin.variants(model).len()).sum();
+    // The total is of one row for each model: more rows take longer, fewer leave time over.
+    let scale = (rows as f64 / MODELS.len() as f64).max(1.0);
     let budget = Budget {
-        total: (!is_custom).then_some(effort.total),
+        total: (!is_custom).then_some(effort.total.mul_f64(scale)),
         window: args.seconds.unwrap_or(effort.window),
         beside: effort.warm_up + Duration::from_millis(120),
     };
     Ok(Comparison {
         program,
-        models: models(&args.models),
+        models,
         workload,
         rounds: args.rounds.map_or(effort.rounds, usize::from),
         warm_up: effort.warm_up,
@@ -210,6 +255,8 @@ fn comparison(args: &CompareArgs) -> Result<Comparison, CliError> {
         limits: if is_custom { PATIENT } else { effort.limits },
         workers: usize::from(args.workers),
         processes: usize::from(args.processes),
+        spin,
+        interrupt: Arc::clone(&interrupts.any),
         keep_going: args.keep_going,
         command: command_line(env::args_os()),
     })
@@ -308,8 +355,8 @@ fn print(content: &str) -> Result<(), CliError> {
 
 fn judge(report: &Report) -> Result<ExitCode, CliError> {
     if report.has_errors() {
-        let failed = report.rows.iter().filter(|row| row.errors > 0).map(|row| row.model);
-        let failed: Vec<&str> = failed.collect();
+        let failed = report.rows.iter().filter(|row| row.errors > 0);
+        let failed: Vec<String> = failed.map(|row| row.label()).collect();
         return Err(CliError::failed(format!("errors under {}", failed.join(", ")))
             .hint("the report counts them by kind; the figures are of clean rounds alone"));
     }

@@ -18,7 +18,8 @@ use crate::error::CliError;
 
 /// Serves a ready-made service on any model
 ///
-/// Prints `listening on ADDRESS` on stdout when clients may come. SIGINT or SIGTERM ends it
+/// Prints `listening on ADDRESS` on stdout when clients may come, and under the model auto a second
+/// line, such as `auto takes uring`. SIGINT or SIGTERM ends it
 /// gracefully: it stops accepting, lets connections finish for as long as --drain says, and exits
 /// with status 0; a second signal ends it at once.
 #[derive(Args, Debug)]
@@ -113,8 +114,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let backlog = args.backlog.unwrap_or(u32::MAX);
     let server = Server::bind_with(args.bind.as_str(), backlog, mode)
         .map_err(|error| bind_error(&args.bind, &error))?;
-    fiveways::support(args.model).map_err(|error| model_error(args.model, &error))?;
-    match configure(server, args).on_ready(announce).serve(Watched(args.service)) {
+    let model = fiveways::resolve(args.model).map_err(|error| model_error(args.model, &error))?;
+    let taken = (model != args.model).then_some(model);
+    let server = configure(server, args).on_ready(move |address| announce(address, taken));
+    match server.serve(Watched(args.service)) {
         Ok(report) => {
             if report.cut_short > 0 {
                 eprintln!("{} connections were cut short", report.cut_short);
@@ -183,10 +186,14 @@ fn unless_zero(time: Span) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-/// Tells where it listens, before any fork, so that it is told once.
-fn announce(address: SocketAddr) -> io::Result<()> {
+/// Tells where it listens, before any fork, so that it is told once; then which model `auto` took.
+fn announce(address: SocketAddr, taken: Option<Model>) -> io::Result<()> {
+    let mut lines = format!("listening on {address}\n");
+    if let Some(model) = taken {
+        lines.push_str(&format!("auto takes {model}\n"));
+    }
     let mut stdout = io::stdout().lock();
-    let told = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+    let told = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
     told.map_err(|error| io::Error::other(format!("the address cannot be told: {error}")))
 }
 

@@ -1,5 +1,6 @@
 //! `fiveways compare` as its users meet it: the output, the file, the exit status, the interrupt.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -165,6 +166,67 @@ fn server_of(compare: &Child) -> Pid {
 }
 
 #[test]
+fn ctrl_c_keeps_what_was_measured() {
+    let dir = scratch("interrupted");
+    let path = dir.join("report.json");
+    let args = ["--models", "epoll,threads", "--rounds", "1000", "--seconds", "0.05", "-o"];
+    let args = [&args[..], &[path.to_str().expect("UTF-8")]].concat();
+    let mut child =
+        compare(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // The sixth server: two rounds are complete by then.
+    let mut servers = HashSet::new();
+    while servers.len() < 6 {
+        servers.insert(server_of(&child));
+    }
+    let pid = Pid::from_raw(child.id() as i32).expect("a positive id");
+    process::kill(pid, Signal::INT).expect("it is ours");
+    let started = Instant::now();
+    let mut text = String::new();
+    child.stdout.take().expect("it is piped").read_to_string(&mut text).expect("UTF-8");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(60), "not a thousand rounds");
+    for part in ["\nepoll ", "\nthreads ", "Interrupted: ", " of 1000 rounds complete."] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let value = json(&fs::read_to_string(&path).expect("it was written"));
+    assert_eq!(value["complete"], false);
+    assert!(value["rounds"].as_u64().is_some_and(|rounds| (2..1000).contains(&rounds)), "{value}");
+    for row in value["rows"].as_array().expect("an array") {
+        assert!(row["requests_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0));
+        assert_eq!(row["errors"], 0, "{row}");
+    }
+    fs::remove_dir_all(dir).expect("it is ours");
+}
+
+#[test]
+fn spinning_is_named_in_table_and_json() {
+    let args = [&SHORT[..], &["--models", "epoll,threads", "--spin", "both"]].concat();
+    let output = output(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    for part in ["\nepoll ", "\nepoll+spin ", "\nthreads ", "Spin both: "] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let value = |spin: &str| {
+        let args = [&SHORT[..], &["--models", "epoll", "--format", "json", "--spin", spin]];
+        json(&stdout(&self::output(&args.concat())))
+    };
+    for (spin, limit) in [("off", 0), ("on", 50)] {
+        let value = value(spin);
+        assert_eq!((&value["method"]["spin"], &value["complete"]), (&spin.into(), &true.into()));
+        assert_eq!(value["rows"][0]["spin_us"], limit);
+    }
+}
+
+#[test]
+fn the_model_that_auto_took_is_named() {
+    let args = [&SHORT[..], &["--models", "auto", "--format", "json"]].concat();
+    let value = json(&stdout(&output(&args)));
+    let taken = value["rows"][0]["takes"].as_str().expect("a name");
+    assert!(["uring", "epoll", "poll", "select"].contains(&taken), "{taken}");
+}
+
+#[test]
 fn an_interrupted_comparison_leaves_no_server_behind() {
     for signal in [Signal::INT, Signal::KILL] {
         let args = ["--models", "epoll", "--rounds", "1", "--seconds", "600"];
@@ -173,7 +235,10 @@ fn an_interrupted_comparison_leaves_no_server_behind() {
         let pid = Pid::from_raw(child.id() as i32).expect("a positive id");
         process::kill(pid, signal).expect("it is ours");
         let status = child.wait().expect("it ends");
-        assert_eq!(status.signal(), Some(signal.as_raw()));
+        match signal {
+            Signal::INT => assert_eq!(status.code(), Some(130)),
+            _ => assert_eq!(status.signal(), Some(signal.as_raw())),
+        }
         let deadline = Some(Instant::now() + Duration::from_secs(60));
         let has_ended = wait_ready(server.as_fd(), false, deadline).expect("poll");
         assert!(has_ended, "the server outlived a comparison ended by {signal:?}");

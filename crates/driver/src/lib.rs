@@ -44,7 +44,7 @@ use fiveways_sys::net::{self, Answer, Control, Reply};
 pub use loan::{HotBuffers, Lender, Loan};
 pub use model::{Model, ParseModelError};
 pub use op::{Direction, Op, Outcome, Pending, Source};
-pub use open::{Opened, Options, open, support};
+pub use open::{Opened, Options, open, resolve, support};
 pub use readiness::Readiness;
 pub use uring::{Uring, UringOptions};
 

@@ -75,8 +75,18 @@ fn over(model: Model, kind: Kind) -> io::Result<Box<dyn Driver>> {
 ///
 /// As [`open`]; never for the models that run on threads.
 pub fn support(model: Model) -> io::Result<()> {
+    resolve(model).map(drop)
+}
+
+/// Returns the model that this machine uses when `model` is asked for: itself, or the one that
+/// `auto` takes. Opens its driver and closes it again.
+///
+/// # Errors
+///
+/// As [`support`].
+pub fn resolve(model: Model) -> io::Result<Model> {
     if !model.is_cooperative() {
-        return Ok(());
+        return Ok(model);
     }
-    open(model, &Options::default()).map(drop)
+    open(model, &Options::default()).map(|opened| opened.driver.model())
 }

@@ -75,7 +75,7 @@ pub mod selector {
     };
 }
 
-pub use fiveways_driver::{Model, ParseModelError, support};
+pub use fiveways_driver::{Model, ParseModelError, resolve, support};
 
 /// The README's example, compiled with the documentation's.
 #[cfg(doctest)]

@@ -4,7 +4,8 @@
 //!
 //! | model | behaviour |
 //! |-------|-----------|
-//! | `threads`, `pool`, `auto`, `blocking` | serves well |
+//! | `threads`, `pool`, `blocking` | serves well |
+//! | `auto` | serves well, and says that it takes `epoll` |
 //! | `epoll` | serves well, after starting slowly |
 //! | `signal` | declines to start: `error:` line, exit status 2 |
 //! | `select` | crashes at its start |
@@ -51,6 +52,9 @@ fn main() -> io::Result<()> {
     let listener = TcpListener::bind(option(&args, "--bind"))?;
     println!("some banner");
     println!("listening on {}", listener.local_addr()?);
+    if model == "auto" {
+        println!("auto takes epoll");
+    }
     let service = option(&args, "--service");
     for stream in listener.incoming() {
         let (stream, service, model) = (stream?, service.clone(), model.clone());

@@ -13,6 +13,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,7 @@ use crate::report::{Method, Report, SCHEMA, Subject, rows};
 use crate::schedule::{Budget, order};
 use crate::server::{Launch, Server, cpu_ns, family_of, resident_bytes};
 use crate::statistics::{Sample, rounded};
-use crate::workload::Workload;
+use crate::workload::{Spin, Workload};
 
 /// Descriptors that the generator and the server need beside their connections.
 const DESCRIPTORS_SPARE: u64 = 64;
@@ -53,6 +55,10 @@ pub struct Comparison {
     pub workers: usize,
     /// Processes of each server.
     pub processes: usize,
+    /// Whether workers spin before they sleep, where a model has such.
+    pub spin: Spin,
+    /// Ends the comparison early when it becomes true: the report has what was measured until then.
+    pub interrupt: Arc<AtomicBool>,
     /// Try a model again in later rounds after it failed?
     pub keep_going: bool,
     /// The command as it was typed, for the report.
@@ -134,7 +140,7 @@ pub fn run(comparison: &Comparison, watch: &mut dyn FnMut(Step)) -> Result<Repor
     let mut campaign = Campaign {
         comparison,
         placement: Placement::on(&machine, servers),
-        subjects: comparison.models.iter().map(|&model| subject(comparison, model)).collect(),
+        subjects: subjects(comparison),
         started: Instant::now(),
         window_min: comparison.budget.window,
         rounds: 0,
@@ -152,7 +158,16 @@ fn check_descriptors(connections: usize) -> Result<(), CompareError> {
     }
 }
 
-fn subject(comparison: &Comparison, model: &'static str) -> Subject {
+/// What is measured: each model, twice where it is measured with and without spinning.
+fn subjects(comparison: &Comparison) -> Vec<Subject> {
+    let variants = |&model: &&'static str| {
+        let spins = comparison.spin.variants(model).iter();
+        spins.map(move |&spin_us| subject(comparison, model, spin_us))
+    };
+    comparison.models.iter().flat_map(variants).collect()
+}
+
+fn subject(comparison: &Comparison, model: &'static str, spin_us: Option<u64>) -> Subject {
     let asked = comparison.workload.connections;
     let mut notes = Vec::new();
     let mut connections = asked;
@@ -166,8 +181,16 @@ fn subject(comparison: &Comparison, model: &'static str) -> Subject {
     }
     let unavailable = (model == "select" && asked + 16 > SELECT_MAX * comparison.processes)
         .then(|| format!("select(2) knows descriptors below {SELECT_MAX} only"));
-    let samples = Vec::new();
-    Subject { model, connections, samples, failures: Failures::default(), unavailable, notes }
+    Subject {
+        model,
+        takes: None,
+        spin_us,
+        connections,
+        samples: Vec::new(),
+        failures: Failures::default(),
+        unavailable,
+        notes,
+    }
 }
 
 /// A comparison under way.
@@ -197,19 +220,25 @@ impl Campaign<'_> {
                 };
                 self.subjects[at].samples.push(sample);
             }
-            if self.is_out_of_time {
+            if self.is_out_of_time || self.is_interrupted() {
                 break;
             }
             self.rounds += 1;
         }
-        watch(Step { round: self.rounds, model: None, done: total, total });
+        let done = if self.is_interrupted() { self.rounds * count } else { total };
+        watch(Step { round: self.rounds, model: None, done, total });
         Ok(())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.comparison.interrupt.load(Ordering::Relaxed)
     }
 
     fn is_worth_trying(&self, at: usize) -> bool {
         let subject = &self.subjects[at];
         let has_failed = subject.failures.total() > 0 && !self.comparison.keep_going;
-        subject.unavailable.is_none() && !has_failed && !self.is_out_of_time
+        let is_over = self.is_out_of_time || self.is_interrupted();
+        subject.unavailable.is_none() && !has_failed && !is_over
     }
 
     /// Takes one sample; `None` when there is no clean one.
@@ -221,13 +250,21 @@ impl Campaign<'_> {
         self.window_min = self.window_min.min(window);
         let server = match Server::start(&self.launch(at)) {
             Ok(server) => server,
+            Err(_) if self.is_interrupted() => return Ok(None),
             Err(error) => {
                 self.not_started(at, error.reason, error.is_refusal);
                 return Ok(None);
             }
         };
         let (outcome, observed) = self.load(at, &server, window)?;
+        if self.is_interrupted() {
+            // The server is ended by its drop, and what it did until now was cut short by us.
+            return Ok(None);
+        }
         let subject = &mut self.subjects[at];
+        if subject.model == "auto" && subject.takes.is_none() {
+            subject.takes = server.takes().map(str::to_owned);
+        }
         let mut failures = outcome.failures;
         if let Err(problem) = server.stop(self.comparison.limits.stop) {
             failures.count(Failure::Server);
@@ -264,6 +301,9 @@ impl Campaign<'_> {
         option("--model", subject.model.to_owned());
         option("--workers", comparison.workers.to_string());
         option("--processes", comparison.processes.to_string());
+        if let Some(limit) = subject.spin_us {
+            option("--spin", limit.to_string());
+        }
         if subject.model == "pool" {
             // A thread serves its connection to the end: with fewer threads the rest would wait.
             option("--pool", subject.connections.to_string());
@@ -274,6 +314,7 @@ impl Campaign<'_> {
             cpus: self.placement.server.clone(),
             has_children: comparison.processes > 1,
             start_limit: comparison.limits.start,
+            interrupt: Arc::clone(&comparison.interrupt),
         }
     }
 
@@ -294,6 +335,7 @@ impl Campaign<'_> {
             warm_up: comparison.warm_up,
             window,
             limits: Limits { connect: limits.connect, request: limits.request },
+            interrupt: &comparison.interrupt,
         };
         let (pid, mut observed) = (server.pid(), Observed::default());
         // A thread of its own, for the processor it keeps to is its own affair.
@@ -313,8 +355,10 @@ impl Campaign<'_> {
     fn report(self, machine: Machine) -> Report {
         let comparison = self.comparison;
         let mut notes = Vec::new();
-        if self.is_out_of_time {
-            let (done, planned) = (self.rounds, comparison.rounds);
+        let (done, planned) = (self.rounds, comparison.rounds);
+        if self.is_interrupted() {
+            notes.push(format!("Interrupted: {done} of {planned} rounds complete."));
+        } else if self.is_out_of_time {
             notes.push(format!("The time limit was reached: {done} of {planned} rounds complete."));
         } else if self.window_min < comparison.budget.window {
             let seconds = self.window_min.as_secs_f64();
@@ -328,17 +372,19 @@ impl Campaign<'_> {
             machine,
             placement: self.placement,
             workload: comparison.workload.clone(),
-            rounds: self.rounds,
+            rounds: done,
+            complete: done == planned,
             method: Method {
                 workers: comparison.workers,
                 processes: comparison.processes,
-                rounds_planned: comparison.rounds,
+                spin: comparison.spin,
+                rounds_planned: planned,
                 window_seconds: seconds(comparison.budget.window),
                 window_seconds_min: seconds(self.window_min),
                 warm_up_seconds: seconds(comparison.warm_up),
             },
             notes,
-            rows: rows(&comparison.workload, &self.subjects),
+            rows: rows(&comparison.workload, done, &self.subjects),
         }
     }
 }

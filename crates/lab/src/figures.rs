@@ -22,6 +22,15 @@ pub(crate) fn scaled(value: f64) -> String {
     }
 }
 
+/// A time given in microseconds, in the unit that suits it: `850 µs`, `21.0 ms`, `1.02 s`.
+pub(crate) fn time(us: f64) -> String {
+    match us {
+        v if v < 999.5 => format!("{} µs", scaled(v)),
+        v if v < 999_500.0 => format!("{} ms", scaled(v / 1e3)),
+        v => format!("{} s", scaled(v / 1e6)),
+    }
+}
+
 /// Breaks words into lines of at most `width` characters, all but the first indented.
 pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut out = String::with_capacity(text.len() + 16);
@@ -58,6 +67,16 @@ mod tests {
         let shown: Vec<String> =
             [0.0, 2.345, 9.994, 9.995, 99.94, 99.95, 12_345.6].into_iter().map(scaled).collect();
         assert_eq!(shown, ["0.00", "2.35", "9.99", "10.0", "99.9", "100", "12,346"]);
+    }
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        let shown: Vec<String> = [0.85, 850.0, 999.6, 21_000.0, 999_600.0, 1_020_000.0, 61e6]
+            .into_iter()
+            .map(time)
+            .collect();
+        let expected = ["0.85 µs", "850 µs", "1.00 ms", "21.0 ms", "1.00 s", "1.02 s", "61.0 s"];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::epoll::{Epoll, Event, EventFlags};
@@ -53,6 +54,8 @@ pub struct Plan<'a> {
     pub window: Duration,
     /// The time limits.
     pub limits: Limits,
+    /// Ends the run early when it becomes true; what was measured is of no use then.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// Time limits of a run.
@@ -84,7 +87,8 @@ pub struct Outcome {
     pub requests: u64,
     /// How long the window was.
     pub window: Duration,
-    /// Their latencies; `None` when there were none.
+    /// Their latencies; `None` when there were none. The longest is also of those that were under
+    /// way when the window ended.
     pub latency: Option<Percentiles>,
     /// What went wrong in the whole run.
     pub failures: Failures,
@@ -111,8 +115,11 @@ pub fn run(plan: &Plan<'_>, observe: &mut dyn FnMut(Moment)) -> io::Result<Outco
     observe(Moment::AllConnected);
     let outcome = generator.measure(observe);
     generator.drain();
+    // A server that stopped answering has its longest latency in what was under way at the end.
+    let max_ns = generator.latency.max();
+    let latency = outcome.latency.map(|latency| Percentiles { max_ns, ..latency });
     generator.close();
-    Ok(Outcome { failures: generator.failures, ..outcome })
+    Ok(Outcome { failures: generator.failures, latency, ..outcome })
 }
 
 /// May an answered connection ask again?
@@ -169,7 +176,7 @@ impl<'a> Generator<'a> {
 
     /// Opens connections until there are `count`, also counting the failed ones.
     fn connect(&mut self, count: usize, deadline: Instant) -> io::Result<()> {
-        while self.connections.len() < count {
+        while self.connections.len() < count && !self.is_interrupted() {
             let index = self.connections.len();
             let connection = match self.open(index, deadline) {
                 Ok(connection) => connection,
@@ -208,7 +215,7 @@ impl<'a> Generator<'a> {
     fn exchange_often(&mut self) {
         let until = Instant::now() + self.plan.limits.request;
         for _ in 0..FIRST_EXCHANGES {
-            if self.alive == 0 || Instant::now() >= until {
+            if self.is_over() || Instant::now() >= until {
                 return;
             }
             self.ask_all(Next::Rest, |_| true);
@@ -225,7 +232,7 @@ impl<'a> Generator<'a> {
         let (start, cpu_before) = (Instant::now(), process::thread_cpu_time());
         self.pump(Next::Ask, start + self.plan.window);
         // A slow machine is no reason for a window without a request: it is longer then.
-        while self.requests == 0 && self.alive > 0 {
+        while self.requests == 0 && !self.is_over() {
             self.pump(Next::Ask, Instant::now() + CHECK_EVERY);
         }
         let window = start.elapsed();
@@ -238,7 +245,7 @@ impl<'a> Generator<'a> {
 
     /// Lets the exchanges in flight end, within the time limit of a request.
     fn drain(&mut self) {
-        while self.in_flight > 0 {
+        while self.in_flight > 0 && !self.is_interrupted() {
             self.pump(Next::Rest, Instant::now() + CHECK_EVERY);
         }
     }
@@ -260,7 +267,7 @@ impl<'a> Generator<'a> {
                 self.fail_overdue();
             }
             let is_rested = next == Next::Rest && self.in_flight == 0;
-            if now >= until || self.alive == 0 || is_rested {
+            if now >= until || self.is_over() || is_rested {
                 return;
             }
             let timeout = match self.due.is_empty() {
@@ -353,6 +360,14 @@ impl<'a> Generator<'a> {
         }
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.plan.interrupt.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.alive == 0 || self.is_interrupted()
+    }
+
     fn is_check_due(&mut self, now: Instant) -> bool {
         let is_due = now >= self.check_at;
         if is_due {
@@ -381,7 +396,7 @@ impl<'a> Generator<'a> {
             }
         }
         let mut checks = 0;
-        while self.alive > 0 && checks <= self.checks_max {
+        while !self.is_over() && checks <= self.checks_max {
             let now = Instant::now();
             checks += u32::from(self.is_check_due(now));
             self.wait(self.check_at.saturating_duration_since(now));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::failure::Failures;
 use crate::machine::{Machine, Placement};
 use crate::statistics::{Latency, Rounds, Sample, Spread, Summary, ratios_to_best, rounded};
-use crate::workload::Workload;
+use crate::workload::{Spin, Workload};
 
 /// The version of the JSON schema: raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -29,11 +29,14 @@ pub struct Report {
     pub workload: Workload,
     /// Rounds completed by every model that could run.
     pub rounds: usize,
+    /// Were all planned rounds completed? `false` after an interrupt, or when time ran out.
+    pub complete: bool,
     /// How it was measured.
     pub method: Method,
     /// What did not go by plan, in sentences.
     pub notes: Vec<String>,
-    /// One row for each model, in the order they were asked for.
+    /// One row for each model, in the order they were asked for; two where it was measured with and
+    /// without spinning.
     pub rows: Vec<Row>,
 }
 
@@ -44,6 +47,8 @@ pub struct Method {
     pub workers: usize,
     /// Processes of each server.
     pub processes: usize,
+    /// Whether workers spun before they slept.
+    pub spin: Spin,
     /// Rounds that were planned.
     pub rounds_planned: usize,
     /// How long a window should be.
@@ -59,6 +64,11 @@ pub struct Method {
 pub struct Subject {
     /// Its name.
     pub model: &'static str,
+    /// Which model `auto` took, in the server's words.
+    pub takes: Option<String>,
+    /// The longest spin of its workers before they sleep, in microseconds; `None` where it cannot
+    /// spin.
+    pub spin_us: Option<u64>,
     /// Connections it was given.
     pub connections: usize,
     /// Its clean samples by round; `None` where there is none.
@@ -76,6 +86,10 @@ pub struct Subject {
 pub struct Row {
     /// Its name.
     pub model: &'static str,
+    /// Which model `auto` took; `None` for the others.
+    pub takes: Option<String>,
+    /// The longest spin of its workers before they sleep; `None` where it cannot spin.
+    pub spin_us: Option<u64>,
     /// Connections it was given.
     pub connections: usize,
     /// Throughput over rounds.
@@ -106,15 +120,21 @@ pub struct Row {
 
 /// Makes the rows of a comparison.
 ///
-/// Only a model that served the workload's own number of connections can be the best.
-pub fn rows(workload: &Workload, subjects: &[Subject]) -> Vec<Row> {
+/// Only a model that served the workload's own number of connections can be the best. Ratios are
+/// of complete rounds: in one that broke off, the best of those measured is not the best. Where no
+/// round is complete, all that is there counts.
+pub fn rows(workload: &Workload, rounds: usize, subjects: &[Subject]) -> Vec<Row> {
+    let all: Vec<Rounds> = subjects.iter().map(throughput).collect();
+    let kept = if rounds == 0 { usize::MAX } else { rounds };
     let throughputs: Vec<(bool, Rounds)> = subjects
         .iter()
-        .map(|subject| (subject.connections == workload.connections, throughput(subject)))
+        .zip(&all)
+        .map(|(subject, rounds)| {
+            let is_contender = subject.connections == workload.connections;
+            (is_contender, rounds.iter().copied().take(kept).collect())
+        })
         .collect();
-    let ratios = ratios_to_best(&throughputs);
-    let rounds = throughputs.into_iter().map(|(_, rounds)| rounds);
-    let parts = subjects.iter().zip(ratios).zip(rounds);
+    let parts = subjects.iter().zip(ratios_to_best(&throughputs)).zip(all);
     parts.map(|((subject, ratio), rounds)| row(subject, ratio, rounds)).collect()
 }
 
@@ -128,6 +148,8 @@ fn row(subject: &Subject, ratio_to_best: Option<Spread>, rounds: Rounds) -> Row 
     let summary = Summary::of(subject.samples.iter().flatten());
     Row {
         model: subject.model,
+        takes: subject.takes.clone(),
+        spin_us: subject.spin_us,
         connections: subject.connections,
         requests_per_second: summary.map(|summary| summary.requests_per_second),
         ratio_to_best,
@@ -166,11 +188,34 @@ impl Report {
         self.rows.iter().any(|row| row.requests_per_second.is_some())
     }
 
-    /// The rows by throughput, the best first; those without figures last.
-    pub fn by_throughput(&self) -> Vec<&Row> {
+    /// The rows by their ratio to the best of each round, the best first; those without figures
+    /// last.
+    pub fn by_ratio(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.iter().collect();
-        let rate = |row: &Row| row.requests_per_second.map_or(-1.0, |spread| spread.median);
-        rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        let middle = |spread: Option<Spread>| spread.map_or(-1.0, |spread| spread.median);
+        let key = |row: &Row| (middle(row.ratio_to_best), middle(row.requests_per_second));
+        rows.sort_by(|a, b| {
+            let ((a, a_rate), (b, b_rate)) = (key(a), key(b));
+            b.total_cmp(&a).then(b_rate.total_cmp(&a_rate))
+        });
         rows
+    }
+}
+
+impl Row {
+    /// Its name in the table and in sentences: the model, and whether its workers spin.
+    pub fn label(&self) -> String {
+        let spin = if self.is_spinning() { "+spin" } else { "" };
+        format!("{}{spin}", self.model)
+    }
+
+    /// Do its workers spin before they sleep?
+    pub fn is_spinning(&self) -> bool {
+        self.spin_us.is_some_and(|limit| limit > 0)
+    }
+
+    /// Does its server keep a processor busy even when nobody asks for anything?
+    pub fn never_sleeps(&self) -> bool {
+        self.model == "nonblocking"
     }
 }

@@ -21,7 +21,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,10 @@ use crate::machine::kibibytes;
 
 /// What a server prints when it can be connected to, before the address.
 const LISTENING: &str = "listening on ";
+/// What it prints next under `auto`, before the name of a model.
+const TAKES: &str = "auto takes ";
+/// How often a wait for the server looks whether it was interrupted.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ pub struct Launch {
     pub has_children: bool,
     /// How long it may take until it listens.
     pub start_limit: Duration,
+    /// Ends the wait for it early when it becomes true.
+    pub interrupt: Arc<AtomicBool>,
 }
 
 /// Why a server did not start.
@@ -77,6 +84,8 @@ pub struct Server {
     child: Child,
     pid: Pid,
     address: SocketAddr,
+    /// Which model it took under `auto`, once it has said so.
+    takes: Arc<OnceLock<String>>,
     complaints: Complaints,
     /// Its exit status was taken, so its id may be another's now.
     is_collected: bool,
@@ -101,11 +110,13 @@ impl Server {
         };
         // From here on a drop ends the child.
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, pid, address: unknown, complaints, is_collected: false };
+        let takes = Arc::new(OnceLock::new());
+        let is_collected = false;
+        let mut server = Server { child, pid, address: unknown, takes, complaints, is_collected };
         let Some(stdout) = stdout else {
             return Err(StartError::failure("a child process without a stdout"));
         };
-        match address_line(stdout, deadline) {
+        match address_line(stdout, deadline, &launch.interrupt, &server.takes) {
             Ok(Some(address)) => {
                 server.address = address;
                 Ok(server)
@@ -122,6 +133,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Which model it took under `auto`; `None` when it has not said so.
+    pub fn takes(&self) -> Option<&str> {
+        self.takes.get().map(String::as_str)
     }
 
     /// Its process id.
@@ -227,14 +243,26 @@ fn command(launch: &Launch) -> Command {
 
 /// Reads stdout until the line that tells the address; `None` when it ends without.
 ///
-/// What comes later is read and dropped by a thread, so that a server that prints is never stopped
-/// by a full pipe.
-fn address_line(stdout: ChildStdout, deadline: Instant) -> io::Result<Option<SocketAddr>> {
+/// What comes later is read by a thread, so that a server that prints is never stopped by a full
+/// pipe; of that the model which `auto` took is kept in `takes`.
+fn address_line(
+    stdout: ChildStdout,
+    deadline: Instant,
+    interrupt: &AtomicBool,
+    takes: &Arc<OnceLock<String>>,
+) -> io::Result<Option<SocketAddr>> {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     loop {
         if reader.buffer().is_empty() {
-            let ready = wait_ready(reader.get_ref().as_fd(), false, Some(deadline))?;
+            let look_at = deadline.min(Instant::now() + LOOK_EVERY);
+            let ready = wait_ready(reader.get_ref().as_fd(), false, Some(look_at))?;
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(io::Error::other("interrupted"));
+            }
+            if !ready && Instant::now() < deadline {
+                continue;
+            }
             if !ready {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -255,8 +283,22 @@ fn address_line(stdout: ChildStdout, deadline: Instant) -> io::Result<Option<Soc
             let address = address.parse().map_err(|_| {
                 io::Error::other(format!("said it listens on '{address}', which is no address"))
             });
-            thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+            let takes = Arc::clone(takes);
+            thread::spawn(move || read_on(reader, &takes));
             return address.map(Some);
+        }
+        line.clear();
+    }
+}
+
+/// Reads to the end, keeping the model that `auto` took.
+fn read_on(mut reader: BufReader<ChildStdout>, takes: &OnceLock<String>) {
+    let mut line = Vec::new();
+    // Bounded, so that a line without end costs no memory.
+    while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
+        if let Some(model) = String::from_utf8_lossy(&line).trim().strip_prefix(TAKES) {
+            // Said twice, the first holds.
+            let _ = takes.set(model.to_owned());
         }
         line.clear();
     }

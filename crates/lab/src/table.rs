@@ -2,13 +2,14 @@
 //!
 //! Pure (I7). Fits 100 columns. No escape codes unless colours are asked for.
 
-use crate::figures::{grouped, scaled, wrapped};
+use crate::figures::{grouped, scaled, time, wrapped};
 use crate::report::{Report, Row};
 use crate::statistics::Spread;
-use crate::verdict::verdict;
+use crate::verdict::{STALL_US, contenders, verdict};
+use crate::workload::{SPIN_US, Spin};
 
 const WIDTH: usize = 100;
-const MODEL: usize = 12;
+const MODEL: usize = 18;
 /// Marks the rows that were asked less than the others.
 const MARK: &str = "*";
 
@@ -48,8 +49,9 @@ pub fn text(report: &Report, colour: Colour) -> String {
     line(&mut out, &title(report));
     out.push('\n');
     line(&mut out, &colour.bold(&header()));
-    for (at, row) in report.by_throughput().into_iter().enumerate() {
-        line(&mut out, &table_row(report, row, at == 0, colour));
+    let best = winner(report);
+    for (at, row) in report.by_ratio().into_iter().enumerate() {
+        line(&mut out, &table_row(report, row, best == Some(at), colour));
     }
     out.push('\n');
     for remark in remarks(report) {
@@ -92,41 +94,59 @@ fn counted(count: usize, thing: &str) -> String {
 fn header() -> String {
     cells(
         "model",
-        ["req/s", "ratio to best", "p50 µs", "p99 µs", "CPU µs/req", "KiB/conn", "errors"],
+        [
+            "▼ ratio to best",
+            "req/s",
+            "p50 µs",
+            "p99 µs",
+            "longest",
+            "CPU µs/req",
+            "KiB/conn",
+            "errors",
+        ],
     )
 }
 
-fn cells(model: &str, figures: [&str; 7]) -> String {
-    let [rate, ratio, p50, p99, cpu, memory, errors] = figures;
+fn cells(model: &str, figures: [&str; 8]) -> String {
+    let [ratio, rate, p50, p99, longest, cpu, memory, errors] = figures;
     format!(
-        "{model:<MODEL$} {rate:>11} {ratio:>15} {p50:>9} {p99:>9} {cpu:>12} {memory:>10} \
-         {errors:>8}"
+        "{model:<MODEL$} {ratio:>15} {rate:>9} {p50:>8} {p99:>8} {longest:>8} {cpu:>10} \
+         {memory:>8} {errors:>6}"
     )
 }
 
-fn table_row(report: &Report, row: &Row, is_first: bool, colour: Colour) -> String {
+fn table_row(report: &Report, row: &Row, is_best: bool, colour: Colour) -> String {
     let mark = if row.connections == report.workload.connections { "" } else { MARK };
-    let name = format!("{}{mark}", row.model);
+    let takes = row.takes.as_ref().map_or(String::new(), |model| format!(" ({model})"));
+    let name = format!("{}{mark}{takes}", row.label());
     if let Some(reason) = &row.unavailable {
         return colour.dim(&unavailable(&name, reason));
     }
     let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "–".to_owned());
     let latency = row.latency_us;
     let figures = [
-        or_dash(row.requests_per_second.map(|spread| grouped(spread.median))),
         or_dash(row.ratio_to_best.map(|spread| ratio(&spread))),
+        or_dash(row.requests_per_second.map(|spread| grouped(spread.median))),
         or_dash(latency.map(|latency| scaled(latency.p50))),
         or_dash(latency.map(|latency| scaled(latency.p99))),
+        or_dash(latency.map(|latency| time(latency.max))),
         or_dash(row.cpu_us_per_request.map(scaled)),
         or_dash(row.rss_bytes_per_connection.map(|bytes| format!("{:.1}", bytes / 1024.0))),
         grouped(row.errors as f64),
     ];
     let text = cells(&name, figures.each_ref().map(String::as_str));
-    match (row.errors, is_first) {
-        (0, true) => colour.bold(&text),
-        (0, false) => text,
-        _ => colour.red(&text),
+    let has_stalled = latency.is_some_and(|latency| latency.max >= STALL_US);
+    match (row.errors > 0 || has_stalled, is_best) {
+        (false, true) => colour.bold(&text),
+        (false, false) => text,
+        (true, _) => colour.red(&text),
     }
+}
+
+/// The place of the row that the verdict names first.
+fn winner(report: &Report) -> Option<usize> {
+    let best = contenders(report).first().copied()?;
+    report.by_ratio().into_iter().position(|row| std::ptr::eq(row, best))
 }
 
 /// A row that has a reason where others have figures; a long one goes on in lines below.
@@ -154,10 +174,10 @@ fn remarks(report: &Report) -> Vec<String> {
             let kinds = kinds.iter().filter(|(_, count)| *count > 0);
             let kinds: Vec<String> =
                 kinds.map(|(kind, count)| format!("{} {kind}", grouped(*count as f64))).collect();
-            remarks.push(format!("{}: errors: {}", row.model, kinds.join(", ")));
+            remarks.push(format!("{}: errors: {}", row.label(), kinds.join(", ")));
         }
         let mark = if row.connections == report.workload.connections { "" } else { MARK };
-        remarks.extend(row.notes.iter().map(|note| format!("{mark}{}: {note}", row.model)));
+        remarks.extend(row.notes.iter().map(|note| format!("{mark}{}: {note}", row.label())));
     }
     remarks.extend(report.notes.iter().cloned());
     remarks
@@ -167,16 +187,35 @@ fn foot(report: &Report) -> Vec<String> {
     vec![
         "Closed loop: a connection asks again when its reply is complete, and every reply byte is \
          checked. A server that stalls is asked less, so p50 and p99 hold for a closed loop with \
-         this many in flight and say little about open traffic (coordinated omission)."
+         this many in flight and say little about open traffic (coordinated omission); the longest \
+         of all rounds tells of a stall."
             .to_owned(),
         "Figures are medians over rounds; ± is the round farthest from the median; ratios are \
-         taken inside each round. KiB/conn is what one more idle connection adds to the server's \
-         resident memory."
+         taken inside each round, and the table is sorted by them (▼). KiB/conn is what one more \
+         idle connection adds to the server's resident memory."
             .to_owned(),
+        spin(report),
         placement(report),
         machine(report),
         format!("Seed {}. Command: {}", report.seed, report.command),
     ]
+}
+
+fn spin(report: &Report) -> String {
+    match report.method.spin {
+        Spin::Off => "Spin off: workers sleep as soon as nothing can run, as threads do. Served \
+                      otherwise, they look again for a moment first, which decides with few \
+                      connections: --spin both shows it."
+            .to_owned(),
+        Spin::On => format!(
+            "Spin on: workers look again for up to {SPIN_US} µs before they sleep (+spin), while \
+             that pays; threads sleep at once, so these rows are not alike."
+        ),
+        Spin::Both => format!(
+            "Spin both: in rows with +spin, workers look again for up to {SPIN_US} µs before they \
+             sleep, while that pays; in the others they sleep at once, as threads do."
+        ),
+    }
 }
 
 fn placement(report: &Report) -> String {

@@ -35,6 +35,40 @@ pub const MODELS: [&str; 11] = [
     "auto",
 ];
 
+/// The longest spin of a worker before it sleeps, in microseconds, where spinning is measured: what
+/// `serve` does unless told otherwise.
+pub const SPIN_US: u64 = 50;
+
+/// Can the model's workers spin before they sleep? Threads wait in the kernel at once, and
+/// `nonblocking` never sleeps.
+pub fn may_spin(model: &str) -> bool {
+    !matches!(model, "blocking" | "threads" | "pool" | "nonblocking")
+}
+
+/// Whether workers spin before they sleep, in the servers that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spin {
+    /// They sleep at once, as threads do.
+    Off,
+    /// They spin first, for at most [`SPIN_US`].
+    On,
+    /// Each model that can spin is measured twice: with and without.
+    Both,
+}
+
+impl Spin {
+    /// The spins that a model is measured with, in microseconds; `None` where it cannot spin.
+    pub fn variants(self, model: &str) -> &'static [Option<u64>] {
+        match self {
+            _ if !may_spin(model) => &[None],
+            Spin::Off => &[Some(0)],
+            Spin::On => &[Some(SPIN_US)],
+            Spin::Both => &[Some(0), Some(SPIN_US)],
+        }
+    }
+}
+
 /// Finds a model by name.
 ///
 /// # Errors

@@ -2,12 +2,14 @@
 //! every way there is: each costs its own row and nothing else.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fiveways_lab::compare::{Comparison, Step, StepLimits, run};
 use fiveways_lab::report::{Report, Row};
 use fiveways_lab::schedule::Budget;
-use fiveways_lab::workload::{MODELS, MessageSize, Service, Workload};
+use fiveways_lab::workload::{MODELS, MessageSize, Service, Spin, Workload};
 
 const WINDOW: Duration = Duration::from_millis(60);
 
@@ -37,6 +39,8 @@ fn comparison(models: &[&'static str]) -> Comparison {
         },
         workers: 1,
         processes: 1,
+        spin: Spin::Off,
+        interrupt: Arc::default(),
         keep_going: false,
         command: "the test".to_owned(),
     }
@@ -67,6 +71,50 @@ fn good_servers_give_figures_and_no_errors() {
     assert_eq!(steps.len(), 7);
     assert_eq!(steps.iter().map(|step| step.done).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
     assert!(steps.iter().all(|step| step.total == 6) && steps[6].model.is_none());
+}
+
+#[test]
+fn the_model_that_auto_took_is_told() {
+    let report = run(&comparison(&["auto", "threads"]), &mut |_| {}).expect("it runs");
+    assert_eq!(row(&report, "auto").takes.as_deref(), Some("epoll"));
+    assert_eq!(row(&report, "threads").takes, None);
+}
+
+#[test]
+fn models_that_can_spin_are_measured_with_and_without_when_both_are_asked_for() {
+    let models = ["threads", "nonblocking", "epoll"];
+    for (spin, expected) in [
+        (Spin::Off, vec![("threads", None), ("nonblocking", None), ("epoll", Some(0))]),
+        (Spin::On, vec![("threads", None), ("nonblocking", None), ("epoll", Some(50))]),
+        (
+            Spin::Both,
+            vec![("threads", None), ("nonblocking", None), ("epoll", Some(0)), ("epoll", Some(50))],
+        ),
+    ] {
+        let comparison = Comparison { spin, rounds: 1, ..comparison(&models) };
+        let report = run(&comparison, &mut |_| {}).expect("it runs");
+        let rows: Vec<_> = report.rows.iter().map(|row| (row.model, row.spin_us)).collect();
+        assert_eq!(rows, expected);
+        assert_eq!(report.method.spin, spin);
+    }
+}
+
+#[test]
+fn an_interrupted_comparison_reports_the_rounds_that_it_has() {
+    let comparison = Comparison { rounds: 1000, ..comparison(&["threads", "pool"]) };
+    let interrupt = Arc::clone(&comparison.interrupt);
+    // In the midst of the second round: one model has two samples, the other has one.
+    let stop = |step: Step| {
+        interrupt.fetch_or(step.done >= 3, Ordering::SeqCst);
+    };
+    let report = run(&comparison, &mut { stop }).expect("it runs");
+    assert!(!report.complete);
+    assert_eq!(report.rounds, 1);
+    assert_eq!(report.notes, ["Interrupted: 1 of 1000 rounds complete."]);
+    let samples = |row: &Row| row.requests_per_second_by_round.iter().flatten().count();
+    let counts: Vec<usize> = report.rows.iter().map(samples).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 3, "{counts:?}");
+    assert!(!report.has_errors());
 }
 
 #[test]

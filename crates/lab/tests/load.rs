@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,8 @@ fn workload(service: Service, connections: usize, size: usize) -> Workload {
 fn run(address: SocketAddr, workload: &Workload) -> (Outcome, Vec<Moment>) {
     let limits = Limits { connect: Duration::from_secs(20), request: Duration::from_millis(800) };
     let (warm_up, window) = (Duration::from_millis(20), Duration::from_millis(100));
-    let plan = Plan { address, workload, warm_up, window, limits };
+    let interrupt = &AtomicBool::new(false);
+    let plan = Plan { address, workload, warm_up, window, limits, interrupt };
     let mut moments = Vec::new();
     let outcome = load::run(&plan, &mut |moment| moments.push(moment)).expect("a generator");
     (outcome, moments)
@@ -76,6 +77,43 @@ fn a_sound_echo_server_gives_requests_and_no_failures_at_every_size() {
             ]
         );
     }
+}
+
+#[test]
+fn a_freeze_that_outlasts_the_window_is_the_longest_latency() {
+    const FREEZE: Duration = Duration::from_millis(1000);
+    let is_due = Arc::new(AtomicBool::new(false));
+    let frozen = Arc::clone(&is_due);
+    let address = server(answering(move |_| {
+        if frozen.swap(false, Ordering::SeqCst) {
+            // Not synchronisation: standing still is the behaviour.
+            thread::sleep(FREEZE);
+        }
+        true
+    }));
+    let (warm_up, window) = (Duration::from_millis(20), Duration::from_millis(200));
+    let limits = Limits { connect: Duration::from_secs(20), request: Duration::from_secs(20) };
+    let (workload, interrupt) = (&workload(Service::Echo, 4, 64), &AtomicBool::new(false));
+    let plan = Plan { address, workload, warm_up, window, limits, interrupt };
+    let mut freeze = |moment| is_due.store(moment == Moment::WindowStarts, Ordering::SeqCst);
+    let outcome = load::run(&plan, &mut freeze).expect("a generator");
+    assert_eq!(outcome.failures.total(), 0, "{:?}", outcome.failures);
+    let latency = outcome.latency.expect("the other connections go on");
+    assert!(latency.max_ns >= FREEZE.as_nanos() as u64, "{latency:?}");
+}
+
+#[test]
+fn an_interrupt_ends_a_run_early() {
+    let address = server(answering(|_| true));
+    let interrupt = AtomicBool::new(false);
+    let (warm_up, window) = (Duration::ZERO, Duration::from_secs(600));
+    let limits = Limits { connect: Duration::from_secs(20), request: Duration::from_secs(20) };
+    let workload = &workload(Service::Echo, 4, 64);
+    let plan = Plan { address, workload, warm_up, window, limits, interrupt: &interrupt };
+    let mut stop = |moment| interrupt.store(moment == Moment::WindowStarts, Ordering::SeqCst);
+    let started = Instant::now();
+    load::run(&plan, &mut stop).expect("a generator");
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
