@@ -70,8 +70,8 @@ pub mod selector {
     #[doc(inline)]
     pub use fiveways_selector::{
         Capabilities, End, Epoll, Event, Events, FdTooLarge, Flow, Interest, Key, Kind, Poll,
-        Reactor, Readiness, Ready, Registry, Select, Selector, Signal, Spin, Token, Trigger, Waker,
-        best, first_of,
+        Reactor, Readiness, Ready, Registry, Select, Selector, Signal, Spin, Token, TooManyPolled,
+        Trigger, Waker, best, first_of,
     };
 }
 

@@ -60,7 +60,7 @@ pub use choice::{Kind, UnknownKind, best, first_of};
 pub use contract::{Capabilities, Selector, Trigger};
 pub use epoll::Epoll;
 pub use event::{Event, Events, Interest, Iter, Readiness, Token};
-pub use poll::Poll;
+pub use poll::{Poll, TooManyPolled};
 pub use reactor::{End, Flow, Reactor};
 pub use registry::{Key, Ready, Registry};
 pub use select::{FdTooLarge, Select};

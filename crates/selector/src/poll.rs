@@ -1,18 +1,26 @@
 //! `poll(2)`: one table of all descriptors, passed to the kernel in each wait.
 //!
-//! No limit but memory and the descriptor limit (C11, C12), and every wait costs time in proportion
-//! to the table. Registering, changing and removing take constant time all the same (D30):
+//! No limit at compile time, and none on the numbers of descriptors (C11); but a wait for more
+//! entries, the waker's included, than the soft limit of descriptors *at that time* is refused with
+//! `EINVAL` (C12). That happens where the limit was lowered, or passed on lower, after descriptors
+//! had been opened; the wait answers with [`TooManyPolled`] then. Every wait costs time in
+//! proportion to the table. Registering, changing and removing take constant time all the same
+//! (D30):
 //!
 //! ```text
 //!   polled   [ waker | entry 0 | entry 1 | … ]    position in the table + 1
 //!   table    [         entry 0 | entry 1 | … ]
 //! ```
 
+use std::error;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use fiveways_sys::errno;
 use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::process;
 
 use crate::contract::{Capabilities, Selector, Trigger};
 use crate::deadline::{is_over, remaining};
@@ -20,7 +28,46 @@ use crate::event::{Event, Events, Interest, Readiness, Token};
 use crate::table::Table;
 use crate::waker::Waker;
 
+/// A wait that `poll(2)` refuses: more entries than the soft limit of descriptors (C12).
+///
+/// The source inside the [`io::Error`] of [`wait`](Selector::wait), whose kind is `InvalidInput`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooManyPolled {
+    /// How many entries there were, the waker's included.
+    pub entries: usize,
+    /// The soft limit (`RLIMIT_NOFILE`).
+    pub limit: u64,
+}
+
+impl fmt::Display for TooManyPolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooManyPolled { entries, limit } = self;
+        write!(
+            f,
+            "poll waits for {entries} descriptors, and no more than the limit of {limit} may be \
+             waited for: raise it (ulimit -n), or use epoll"
+        )
+    }
+}
+
+impl error::Error for TooManyPolled {}
+
+/// Says why `poll(2)` refused a table, where it is for its length.
+#[cold]
+fn explained(error: io::Error, entries: usize) -> io::Error {
+    match process::descriptor_limit().soft {
+        Some(limit) if error.raw_os_error() == Some(errno::EINVAL) && entries as u64 > limit => {
+            io::Error::new(io::ErrorKind::InvalidInput, TooManyPolled { entries, limit })
+        }
+        _ => error,
+    }
+}
+
 /// Watches with `poll(2)`: level-triggered, any descriptor, any file.
+///
+/// A wait for more descriptors than the process may have open, by the soft limit of that moment, is
+/// refused: see [`TooManyPolled`].
 ///
 /// # Examples
 ///
@@ -140,7 +187,7 @@ impl Selector for Poll {
                 Ok(answers) if self.collect(events, answers) => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(explained(error, self.polled.len())),
             }
         }
     }

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fiveways_selector::{
-    Epoll, Events, FdTooLarge, Interest, Kind, Select, Selector, Spin, Token, Trigger,
+    Epoll, Events, FdTooLarge, Interest, Kind, Select, Selector, Spin, Token, TooManyPolled,
+    Trigger,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +99,53 @@ fn select_itself_is_refused_when_its_waker_does_not_fit_d21() {
     let error = Select::new().expect_err("refused");
     assert!(error.get_ref().is_some_and(|inner| inner.is::<FdTooLarge>()), "{error}");
     assert!(error.to_string().contains("too large for select"), "{error}");
+}
+
+/// C11, C12: more than 1,024 are waited for; not more than the soft limit of descriptors, and that
+/// is said. The limit is the process's, so the test has one of its own.
+#[test]
+fn poll_waits_for_as_many_as_the_limit_of_descriptors_c11_c12() {
+    const CHILD: &str = "FIVEWAYS_POLL_LIMIT";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "poll_waits_for_as_many_as_the_limit_of_descriptors_c11_c12";
+        let mut command = std::process::Command::new(std::env::current_exe().expect("a path"));
+        let output = command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output();
+        let output = output.expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let set_limit = |soft: u64| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: required: a valid place for the answer. It is on the stack.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+        limit.rlim_cur = soft;
+        // SAFETY: required: a valid limit. It is on the stack.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    };
+    set_limit(4_000);
+    let mut selector = Kind::Poll.open().expect("poll");
+    let pairs: Vec<_> = (0..1_200).map(|_| UnixStream::pair().expect("a pair")).collect();
+    for (at, (_, theirs)) in pairs.iter().enumerate() {
+        selector.register(theirs.as_fd(), Interest::READABLE, Token(at as u64)).expect("taken");
+    }
+    (&pairs[1_150].0).write_all(b"x").expect("room");
+    let mut events = Events::with_capacity(8);
+    selector.wait(&mut events, Some(Instant::now() + PATIENCE)).expect("more than 1,024");
+    assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(1_150)]);
+
+    // With the waker there is one entry more than registrations.
+    set_limit(1_201);
+    selector.wait(&mut events, Some(Instant::now())).expect("as many as the limit");
+    set_limit(1_200);
+    let error = selector.wait(&mut events, Some(Instant::now())).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let too_many = error.get_ref().and_then(|inner| inner.downcast_ref::<TooManyPolled>());
+    let too_many = too_many.unwrap_or_else(|| panic!("{error}"));
+    assert_eq!((too_many.entries, too_many.limit), (1_201, 1_200));
+    assert!(error.to_string().contains("1201 descriptors"), "{error}");
+    // Fewer are waited for again.
+    selector.deregister(pairs[0].1.as_fd()).expect("it was registered");
+    selector.wait(&mut events, Some(Instant::now())).expect("as many as the limit");
 }
 
 #[test]
