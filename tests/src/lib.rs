@@ -9,5 +9,6 @@ pub mod stage;
 pub mod arena;
 pub mod child;
 pub mod client;
+pub mod hold;
 pub mod leaks;
 pub mod patience;

@@ -8,12 +8,14 @@ mod check;
 mod test;
 mod peers;
 mod loom;
+mod mutants;
 mod tsan;
 mod asan;
 mod runner;
 mod needs;
 mod step;
 mod tidy;
+mod defects;
 mod repository;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     Asan(AsanFlags),
     /// The waiting protocols in every order of their steps.
     Loom(LoomFlags),
+    /// Puts defects back one by one in a copy: the named test must see each.
+    Mutants(MutantsFlags),
     /// Storms over tasks, locks, channels and queues, under ThreadSanitizer.
     Tsan,
     /// Builds the rival runtimes and our release binaries, then compares them.
@@ -89,6 +93,12 @@ struct LoomFlags {
 }
 
 #[derive(Args)]
+struct MutantsFlags {
+    /// Only those whose ids begin with one of these words, such as D30.
+    ids: Vec<String>,
+}
+
+#[derive(Args)]
 struct PeersFlags {
     /// Passed to the comparison program; `--help` lists its flags.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -106,6 +116,7 @@ fn main() -> ExitCode {
         Command::Test(flags) => test::run(&root, flags.quick, &flags.rest),
         Command::Asan(flags) => asan::run(&root, &flags.rest),
         Command::Loom(flags) => loom::run(&root, flags.mistakes, &flags.rest),
+        Command::Mutants(flags) => mutants::run(&root, &flags.ids),
         Command::Tsan => tsan::run(&root),
         Command::Peers(flags) => peers::run(&root, &flags.rest),
         Command::UnsafeMap => tidy::print_unsafe_map(&root),

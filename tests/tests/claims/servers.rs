@@ -40,6 +40,12 @@ fn c37_a_pool_bounds_the_threads_that_clients_can_cost() {
         let before = threads(remote.id());
         let clients: Vec<_> = (0..40).map(|_| remote.connect()).collect();
         eventually("it serves them", || remote.counts().connections >= served);
+        // Long enough that whoever would serve all of them has begun to: the last one tells.
+        let mut last = clients.last().expect("forty");
+        last.write_all(b"hello").expect("room");
+        last.set_read_timeout(Some(Duration::from_millis(300))).expect("an option");
+        let is_served = last.read(&mut [0; 5]).is_ok();
+        assert_eq!(is_served, served == clients.len(), "the last of forty");
         let grown = threads(remote.id()).saturating_sub(before);
         drop(clients);
         remote.stop();
@@ -101,7 +107,8 @@ fn c40_serving_one_after_the_other_is_slow_when_clients_think() {
     });
 }
 
-/// C41, S004-39, G17: processes, threads in each, coroutines in each of those: it serves.
+/// C41, S004-39, G17: processes, threads in each, coroutines in each of those: they are as many as
+/// was asked for, and together serve more than they are at once.
 #[test]
 fn c41_processes_times_threads_times_coroutines_serve() {
     for (processes, workers) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
@@ -119,16 +126,39 @@ fn c41_processes_times_threads_times_coroutines_serve() {
         });
         assert_eq!(answered.into_inner(), 20);
         let children_wanted = if processes > 1 { processes } else { 0 };
-        eventually("a child for each process", || children(remote.id()) == children_wanted);
+        eventually("a child for each process", || children(remote.id()).len() == children_wanted);
+        let servers = match children(remote.id()) {
+            none if none.is_empty() => vec![remote.id()],
+            children => children,
+        };
+        for server in servers {
+            eventually("a worker for each thread", || workers_of(server) == workers);
+        }
+        // More at once than there are threads: each waits inside, and all are answered.
+        let mut clients: Vec<_> = (0..40).map(|_| remote.connect()).collect();
+        clients.iter_mut().for_each(ask);
+        clients.iter_mut().rev().for_each(ask);
+        drop(clients);
         remote.stop();
     }
 }
 
-/// How many children a process has.
-fn children(pid: u32) -> usize {
+/// How many of a process's threads are workers, by their names.
+fn workers_of(pid: u32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it lives");
+    let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")));
+    let is_worker = |name: &String| {
+        let number = name.trim().strip_prefix("fiveways-");
+        number.is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    names.flatten().filter(is_worker).count()
+}
+
+/// The children of a process.
+fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(path).unwrap_or_default();
-    children.split_whitespace().count()
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// S004-37, S004-38, G03: a server of coroutines: one thread, a task for each of a thousand
@@ -190,4 +220,41 @@ fn the_guide_explains_the_models_and_the_words() {
         assert!(servers.contains(words), "{words}");
     }
     assert!(page("locks.md").contains("means other things elsewhere"));
+}
+
+/// D58: loops over readiness were called asynchronous I/O. Each model stands under its right name:
+/// the kernel copies in one of them alone.
+#[test]
+fn d58_only_completions_are_called_asynchronous() {
+    let path = format!("{}/../docs/guide/servers.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("a page");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let row_of = |model: Model| {
+        let word = format!("`{model}`");
+        rows.iter().find(|row| row.last().is_some_and(|cell| cell.contains(&word)))
+    };
+    for model in Model::ALL.into_iter().filter(|&model| model != Model::Auto) {
+        let row = row_of(model).unwrap_or_else(|| panic!("{model} is in no row"));
+        assert_eq!(row[0] == "asynchronous", model == Model::Uring, "{model}: {row:?}");
+        assert_eq!(row[2] == "the kernel", model == Model::Uring, "{model}: {row:?}");
+    }
+}
+
+/// D32: a figure came from other code than was shown. A section of ours that shows figures shows
+/// the command that made them.
+#[test]
+fn d32_figures_stand_beside_the_command_that_made_them() {
+    let path = format!("{}/../docs/performance.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("a page");
+    for section in text.split("\n## ").skip(1) {
+        let title = section.lines().next().unwrap_or_default();
+        let has_figures = section.lines().any(|line| line.starts_with("|--"));
+        let has_command = section.contains("```sh\n") || section.contains("`cargo ");
+        assert!(!has_figures || has_command, "{title}: where do its figures come from?");
+    }
+    assert!(text.contains("|--"), "no figures at all");
 }

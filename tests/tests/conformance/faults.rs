@@ -139,7 +139,7 @@ pub(crate) fn an_error_of_a_handler_is_counted(model: Model) {
     arena.stop();
 }
 
-/// Connections that come and go as fast as they can do not starve one that is there [D15].
+/// Connections that come and go as fast as they can do not starve one that is there.
 pub(crate) fn a_storm_of_connections_starves_nobody(model: Model) {
     let arena = Arena::new(model, echo);
     let mut steady = arena.connect();
@@ -210,7 +210,7 @@ pub(crate) fn clients_that_never_read_harm_nobody(model: Model) {
 }
 
 /// Descriptors are closed and their numbers used again at once: what is left over from an earlier
-/// connection never reaches a later one of the same number [D05, D38].
+/// connection never reaches a later one of the same number.
 pub(crate) fn reused_descriptors_get_nothing_of_their_predecessors(model: Model) {
     let arena = Arena::new(model, echo);
     for round in 0..1_500_usize {

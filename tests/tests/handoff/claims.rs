@@ -129,9 +129,9 @@ fn c59_sessions_on_registered_connections_are_broken_and_handed_over_ones_are_no
 }
 
 /// D37: by hand, the copy that stays behind delays the end; only when it is closed too does the
-/// peer see it. (`handoff::send` leaves none: see `the_senders_copy_is_closed`.)
+/// peer see it. A hand-off leaves none: the end is there as soon as the receiver has closed.
 #[test]
-fn d37_a_copy_that_stays_behind_delays_the_end() {
+fn d37_a_copy_that_stays_behind_delays_the_end_and_a_hand_off_leaves_none() {
     let (far, near) = Pair::pair().expect("a pair");
     far.set_nonblocking(true).expect("takes it");
     let copy = near.try_clone().expect("a descriptor");
@@ -140,4 +140,15 @@ fn d37_a_copy_that_stays_behind_delays_the_end() {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     drop(copy);
     eventually("the end is seen", || matches!((&far).read(&mut [0]), Ok(0)));
+
+    let (mut far, near) = Pair::pair().expect("a pair");
+    far.set_nonblocking(true).expect("takes it");
+    let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
+    let soon = || Some(Instant::now() + LONG);
+    let near = UnixStream::from(OwnedFd::from(near));
+    handoff::send(&mut ours, near.detach().expect("no worker has it"), soon()).expect("room");
+    let received = handoff::receive::<UnixStream>(&mut theirs, soon()).expect("it comes");
+    drop(received.expect("a connection"));
+    let count = far.read(&mut [0]).expect("the receiver's copy was the last");
+    assert_eq!(count, 0);
 }

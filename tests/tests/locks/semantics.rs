@@ -159,7 +159,7 @@ fn an_owned_permit_is_given_back_wherever_it_ends() {
     assert!(weak.upgrade().is_none(), "also a permit that was forgotten has let it go");
 }
 
-/// S000-12, C48.
+/// S000-12: what is released beside a permit fills its place.
 #[test]
 fn an_owned_permit_of_a_bounded_semaphore_never_adds_one_too_many() {
     let rooms = Arc::new(BoundedSemaphore::new(1));

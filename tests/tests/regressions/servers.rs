@@ -1,21 +1,22 @@
 //! Defects of servers: what stops them, what they forget, what they cost.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener as StdListener};
+use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways::Model;
 use fiveways::net::{TcpListener, TcpStream};
-use fiveways::server::{ListenMode, Overload, Server};
+use fiveways::server::{Control, ListenMode, Overload, Server};
 use fiveways::service::Service;
 use fiveways_tests::arena::{Arena, echo_by_read, in_task};
 use fiveways_tests::child::Remote;
 use fiveways_tests::client::{self, ask, expect_end, expect_eof, noise, reset};
+use fiveways_tests::hold::Hold;
 use fiveways_tests::patience::{LONG, eventually};
 use fiveways_tests::stage::missing;
 use rustix::process::Signal;
@@ -84,6 +85,47 @@ pub(crate) fn d15_accepting_does_not_starve_those_inside(model: Model) {
     // Who starves is answered when the storm is over.
     assert!(answers >= 20, "{answers} answers during the storm");
     drop(inside);
+    arena.stop();
+}
+
+/// D15, when there is no end of those to be accepted: as many as the backlog holds wait together
+/// with a request of somebody who is inside. The request is answered after a few of them, not after
+/// all.
+pub(crate) fn d15_a_full_backlog_does_not_go_before_those_inside(model: Model) {
+    const CROWD: usize = 300;
+    let control = Arc::new(OnceLock::<Control>::new());
+    let (theirs, held) = (Arc::clone(&control), Hold::new());
+    let holding = held.clone();
+    let arena = Arena::new(model, move |mut stream: TcpStream| {
+        let mut byte = [0];
+        while stream.read(&mut byte)? > 0 {
+            if byte == *b"h" {
+                holding.block_here();
+            }
+            let accepted = theirs.get().map_or(0, |control| control.stats().accepted);
+            stream.write_all(&accepted.to_ne_bytes())?;
+        }
+        Ok(())
+    });
+    control.set(arena.control().clone()).expect("set once");
+    let accepted = |client: &mut StdStream| {
+        let mut count = [0; 8];
+        client.read_exact(&mut count).expect("an answer");
+        u64::from_ne_bytes(count)
+    };
+    let (mut inside, mut blocker) = (arena.connect(), arena.connect());
+    for client in [&mut inside, &mut blocker] {
+        client.write_all(b"?").expect("taken");
+        accepted(client);
+    }
+    blocker.write_all(b"h").expect("taken");
+    held.wait_until_blocked();
+    inside.write_all(b"?").expect("taken");
+    let crowd: Vec<_> = (0..CROWD).map(|_| arena.connect()).collect();
+    held.release();
+    let before = accepted(&mut inside);
+    assert!(before <= 2 + 80, "{before} were accepted before a request was answered");
+    drop((inside, blocker, crowd));
     arena.stop();
 }
 
@@ -217,10 +259,19 @@ pub(crate) fn d30_a_request_costs_the_same_among_many(model: Model) {
         arena.stop();
         return;
     }
-    let few = time_among(&arena, 10);
-    let many = time_among(&arena, 1_500);
-    assert!(many < few * 6, "{few:?} among 10, {many:?} among 1,500");
-    arena.stop();
+    // Threads are dear by themselves.
+    let crowd = if model == Model::Threads { 1_000 } else { 5_000 };
+    let mut figures = Vec::new();
+    // A busy machine spoils some; what costs in proportion spoils all.
+    for _ in 0..4 {
+        let (few, many) = (time_among(&arena, 10), time_among(&arena, crowd));
+        figures.push((few, many));
+        if many < few * 3 / 2 {
+            arena.stop();
+            return;
+        }
+    }
+    panic!("a hundred requests among 10 and among {crowd}: {figures:?}");
 }
 
 /// The best time of a hundred requests beside this many idle connections.
@@ -350,11 +401,16 @@ pub(crate) fn d47_serving_prints_nothing(model: Model) {
     assert_eq!(printed, "");
 }
 
-/// D53: servers listened to the whole network. The library listens where it is told; a name without
-/// an interface is this machine. (The program's default has its test with the program.)
-pub(crate) fn d53_localhost_is_not_the_network(model: Model) {
-    let server = Server::bind("localhost:0").expect("a port").model(model);
-    assert!(server.local_addr().expect("an address").ip().is_loopback());
+/// D53: servers listened to the whole network. Ours listens on the one address that it was told: a
+/// server of one loopback address is not to be had at another, where one of all addresses would be.
+/// (The program's default has its test with the program.)
+pub(crate) fn d53_an_address_is_not_the_network(model: Model) {
+    let arena = Arena::new(model, echo);
+    ask(&mut arena.connect(), b"here");
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], arena.addr().port()));
+    let refused = StdStream::connect_timeout(&elsewhere, LONG).expect_err("nobody listens there");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    arena.stop();
 }
 
 /// D55: of many that wait for one listener, each connection wakes several and goes to one; an

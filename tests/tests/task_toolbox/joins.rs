@@ -64,6 +64,21 @@ fn a_task_can_wait_for_a_thread() {
     });
 }
 
+/// D36: what is waited for is given as it is, without being wrapped: a handle from anywhere, in a
+/// list of any kind, by value or by reference.
+#[test]
+fn d36_handles_are_waited_for_as_they_are() {
+    on_workers(1, || {
+        let mut two = vec![task::spawn_local(|| 1), task::spawn(|| 2)];
+        assert!(task::wait_any(&two).is_some());
+        two.push(task::spawn(|| 3));
+        let ends = task::join_all(two).into_iter().map(|end| end.expect("no panic"));
+        assert_eq!(ends.collect::<Vec<_>>(), [1, 2, 3]);
+        let ends = task::join_all([task::spawn_local(|| 4)].into_iter().chain([task::spawn(|| 5)]));
+        assert_eq!(ends.into_iter().map(Result::unwrap).sum::<i32>(), 9);
+    });
+}
+
 /// S001-29: all are waited for, with their outcomes in the order of the handles.
 #[test]
 fn join_all_waits_for_all() {

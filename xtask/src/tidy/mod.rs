@@ -16,6 +16,7 @@ mod functions;
 mod unsafety;
 mod leftovers;
 mod pages;
+mod mutants;
 mod markdown;
 mod spelling;
 mod finding;
@@ -31,7 +32,7 @@ use finding::{Finding, Level, Rule};
 use tree::Tree;
 
 /// Every rule, in the order of the report.
-static RULES: [Rule; 20] = [
+static RULES: [Rule; 21] = [
     layers::LAYER,
     layers::KERNEL,
     order::ORDER,
@@ -50,6 +51,7 @@ static RULES: [Rule; 20] = [
     leftovers::GLOB,
     pages::LINK,
     pages::CHANGELOG,
+    mutants::MUTANT,
     spelling::MODEL,
     spelling::WORDS,
 ];

@@ -104,3 +104,24 @@ fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D22: one silent client blocked everybody for ever. Where it holds a thread that others need,
+    /// it is limited unless told otherwise.
+    #[test]
+    fn d22_a_silent_client_is_limited_where_it_holds_a_thread() {
+        for model in Model::ALL {
+            let settings = Settings { model, ..Settings::default() };
+            let expected = match model {
+                Model::Blocking | Model::Pool => Some(Duration::from_secs(60)),
+                _ => None,
+            };
+            assert_eq!(settings.idle_limit(), expected, "{model}");
+            let told = Settings { idle: Some(None), ..settings };
+            assert_eq!(told.idle_limit(), None, "{model}: told otherwise");
+        }
+    }
+}

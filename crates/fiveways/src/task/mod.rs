@@ -176,5 +176,24 @@ pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> 
 /// #![deny(unused_must_use)]
 /// fiveways::task::spawn(|| 1);
 /// ```
+///
+/// (A lint has no code by which the failure could be told from others: the same with the handle
+/// kept is a program, so it is the lint that fails.)
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// let task = fiveways::task::spawn(|| 1);
+/// # let _ = task.join();
+/// ```
+///
+/// D60: nor is a name that nobody has defined taken for a failure of the network.
+///
+/// ```compile_fail,E0425
+/// # fn main() -> std::io::Result<()> {
+/// let listener = fiveways::net::TcpListener::bind("127.0.0.1:0")?;
+/// let accepted = listener.accept().map(|_| connections.len());
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(doctest)]
 struct Forgotten;
