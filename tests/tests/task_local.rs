@@ -327,3 +327,38 @@ fn a_value_in_use_by_a_generator_outlives_its_task() {
         assert_eq!(second.join().expect("it ends"), Ok(State::Complete(1000)));
     });
 }
+
+/// As an initialiser of std's must not: several tasks make the value at the same time, and each
+/// uses what it has got for as long as it likes.
+#[test]
+fn a_first_value_may_wait_while_others_make_and_use_theirs() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    static GONE: AtomicUsize = AtomicUsize::new(0);
+    struct Value(String);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            self.0.clear();
+            GONE.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    static SHARED: ThreadLocal<Value> = ThreadLocal::with_first(|| {
+        let number = MADE.fetch_add(1, Ordering::SeqCst);
+        (0..3 - number.min(2)).for_each(|_| task::yield_now());
+        Value(format!("made as number {number}"))
+    });
+    let runtime = Runtime::builder().build().expect("a runtime");
+    runtime.block_on(|| {
+        let uses = || {
+            SHARED.with(|value| {
+                let before = value.0.clone();
+                (0..10).for_each(|_| task::yield_now());
+                assert_eq!(value.0, before);
+                assert!(before.starts_with("made as number "), "{before}");
+            });
+        };
+        let tasks: Vec<_> = (0..3).map(|_| task::spawn_local(uses)).collect();
+        tasks.into_iter().for_each(|task| task.join().expect("it is as it was"));
+        // All have made one, and one of them counts.
+        assert_eq!((MADE.load(Ordering::SeqCst), GONE.load(Ordering::SeqCst)), (3, 2));
+    });
+}

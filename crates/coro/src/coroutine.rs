@@ -209,6 +209,9 @@ fn unwind_all(exits: bool) -> bool {
         loop {
             let next = begun.borrow().first().cloned();
             let Some(next) = next else { break };
+            if next.phase() != Phase::Suspended {
+                return true;
+            }
             // The panic hook has told of it; and a payload that panics has nobody to tell.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| next.unwind())) {
                 mem::forget(payload);

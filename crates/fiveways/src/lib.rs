@@ -39,6 +39,26 @@
 //!
 //! Everything works from tasks and from plain threads: in a task a call that must wait suspends the
 //! task; on a plain thread it blocks the thread.
+//!
+//! # What is promised
+//!
+//! No safe call of this library is undefined behaviour, for code that does not assume that a thread
+//! does one thing at a time. A task stays on the thread it has begun on, but whenever it waits,
+//! other tasks run on that thread, and see what is kept by thread in the state that it was left in.
+//! Code that is sound only because nobody else can run on its thread meanwhile is not sound here,
+//! unless it waits for nothing of ours while that matters:
+//!
+//! - *Initialisers of std's `thread_local!` that wait.* A second task of the thread finds the value
+//!   not made, makes it and borrows it; then the first goes on, and std replaces the value under
+//!   that borrow. This cannot be prevented from here. An initialiser may take a lock of std or
+//!   compute, but not call what suspends (a read, a sleep, a lock of [`sync`]): make the value
+//!   before, or keep it in a [`local!`] or a [`ThreadLocal`](local::ThreadLocal), for which a
+//!   waiting initialiser is safe.
+//! - *Scoped values in thread-locals*, as of `scoped_tls`, and other unsafe code that puts a
+//!   pointer to a frame into a thread-local for the length of a call, if it calls what suspends.
+//!
+//! What is safe and may surprise all the same (a `RefCell` that is borrowed over a wait, a lock of
+//! std that is held over one) is in the guide, under "What tasks of one thread share".
 
 pub mod service;
 pub mod server;

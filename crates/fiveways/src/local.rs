@@ -15,7 +15,9 @@
 //! share (a cache, a pool): no other thread ever sees it.
 //!
 //! std's `thread_local!` works in tasks too, and means the worker's thread: the tasks of one worker
-//! share the value.
+//! share the value. Its initialiser must not wait: while it does, another task may make the
+//! value, which std then replaces while it is borrowed. The first values of these here may: one
+//! that is made twice counts from the last on, and stays for whom it is in use by.
 
 use std::any::Any;
 use std::fmt;
