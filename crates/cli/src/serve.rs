@@ -50,9 +50,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N")]
     backlog: Option<u32>,
 
-    /// A listener for each process instead of one for all (SO_REUSEPORT)
+    /// A listener for each process (SO_REUSEPORT); so it is unless set, but under blocking
     #[arg(long)]
     reuse_port: bool,
+
+    /// One listener for all processes
+    #[arg(long, conflicts_with = "reuse_port")]
+    share_listener: bool,
 
     /// Threads of the model pool; four for each processor unless set
     #[arg(long, value_name = "N")]
@@ -110,7 +114,11 @@ enum OverloadArg {
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     // A server wants all the descriptors it may have.
     fiveways_sys::process::raise_descriptor_limit();
-    let mode = if args.reuse_port { ListenMode::ReusePort } else { ListenMode::Shared };
+    let mode = match (args.reuse_port, args.share_listener) {
+        (true, _) => ListenMode::ReusePort,
+        (_, true) => ListenMode::Shared,
+        _ => ListenMode::Auto,
+    };
     let backlog = args.backlog.unwrap_or(u32::MAX);
     let server = Server::bind_with(args.bind.as_str(), backlog, mode)
         .map_err(|error| bind_error(&args.bind, &error))?;

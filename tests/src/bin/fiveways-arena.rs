@@ -42,8 +42,11 @@ fn main() -> io::Result<()> {
 }
 
 fn set_up(words: &[String], model: Model) -> io::Result<Server> {
-    let reuse = setting::<String>(words, "mode").is_some_and(|mode| mode == "reuse-port");
-    let mode = if reuse { ListenMode::ReusePort } else { ListenMode::Shared };
+    let mode = match setting::<String>(words, "mode").as_deref() {
+        Some("reuse-port") => ListenMode::ReusePort,
+        Some("shared") => ListenMode::Shared,
+        _ => ListenMode::Auto,
+    };
     let mut server = Server::bind_with("127.0.0.1:0", u32::MAX, mode)?.model(model);
     if let Some(workers) = setting(words, "workers") {
         server = server.workers(workers);

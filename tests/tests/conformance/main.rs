@@ -7,6 +7,7 @@ mod streams;
 mod faults;
 mod ends;
 mod stops;
+mod sharing;
 mod crowds;
 mod tasks;
 mod moves;
@@ -52,6 +53,10 @@ fiveways_tests::on_every_model! {
         a_signal_right_after_the_address_drains,
         handlers_are_told_of_a_stop,
         a_leaver_lets_the_next_one_in_at_once;
+    sharing:
+        a_connection_wakes_one_process_and_all_get_their_share,
+        what_is_queued_for_a_process_that_dies_is_served,
+        a_shared_listener_is_refused_where_it_would_serve_one_process;
     crowds:
         five_thousand_at_once_heavy,
         descriptors_run_out_and_nobody_is_lost,

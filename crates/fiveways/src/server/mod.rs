@@ -16,6 +16,7 @@
 mod processes;
 mod tasks;
 mod threads;
+mod turns;
 mod backlog;
 mod link;
 mod visit;
@@ -126,7 +127,9 @@ impl Server {
     ///
     /// The kernel's, of the last address tried.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Server> {
-        Server::new(TcpListener::bind(address)?)
+        let mut server = Server::new(TcpListener::bind(address)?)?;
+        server.settings.listen_mode = ListenMode::Auto;
+        Ok(server)
     }
 
     /// Binds with a backlog of its own and, on wish, with `SO_REUSEPORT`, so that several
@@ -151,13 +154,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves on a listener that exists already.
+    /// Serves on a listener that exists already. Several processes share it
+    /// ([`ListenMode::Shared`]).
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     pub fn new(listener: TcpListener) -> io::Result<Server> {
-        let (settings, ready) = (Settings::default(), Ready::default());
+        let (mut settings, ready) = (Settings::default(), Ready::default());
+        settings.listen_mode = ListenMode::Shared;
         Ok(Server { listener, settings, control: Control::new()?, ready })
     }
 
@@ -189,7 +194,7 @@ impl Server {
     }
 
     /// Sets how many processes serve; 1 unless set: no fork. More than one must be asked for before
-    /// the program has started any thread.
+    /// the program has started any thread. [`ListenMode`] says how they share the port.
     pub fn processes(mut self, processes: usize) -> Server {
         self.settings.processes = processes.max(1);
         self
@@ -290,8 +295,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the model is not to be had here, when processes are asked for too late, or when
-    /// the listener itself fails.
+    /// When the model is not to be had here, when processes are asked for too late or are to share
+    /// a listener under a model that cannot, or when the listener itself fails.
     pub fn serve(self, handler: impl Handler) -> io::Result<Report> {
         if self.settings.processes > 1 {
             return processes::supervise(self, Arc::new(handler));

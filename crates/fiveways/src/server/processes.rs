@@ -10,21 +10,25 @@
 //! and longer, up to [`LONGEST_PAUSE`].
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fiveways_driver::Model;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{self, Forked, Patience, Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
 use crate::net::TcpListener;
 use crate::server::link::{ChildHandle, ParentHandle, link};
-use crate::server::settings::ListenMode;
 use crate::server::stop::{Control, OnSignal, OnSignals, Order};
 use crate::server::{Handler, Report, Server};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Clients do not wait longer than this for a process that is to be replaced.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// What children get beyond the drain deadline before they are killed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -35,15 +39,21 @@ const GROWN_UP: Duration = Duration::from_secs(10);
 /// A child process, or the pause before the next.
 struct Slot {
     child: Option<(Pid, ChildHandle)>,
+    /// With a listener for each process: the one of this slot's.
+    listener: Option<TcpListener>,
     born: Instant,
     pause: Duration,
     next: Instant,
 }
 
 impl Slot {
-    /// Lets a pause pass before the next child, and a longer one the next time.
+    /// Lets a pause pass before the next child, and a longer one the next time. For a long one the
+    /// other processes get this one's share of the connections.
     fn wait_longer(&mut self, now: Instant) {
         self.next = now + self.pause;
+        if self.pause >= LONG_PAUSE {
+            self.listener = None;
+        }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -56,6 +66,12 @@ pub(crate) fn supervise(mut server: Server, handler: Arc<impl Handler>) -> io::R
     }
     // What would make every child fail is told before there is any.
     fiveways_driver::support(server.settings.model)?;
+    let one_each = server.settings.listen_mode.is_one_each(server.settings.model);
+    if !one_each && server.settings.model == Model::Signal {
+        let message = "under the model signal a shared listener tells one of several processes \
+                       only: bind with ListenMode::ReusePort, or choose another model";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
     let control = Control::new()?;
     let ready = server.take_ready();
     let signals = [(SIGINT, OnSignal::Stop), (SIGTERM, OnSignal::Stop), (SIGCHLD, OnSignal::Look)];
@@ -66,9 +82,10 @@ pub(crate) fn supervise(mut server: Server, handler: Arc<impl Handler>) -> io::R
         signals: Some(OnSignals::new(signals.into_iter().collect::<io::Result<_>>()?)),
         handler,
         slots: Vec::new(),
-        reserved: false,
+        one_each,
         sum: Report::default(),
     };
+    supervisor.prepare()?;
     ready()?;
     supervisor.run()
 }
@@ -80,18 +97,43 @@ struct Supervisor<H> {
     signals: Option<OnSignals>,
     handler: Arc<H>,
     slots: Vec<Slot>,
-    /// With a listener for each process: the first child has ours, and we only keep the address.
-    reserved: bool,
+    /// Does each process have a listener? Then ours only keeps the address.
+    one_each: bool,
     /// What children that have ended reported.
     sum: Report,
 }
 
 impl<H: Handler> Supervisor<H> {
-    fn run(&mut self) -> io::Result<Report> {
+    /// Makes the slots, and a listener for each. The first has the one that is there, with what is
+    /// queued at it.
+    fn prepare(&mut self) -> io::Result<()> {
+        let Some(server) = &mut self.server else { return Ok(()) };
         let now = Instant::now();
-        let count = self.server.as_ref().map_or(0, |server| server.settings.processes);
-        let slot = || Slot { child: None, born: now, pause: FIRST_PAUSE, next: now };
-        self.slots.extend((0..count).map(|_| slot()));
+        let slot =
+            |_| Slot { child: None, listener: None, born: now, pause: FIRST_PAUSE, next: now };
+        self.slots.extend((0..server.settings.processes).map(slot));
+        server.settings.shares_listener = !self.one_each;
+        if !self.one_each {
+            return Ok(());
+        }
+        server.listener.allow_more()?;
+        let reserved = TcpListener::reserve(&server.local_addr()?)?;
+        self.slots[0].listener = Some(mem::replace(&mut server.listener, reserved));
+        (0..self.slots.len()).try_for_each(|at| self.listen(at))
+    }
+
+    /// Makes the listener of a slot, if it is to have one and has none.
+    fn listen(&mut self, at: usize) -> io::Result<()> {
+        let slot = &mut self.slots[at];
+        let Some(server) = self.server.as_ref().filter(|_| self.one_each) else { return Ok(()) };
+        if slot.listener.is_none() {
+            let (address, backlog) = (server.local_addr()?, server.settings.backlog);
+            slot.listener = Some(TcpListener::bind_with(&address, backlog, true, true)?);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> io::Result<Report> {
         let kept = self.keep_serving();
         // Whatever ended it: no child is left behind.
         let ended = self.end();
@@ -121,11 +163,10 @@ impl<H: Handler> Supervisor<H> {
             if self.slots[at].child.is_some() || self.slots[at].next > now {
                 continue;
             }
-            match self.fork() {
+            match self.fork(at) {
                 Ok(child) => {
                     self.slots[at].child = Some(child);
                     self.slots[at].born = now;
-                    self.reserve()?;
                 }
                 Err(error) if self.slots.iter().all(|slot| slot.child.is_none()) => {
                     return Err(error);
@@ -140,7 +181,8 @@ impl<H: Handler> Supervisor<H> {
     }
 
     #[expect(unsafe_code, reason = "forking is safe in programs of one thread only")]
-    fn fork(&mut self) -> io::Result<(Pid, ChildHandle)> {
+    fn fork(&mut self, at: usize) -> io::Result<(Pid, ChildHandle)> {
+        self.listen(at)?;
         let parent = process::id();
         let (ours, theirs) = link()?;
         // SAFETY: required: no other thread. Checked at the beginning; the supervisor starts none.
@@ -148,25 +190,17 @@ impl<H: Handler> Supervisor<H> {
             Forked::Parent(child) => Ok((child, ours)),
             Forked::Child => {
                 drop(ours);
-                self.be_child(parent, theirs)
+                self.be_child(at, parent, theirs)
             }
         }
     }
 
-    /// Leaves our listener to the first child: nobody accepts here, and the kernel would go on
-    /// giving it its share.
-    fn reserve(&mut self) -> io::Result<()> {
-        let Some(server) = self.server.as_mut().filter(|_| !self.reserved) else { return Ok(()) };
-        if server.settings.listen_mode == ListenMode::ReusePort {
-            server.listener = TcpListener::reserve(&server.local_addr()?)?;
-            self.reserved = true;
-        }
-        Ok(())
-    }
-
     /// The whole life of a child; never returns.
-    fn be_child(&mut self, parent: Pid, line: ParentHandle) -> ! {
-        // Lines to the other children are not ours.
+    fn be_child(&mut self, at: usize, parent: Pid, line: ParentHandle) -> ! {
+        if let (Some(server), Some(ours)) = (&mut self.server, self.slots[at].listener.take()) {
+            server.listener = ours;
+        }
+        // The listeners of the other children, and the lines to them, are not ours.
         self.slots.clear();
         let code = match self.serve_child(parent, &line) {
             Ok(report) => {
@@ -200,11 +234,6 @@ impl<H: Handler> Supervisor<H> {
         }
         server.settings.signals = false;
         server.settings.processes = 1;
-        if self.reserved {
-            let address = server.local_addr()?;
-            let backlog = server.settings.backlog;
-            server.listener = TcpListener::bind_with(&address, backlog, true, true)?;
-        }
         server.serve_here(Arc::clone(&self.handler))
     }
 
@@ -240,7 +269,8 @@ impl<H: Handler> Supervisor<H> {
 
     /// Ends the children: gracefully, then by force.
     fn end(&mut self) -> io::Result<Report> {
-        // The listener is closed here as well: it must not outlive those of the children.
+        // Listeners are closed here as well: they must not outlive those of the children.
+        self.slots.iter_mut().for_each(|slot| slot.listener = None);
         let drain = self.server.take().map_or(Duration::ZERO, |server| server.settings.drain);
         self.control.stop_if_running();
         self.order_all(Order::Drain);

@@ -191,18 +191,20 @@ impl Control {
     }
 
     /// Quietens the bell and does what it orders.
-    ///
-    /// A thread that learns of the stop by this rings again, for another thread that sleeps on the
-    /// bell may have been woken by the same stroke and not have looked yet.
     pub(crate) fn hush(&self) {
-        let was_stopping = self.is_stopping();
         let strokes = self.inner.bell.take();
         if strokes >= Order::Force as u64 {
             self.inner.stops.fetch_max(2, Ordering::SeqCst);
         } else if strokes >= Order::Drain as u64 {
             self.inner.stops.fetch_max(1, Ordering::SeqCst);
         }
-        if !was_stopping && self.is_stopping() {
+    }
+
+    /// Quietens the bell where two threads sleep on it, unless it is to be heard by both: whoever
+    /// was woken by a stroke and finds the bell quiet sleeps on. At a stop it goes on ringing.
+    pub(crate) fn hush_beside(&self) {
+        self.hush();
+        if self.is_stopping() {
             self.nudge();
         }
     }

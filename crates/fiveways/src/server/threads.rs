@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
-use fiveways_sys::net::{self, wait_either};
+use fiveways_sys::net;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
@@ -19,6 +19,7 @@ use crate::server::backlog::{accept_queued, serve_held};
 use crate::server::gate::{Gate, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
+use crate::server::turns::Turns;
 use crate::server::visit::Visit;
 
 /// Threads of a pool for each processor, unless set: they mostly wait.
@@ -36,8 +37,9 @@ pub(crate) fn serve(
     handler: Arc<impl Handler>,
 ) -> io::Result<usize> {
     listener.set_nonblocking(true)?;
+    let turns = Turns::new(settings.shares_listener, &listener, control.bell())?;
     let door = Mutex::new(Some(Arc::new(listener)));
-    let floor = Floor { door, settings, control, gate, open: Arc::default() };
+    let floor = Floor { door, turns, settings, control, gate, open: Arc::default() };
     match settings.model {
         Model::Blocking => floor.one_by_one(&*handler),
         Model::Pool => floor.with_pool(handler),
@@ -61,6 +63,7 @@ struct Floor<'a> {
     /// The listener, until a stop takes it away. Whoever accepts or waits holds it for that long
     /// only, so that it is closed while a handler runs, too.
     door: Mutex<Option<Arc<TcpListener>>>,
+    turns: Turns,
     settings: &'a Settings,
     control: &'a Control,
     gate: &'a Arc<Gate>,
@@ -93,8 +96,8 @@ impl Floor<'_> {
             match self.gate.judge(error, &mut pauses) {
                 Verdict::Next => {}
                 Verdict::Wait => {
-                    wait_either(listener.as_fd(), self.control.bell(), None)?;
-                    self.hush();
+                    self.turns.wait(&listener, self.control.bell())?;
+                    self.control.hush_beside();
                 }
                 Verdict::Pause(time) => self.pause(time),
                 Verdict::Broken(error) => return Err(error),
@@ -127,7 +130,7 @@ impl Floor<'_> {
         self.gate.ring_for_leaver();
         if self.gate.is_full() {
             net::wait_ready(self.control.bell(), false, None)?;
-            self.hush();
+            self.control.hush_beside();
         }
         Ok(())
     }
@@ -139,14 +142,7 @@ impl Floor<'_> {
         }
         // Failing, it is a short pause.
         let _ = net::wait_ready(self.control.bell(), false, Some(Instant::now() + time));
-        self.hush();
-    }
-
-    /// Quietens the bell, but not when it says what another thread is to hear as well.
-    fn hush(&self) {
-        if !self.control.is_stopping() {
-            self.control.hush();
-        }
+        self.control.hush_beside();
     }
 
     /// Serves all connections that come, at once as far as `serve` can; gives how many were cut
@@ -169,8 +165,10 @@ impl Floor<'_> {
     fn close_door(&self, admit: impl FnMut(TcpStream)) -> VecDeque<TcpStream> {
         self.control.begin_stop(self.settings.drain);
         let listener = self.door().take();
-        let queued =
-            |listener| accept_queued(listener, self.settings, self.control, self.gate, admit);
+        let queued = |listener: Arc<TcpListener>| {
+            self.turns.leave(&listener);
+            accept_queued(listener, self.settings, self.control, self.gate, admit)
+        };
         let held = listener.map(queued).unwrap_or_default();
         self.control.tell_stopping();
         held
@@ -215,7 +213,7 @@ impl Floor<'_> {
     ) -> io::Result<usize> {
         while !self.control.is_stopping() {
             net::wait_ready(self.control.bell(), false, None)?;
-            self.hush();
+            self.control.hush_beside();
         }
         // The receiver waits for the end of the senders.
         let mut give_one = |stream| _ = give.send(stream);
@@ -223,7 +221,7 @@ impl Floor<'_> {
         drop(give);
         let mut cut_short = 0;
         while ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            self.control.hush();
+            self.control.hush_beside();
             if self.control.is_over() {
                 cut_short = cut_short.max(self.gate.inside());
                 self.open.shut_all();

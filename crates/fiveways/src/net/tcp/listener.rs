@@ -55,6 +55,11 @@ impl TcpListener {
         Ok(TcpListener { socket })
     }
 
+    /// Lets other listeners of this user bind the same address.
+    pub(crate) fn allow_more(&self) -> io::Result<()> {
+        self.socket.set_option(option::REUSE_PORT, 1)
+    }
+
     /// Keeps an address for listeners that share it, without listening: the kernel gives a share of
     /// the connections to each socket that listens, whether it ever accepts or not.
     pub(crate) fn reserve(address: &SocketAddr) -> io::Result<TcpListener> {
