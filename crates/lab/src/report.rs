@@ -203,10 +203,12 @@ impl Report {
 }
 
 impl Row {
-    /// Its name in the table and in sentences: the model, and whether its workers spin.
+    /// Its name in the table and in sentences: the model, whether its workers spin, and what `auto`
+    /// took.
     pub fn label(&self) -> String {
         let spin = if self.is_spinning() { "+spin" } else { "" };
-        format!("{}{spin}", self.model)
+        let takes = self.takes.as_ref().map_or(String::new(), |model| format!(" ({model})"));
+        format!("{}{spin}{takes}", self.model)
     }
 
     /// Do its workers spin before they sleep?

@@ -117,8 +117,7 @@ fn cells(model: &str, figures: [&str; 8]) -> String {
 
 fn table_row(report: &Report, row: &Row, is_best: bool, colour: Colour) -> String {
     let mark = if row.connections == report.workload.connections { "" } else { MARK };
-    let takes = row.takes.as_ref().map_or(String::new(), |model| format!(" ({model})"));
-    let name = format!("{}{mark}{takes}", row.label());
+    let name = format!("{}{mark}", row.label());
     if let Some(reason) = &row.unavailable {
         return colour.dim(&unavailable(&name, reason));
     }

@@ -82,9 +82,12 @@ fn headline(best: &Row, others: &[&Row]) -> String {
              {figures} is {times}."
         );
     }
-    match common_rounds(best, second) < ROUNDS_ENOUGH {
-        true => format!("{start}, {times}: ahead in every round, but the rounds are few."),
-        false => format!("{start}, {times}: ahead in every round."),
+    match common_rounds(best, second) {
+        1 => format!("{start}, {times}: in the only round there is, which may be chance."),
+        2..ROUNDS_ENOUGH => {
+            format!("{start}, {times}: ahead in every round, but the rounds are few.")
+        }
+        _ => format!("{start}, {times}: ahead in every round."),
     }
 }
 
@@ -175,9 +178,8 @@ fn taken(report: &Report) -> Option<String> {
     let is_auto = |row: &&Row| row.model == "auto" && row.requests_per_second.is_some();
     let auto = report.rows.iter().find(is_auto)?;
     let model = auto.takes.as_deref()?;
-    let Some(twin) = twin(report, auto) else {
-        return Some(format!("auto took {model} here."));
-    };
+    // Where there is none, its own name says what it took.
+    let twin = twin(report, auto)?;
     let distance = lead(auto, twin)?;
     Some(format!(
         "auto took {model} here, so it is {} measured twice and does not compete: it served {:.2} \
