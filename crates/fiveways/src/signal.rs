@@ -17,12 +17,14 @@
 //! through `signal-hook` while it was awaited here ends the process once that wait is over.)
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::fault;
+use fiveways_sys::generation::generation;
 use fiveways_sys::net::duplicate;
 use fiveways_sys::signal::{Disposition, disposition};
 use signal_hook::SigId;
@@ -64,6 +66,8 @@ pub struct Signals {
 
 #[derive(Debug)]
 struct Inbox {
+    /// The process that has the bell for itself.
+    process: Mutex<u64>,
     /// Bit n: signal n + 1 came and was not taken. Set by handlers, cleared by who takes.
     pending: AtomicU64,
     bell: EventFd,
@@ -75,6 +79,25 @@ fn bit_of(signal: Signal) -> u64 {
 }
 
 impl Inbox {
+    fn new(bell: EventFd) -> Inbox {
+        Inbox { process: Mutex::new(generation()), pending: AtomicU64::new(0), bell }
+    }
+
+    /// Sees to it that a fork has a bell of its own under these numbers: the counter is shared, and
+    /// what one process resets another waits for.
+    fn renew_bell(&self, waited_for: &Descriptor) -> io::Result<()> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if *process != generation() {
+            let new = EventFd::new()?;
+            new.put_behind(self.bell.as_fd())?;
+            new.put_behind(waited_for.as_fd())?;
+            *process = generation();
+            // What came in between has rung either.
+            self.bell.add_one();
+        }
+        Ok(())
+    }
+
     fn put(&self, signal: Signal) {
         self.pending.fetch_or(bit_of(signal), Ordering::SeqCst);
         self.bell.add_one();
@@ -104,7 +127,7 @@ impl Signals {
     pub fn new(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
         let bell = EventFd::new()?;
         let waited_for = Descriptor::new(duplicate(&bell)?);
-        let inbox = Arc::new(Inbox { pending: AtomicU64::new(0), bell });
+        let inbox = Arc::new(Inbox::new(bell));
         let mut watches = Vec::new();
         for signal in signals {
             let inbox = Arc::clone(&inbox);
@@ -151,6 +174,7 @@ impl Signals {
     }
 
     fn wait_by(&self, by: Option<Instant>) -> io::Result<Option<Signal>> {
+        self.inbox.renew_bell(&self.bell)?;
         loop {
             let taken = self.inbox.take();
             if taken.is_some() || !self.bell.is_ready_by(false, by)? {
@@ -291,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_taken_once_and_the_rest_rings_again() {
-        let inbox = Inbox { pending: AtomicU64::new(0), bell: EventFd::new().expect("an eventfd") };
+        let inbox = Inbox::new(EventFd::new().expect("an eventfd"));
         assert_eq!(inbox.take(), None);
         inbox.put(SIGTERM);
         inbox.put(SIGHUP);
@@ -306,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_signal_have_bits_of_their_own() {
-        let inbox = Inbox { pending: AtomicU64::new(0), bell: EventFd::new().expect("an eventfd") };
+        let inbox = Inbox::new(EventFd::new().expect("an eventfd"));
         inbox.put(64);
         inbox.put(1);
         assert_eq!([inbox.take(), inbox.take(), inbox.take()], [Some(1), Some(64), None]);

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt;
 
 use crate::identity::Identity;
@@ -78,10 +79,11 @@ fn registers() -> Option<[usize; REGISTERS]> {
 // while the thread that it belongs to cannot leave its frame; reasons are plain data and atomics.
 unsafe impl Send for Entry {}
 
-static BLOCKED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// A fork has none of the threads.
+static BLOCKED: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
-    BLOCKED.lock().unwrap_or_else(PoisonError::into_inner)
+    BLOCKED.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the calling thread listed while it lives.

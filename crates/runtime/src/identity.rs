@@ -15,7 +15,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const THREAD: u64 = 1 << 62;
+const THREAD_BIT: u32 = 62;
+const THREAD: u64 = 1 << THREAD_BIT;
 const WORKER_SHIFT: u32 = 40;
 
 /// The number of a task or a plain thread; never used again in the process.
@@ -23,7 +24,14 @@ const WORKER_SHIFT: u32 = 40;
 pub struct Identity(NonZeroU64);
 
 impl Identity {
+    /// The number of workers has to be below.
+    pub(crate) const WORKERS: u32 = 1 << (THREAD_BIT - WORKER_SHIFT);
+
+    /// The count of a task has to be below.
+    pub(crate) const TASKS: u64 = 1 << WORKER_SHIFT;
+
     pub(crate) fn of_task(worker: u32, count: u64) -> Identity {
+        assert!(worker < Identity::WORKERS && count < Identity::TASKS, "numbers are claimed");
         let bits = u64::from(worker) << WORKER_SHIFT | count;
         Identity(NonZeroU64::new(bits).expect("tasks are counted from 1"))
     }
@@ -77,7 +85,10 @@ impl IdentityOfThread {
     #[expect(clippy::new_without_default, reason = "no two are the same")]
     pub fn new() -> IdentityOfThread {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let bits = THREAD | NEXT.fetch_add(1, Ordering::Relaxed);
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Not in a thousand years.
+        assert!(count < THREAD, "there are no numbers left for threads");
+        let bits = THREAD | count;
         IdentityOfThread(Identity(NonZeroU64::new(bits).expect("the bit of threads is set")))
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fiveways_driver::Waker;
+use fiveways_sys::generation::generation;
 use fiveways_sys::interrupt::Thread;
 
 use crate::snapshot::LostTask;
@@ -35,6 +36,8 @@ pub(crate) enum Message {
 /// What other threads know of a worker.
 pub(crate) struct Inbox {
     pub(crate) index: u32,
+    /// The process that has the worker's thread.
+    process: u64,
     queue: Mutex<Queue>,
     /// Is there anything in the queue? Written under its lock.
     filled: AtomicBool,
@@ -95,6 +98,7 @@ impl Inbox {
     pub(crate) fn new(index: u32) -> Inbox {
         Inbox {
             index,
+            process: generation(),
             queue: Mutex::default(),
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
@@ -158,8 +162,12 @@ impl Inbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message; gives it back when the worker has ended.
+    /// Sends a message; gives it back when the worker has ended, or belongs to a process that this
+    /// one is a fork of.
     pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
+        if self.process != generation() {
+            return Err(message);
+        }
         let mut queue = self.lock();
         if queue.closed {
             return Err(message);

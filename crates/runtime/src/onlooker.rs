@@ -2,7 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-static ONLOOKERS: AtomicUsize = AtomicUsize::new(0);
+use fiveways_sys::generation::PerProcess;
+
+/// A fork has none.
+static ONLOOKERS: PerProcess<AtomicUsize> = PerProcess::new();
+
+fn onlookers() -> &'static AtomicUsize {
+    ONLOOKERS.get(AtomicUsize::default)
+}
 
 /// Counts the calling thread, while this lives, as one that wakes no task by itself.
 #[derive(Debug)]
@@ -11,18 +18,18 @@ pub struct Onlooker(());
 impl Onlooker {
     /// Counts it.
     pub fn enter() -> Onlooker {
-        ONLOOKERS.fetch_add(1, Ordering::Relaxed);
+        onlookers().fetch_add(1, Ordering::Relaxed);
         Onlooker(())
     }
 
     /// How many there are.
     pub(crate) fn count() -> usize {
-        ONLOOKERS.load(Ordering::Relaxed)
+        onlookers().load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Onlooker {
     fn drop(&mut self) {
-        ONLOOKERS.fetch_sub(1, Ordering::Relaxed);
+        onlookers().fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,23 +7,48 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fiveways_coro::StackPool;
 use fiveways_driver::{Model, Options};
+use fiveways_sys::generation::{PerProcess, generation};
 
 use crate::handle::Handle;
+use crate::identity::Identity;
 use crate::inbox::{Inbox, Message};
+use crate::park::{in_task, sleep_until};
 use crate::report::count;
 use crate::snapshot::LostTask;
 use crate::spawn::Spawn;
 use crate::teams;
-use crate::unblock::unblock;
 use crate::unwind::in_any_case;
 use crate::watchdog::watch_workers;
 use crate::worker::{Team, Worker, coarse_ms, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
+
+/// Workers of one runtime at most.
+const WORKERS_MAX: usize = 1 << 16;
+
+/// Takes numbers for so many workers, that follow each other and that no worker has had.
+fn claim_numbers(count: usize) -> io::Result<std::ops::Range<u32>> {
+    if count > WORKERS_MAX {
+        let message = format!("{count} workers are more than the {WORKERS_MAX} there may be");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let count = count as u32;
+    let end = |first: u32| first.checked_add(count).filter(|end| *end <= Identity::WORKERS);
+    let claimed = NEXT_WORKER.fetch_update(Ordering::Relaxed, Ordering::Relaxed, end);
+    let first = claimed.map_err(|first| {
+        let left = Identity::WORKERS - first;
+        io::Error::other(format!("of the numbers of workers {left} are left, {count} are needed"))
+    })?;
+    Ok(first..first + count)
+}
+
+/// How long the first and the longest pause is between two looks at workers that are to end.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// How to build a [`Runtime`].
 #[derive(Clone, Debug)]
@@ -67,7 +92,7 @@ impl Builder {
         self
     }
 
-    /// Sets the number of workers (threads); at least one.
+    /// Sets the number of workers (threads); at least one, and 65,536 at most.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.workers = workers.max(1);
         self
@@ -107,12 +132,11 @@ impl Builder {
     /// # Errors
     ///
     /// When the model is not to be had here (the message says what is missing), is not a
-    /// cooperative one, or a thread cannot be started.
+    /// cooperative one, or a thread cannot be started; `InvalidInput` for too many workers. A
+    /// process has some four million workers in its life at most.
     pub fn build(self) -> io::Result<Runtime> {
-        let count = u32::try_from(self.workers).map_err(io::Error::other)?;
-        let first = NEXT_WORKER.fetch_add(count, Ordering::Relaxed);
-        let team: Team =
-            (first..first + count).map(|number| Arc::new(Inbox::new(number))).collect();
+        let numbers = claim_numbers(self.workers)?;
+        let team: Team = numbers.map(|number| Arc::new(Inbox::new(number))).collect();
         fiveways_coro::install_overflow_handler()?;
         if let Some(limit) = self.watchdog {
             watch_workers(limit)?;
@@ -170,6 +194,8 @@ fn work(team: Team, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
 /// Workers that run tasks; ends them when dropped.
 pub struct Runtime {
     handle: Handle,
+    /// The process that has its threads.
+    process: u64,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     tells_lost: bool,
 }
@@ -197,7 +223,7 @@ impl fmt::Debug for Runtime {
 
 impl Runtime {
     fn new(handle: Handle, tells_lost: bool) -> Runtime {
-        Runtime { handle, threads: Mutex::default(), tells_lost }
+        Runtime { handle, process: generation(), threads: Mutex::default(), tells_lost }
     }
 
     /// Starts describing a runtime.
@@ -206,14 +232,15 @@ impl Runtime {
     }
 
     /// The runtime that plain threads use when they spawn: started on first use with the model
-    /// `auto` and a worker for each processor; never ended.
+    /// `auto` and a worker for each processor; never ended. A fork has one of its own.
     ///
     /// # Panics
     ///
     /// When it cannot be started: no thread or no descriptor left.
     pub fn global() -> &'static Runtime {
-        static GLOBAL: OnceLock<Runtime> = OnceLock::new();
-        GLOBAL.get_or_init(|| {
+        // A fork has none of its threads.
+        static GLOBAL: PerProcess<OnceLock<Runtime>> = PerProcess::new();
+        GLOBAL.get(OnceLock::new).get_or_init(|| {
             let workers = thread::available_parallelism().map_or(1, usize::from);
             let built = Runtime::builder().workers(workers).build();
             built.unwrap_or_else(|error| panic!("the global runtime could not be started: {error}"))
@@ -272,6 +299,11 @@ impl Runtime {
 
     /// Cancels every task and waits for the workers, once.
     fn end(&mut self) {
+        // A fork has none of the threads: they go on elsewhere, and their handles are of no thread.
+        if self.process != generation() {
+            mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            return;
+        }
         for inbox in self.handle.team.iter() {
             // A worker that has ended already needs no message.
             let _ = inbox.send(Message::Shutdown);
@@ -280,14 +312,19 @@ impl Runtime {
             return;
         }
         let threads = mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let join = move || {
-            for thread in threads {
-                // It told of its panic on stderr.
-                let _ = thread.join();
+        // In a task of another runtime, that one's worker goes on meanwhile. It needs no thread for
+        // that: perhaps there is none to be had.
+        in_any_case(|| {
+            let mut pause = FIRST_PAUSE;
+            while in_task() && !threads.iter().all(thread::JoinHandle::is_finished) {
+                sleep_until(Instant::now() + pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
-        };
-        // In a task of another runtime, that one's worker goes on meanwhile.
-        in_any_case(|| unblock(join));
+        });
+        for thread in threads {
+            // It told of its panic on stderr.
+            let _ = thread.join();
+        }
     }
 
     /// Is the caller on one of its workers?

@@ -12,8 +12,10 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The seats that nobody has.
-static FREE: Mutex<Vec<&'static Seat>> = Mutex::new(Vec::new());
+use fiveways_sys::generation::PerProcess;
+
+/// The seats that nobody has. A fork begins anew: those may be locked.
+static FREE: PerProcess<Mutex<Vec<&'static Seat>>> = PerProcess::new();
 
 #[derive(Default)]
 struct Seat {
@@ -128,7 +130,7 @@ impl Seat {
 }
 
 fn free() -> MutexGuard<'static, Vec<&'static Seat>> {
-    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+    FREE.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

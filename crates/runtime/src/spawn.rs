@@ -165,7 +165,7 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
         return start_here(worker, settings, f);
     }
     let stack = worker.take_stack(settings)?;
-    let numbers = worker.number_next();
+    let numbers = worker.number_next()?;
     let (side, handle) = pair(worker.number);
     handle.bond().started(&numbers);
     let id = numbers.id;
@@ -205,9 +205,9 @@ fn start_for<T: 'static>(
     mut side: TaskSide<T>,
     f: impl FnOnce() -> T + 'static,
 ) {
-    match worker.take_stack(settings) {
-        Ok(stack) => {
-            let numbers = worker.number_next();
+    let stack = worker.take_stack(settings);
+    match stack.and_then(|stack| Ok((stack, worker.number_next()?))) {
+        Ok((stack, numbers)) => {
             let id = numbers.id;
             side.bond().started(&numbers);
             let is_cancelled = side.bond().is_cancelled();

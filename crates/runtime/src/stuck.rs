@@ -19,6 +19,7 @@ use std::thread as threads;
 use std::time::{Duration, Instant};
 
 use fiveways_coro::Fiber;
+use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt::{self, Interrupted, Thread};
 
 use crate::identity::Identity;
@@ -60,7 +61,7 @@ static TALE: Tale = Tale {
 };
 
 /// One asker at a time.
-static ASKER: Mutex<()> = Mutex::new(());
+static ASKER: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// What a thread told of itself.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +106,7 @@ pub(crate) fn ask(thread: Thread) -> Option<Told> {
 }
 
 fn lock() -> MutexGuard<'static, ()> {
-    ASKER.lock().unwrap_or_else(PoisonError::into_inner)
+    ASKER.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Installs the handler, and walks a stack once: the first walk sets up tables.

@@ -22,6 +22,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fiveways_sys::generation::PerProcess;
+
 use crate::detection;
 use crate::graph::{self, Suspect};
 use crate::living;
@@ -29,11 +31,20 @@ use crate::onlooker::Onlooker;
 use crate::reach;
 use crate::telling::Tale;
 
-/// Was there reason to look since the last look? Set by anybody, taken back by the thread.
-static IS_RAISED: AtomicBool = AtomicBool::new(false);
+/// The thread that looks, if there is one; a fork has none.
+static LOOKOUT: PerProcess<Lookout> = PerProcess::new();
 
-/// Is there a thread that looks?
-static IS_WATCHED: Mutex<bool> = Mutex::new(false);
+#[derive(Default)]
+struct Lookout {
+    /// Was there reason to look since the last look? Set by anybody, taken back by the thread.
+    is_raised: AtomicBool,
+    /// Is there a thread that looks?
+    is_watched: Mutex<bool>,
+}
+
+fn lookout() -> &'static Lookout {
+    LOOKOUT.get(Lookout::default)
+}
 
 /// Cases that are closed, by their waits.
 static CLOSED: LazyLock<Mutex<HashSet<Vec<u64>>>> = LazyLock::new(Mutex::default);
@@ -62,15 +73,15 @@ pub(crate) fn heed_ends() {
 
 /// Has the waits looked at.
 pub(crate) fn raise() {
-    if IS_RAISED.swap(true, Ordering::Relaxed) {
+    if lookout().is_raised.swap(true, Ordering::Relaxed) {
         return;
     }
-    let mut is_watched = lock(&IS_WATCHED);
+    let mut is_watched = lock(&lookout().is_watched);
     if !*is_watched {
         let thread = thread::Builder::new().name("fiveways-suspect".to_owned());
         // Without a thread nothing is suspected, until the next reason to look.
         *is_watched = thread.spawn(watch).is_ok();
-        IS_RAISED.store(*is_watched, Ordering::Relaxed);
+        lookout().is_raised.store(*is_watched, Ordering::Relaxed);
     }
 }
 
@@ -87,19 +98,19 @@ fn watch() {
     let _onlooker = Onlooker::enter();
     let mut cases = Vec::new();
     while let Some(patience) = detection::patience() {
-        IS_RAISED.store(false, Ordering::Relaxed);
+        lookout().is_raised.store(false, Ordering::Relaxed);
         cases = look(cases, patience);
-        let mut is_watched = lock(&IS_WATCHED);
-        if cases.is_empty() && !IS_RAISED.load(Ordering::Relaxed) {
+        let mut is_watched = lock(&lookout().is_watched);
+        if cases.is_empty() && !lookout().is_raised.load(Ordering::Relaxed) {
             *is_watched = false;
             return;
         }
         drop(is_watched);
         thread::sleep(INTERVAL.min(patience));
     }
-    let mut is_watched = lock(&IS_WATCHED);
+    let mut is_watched = lock(&lookout().is_watched);
     *is_watched = false;
-    IS_RAISED.store(false, Ordering::Relaxed);
+    lookout().is_raised.store(false, Ordering::Relaxed);
 }
 
 /// Looks for knots, and into those whose time has come; gives those that are still open.

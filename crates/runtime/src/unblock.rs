@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fiveways_sys::generation::PerProcess;
+
 use crate::forbid::allow_wait;
 use crate::onlooker::Onlooker;
 use crate::park::{in_task, park_while_not, unparker};
@@ -58,7 +60,7 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
         *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         waiter.unpark();
     };
-    if let Err(error) = THREADS.submit(Box::new(run)) {
+    if let Err(error) = threads().submit(Box::new(run)) {
         panic!("no thread for blocking code could be started: {error}");
     }
     let look = || result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -76,28 +78,32 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
 /// For calls that may wait for each other, and so must not wait for a thread. Never suspends. A
 /// panic of `call` ends nothing but the call.
 pub fn hand_to_thread(call: Call) -> Result<(), Call> {
-    THREADS.submit_now(call)
+    threads().submit_now(call)
 }
 
 /// Is any call being run, or about to be?
 pub(crate) fn is_busy() -> bool {
-    let state = THREADS.lock();
+    let state = threads().lock();
     state.threads > state.idle || !state.queue.is_empty()
 }
 
 /// What is run.
 type Call = Box<dyn FnOnce() + Send>;
 
-static THREADS: Threads = Threads {
-    state: Mutex::new(State { queue: VecDeque::new(), threads: 0, idle: 0 }),
-    work: Condvar::new(),
-};
+/// A fork has none of the threads.
+static THREADS: PerProcess<Threads> = PerProcess::new();
 
+fn threads() -> &'static Threads {
+    THREADS.get(Threads::default)
+}
+
+#[derive(Default)]
 struct Threads {
     state: Mutex<State>,
     work: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     queue: VecDeque<Call>,
     threads: usize,

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fiveways_sys::generation::{PerProcess, generation};
+
 use crate::inbox::{Inbox, Pulse};
 use crate::inspect::stuck_by;
 use crate::onlooker::Onlooker;
@@ -57,6 +59,8 @@ pub fn incidents() -> u64 {
 /// Watches the workers of all runtimes while it lives.
 #[derive(Debug)]
 pub struct Watchdog {
+    /// The process that has the thread.
+    process: u64,
     /// Dropped to end the thread.
     end: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -76,12 +80,16 @@ impl Watchdog {
         let limit = limit.max(Duration::from_millis(1));
         let watch = move || watch(limit, tell, &ended);
         let thread = thread::Builder::new().name("fiveways-watchdog".to_owned()).spawn(watch)?;
-        Ok(Watchdog { end: Some(end), thread: Some(thread) })
+        Ok(Watchdog { process: generation(), end: Some(end), thread: Some(thread) })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
+        // A fork has no such thread, and what the two have in common may be locked.
+        if self.process != generation() {
+            return std::mem::forget((self.end.take(), self.thread.take()));
+        }
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
             // It told of its panic on stderr.
@@ -96,8 +104,9 @@ impl Drop for Watchdog {
 ///
 /// When its thread cannot be started.
 pub fn watch_workers(limit: Duration) -> io::Result<()> {
-    static PRESENT: Mutex<Option<Watchdog>> = Mutex::new(None);
-    let mut present = PRESENT.lock().unwrap_or_else(PoisonError::into_inner);
+    // A fork has no thread that watches.
+    static PRESENT: PerProcess<Mutex<Option<Watchdog>>> = PerProcess::new();
+    let mut present = PRESENT.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     drop(present.take());
     *present = Some(Watchdog::start(limit, |incident| eprint!("\nfiveways: {incident}"))?);
     Ok(())

@@ -1,9 +1,13 @@
 //! `eventfd(2)`: a counter that wakes whoever waits for its descriptor.
 
+#![expect(unsafe_code, reason = "a borrowed descriptor is put something else behind")]
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::DupFlags;
 
 /// A counter in the kernel, readable while it is not zero. Non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -47,6 +51,20 @@ impl EventFd {
             // It is zero already.
             Err(_) => 0,
         }
+    }
+}
+
+impl EventFd {
+    /// Puts this counter behind another one's descriptor as well, which keeps its number.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; then nothing has changed.
+    pub fn put_behind(&self, other: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: required: an open descriptor. It is borrowed, and not closed by the drop.
+        let other = unsafe { OwnedFd::from_raw_fd(other.as_raw_fd()) };
+        let mut other = ManuallyDrop::new(other);
+        Ok(rustix::io::dup3(&self.0, &mut other, DupFlags::CLOEXEC)?)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod event_fd;
 pub mod peer;
 pub mod pipe;
 pub mod fault;
+pub mod generation;
 pub mod interrupt;
 pub mod poll;
 pub mod child;

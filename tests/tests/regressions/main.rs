@@ -8,6 +8,7 @@
 //!
 //! Each can fail: `cargo xtask mutants` puts defects back and demands red tests.
 
+mod forks;
 mod streams;
 mod servers;
 mod waiting;

@@ -15,11 +15,12 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use fiveways_runtime::{Identity, IdentityOfThread, Onlooker, Reason};
+use fiveways_sys::generation::PerProcess;
 
 use crate::executor::failure::{FutureError, SubmitError, message_of};
 use crate::executor::watch::Watch;
@@ -113,6 +114,14 @@ pub(super) struct Plan {
 pub(super) struct Crew {
     plan: Plan,
     name: String,
+    /// Has it been closed, as far as a fork has to know?
+    closed: AtomicBool,
+    /// A fork has none of the threads, and nothing to do.
+    hall: PerProcess<Hall>,
+}
+
+/// What a crew has in one process.
+struct Hall {
     /// Changed under the lock of the state only.
     roster: Arc<Roster>,
     state: Mutex<State>,
@@ -133,16 +142,22 @@ impl Crew {
     pub(super) fn new(plan: Plan) -> Arc<Crew> {
         let number = NEXT_CREW.fetch_add(1, Ordering::Relaxed);
         let name = plan.name.clone().unwrap_or_else(|| format!("pool-{number}"));
-        let state = State {
-            queue: VecDeque::new(),
-            idle: 0,
-            closed: false,
-            broken: false,
-            threads: Vec::new(),
-            watches: Vec::new(),
-        };
-        let roster = Arc::default();
-        Arc::new(Crew { plan, name, roster, state: Mutex::new(state), work: Condvar::new() })
+        let (closed, hall) = (AtomicBool::new(false), PerProcess::new());
+        Arc::new(Crew { plan, name, closed, hall })
+    }
+
+    fn hall(&self) -> &Hall {
+        self.hall.get(|| {
+            let state = State {
+                queue: VecDeque::new(),
+                idle: 0,
+                closed: self.closed.load(Ordering::Relaxed),
+                broken: false,
+                threads: Vec::new(),
+                watches: Vec::new(),
+            };
+            Hall { roster: Arc::default(), state: Mutex::new(state), work: Condvar::new() }
+        })
     }
 
     pub(super) fn size(&self) -> usize {
@@ -155,16 +170,16 @@ impl Crew {
 
     /// How many threads it has.
     pub(super) fn threads(&self) -> usize {
-        self.roster.lock().len()
+        self.hall().roster.lock().len()
     }
 
     /// Its threads.
     pub(super) fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+        &self.hall().roster
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hall().state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a job into the queue and sees to it that a thread will come to it.
@@ -186,7 +201,7 @@ impl Crew {
             state.queue.pop_back();
             return Err(SubmitError::NoThread(error));
         }
-        self.work.notify_one();
+        self.hall().work.notify_one();
         Ok(())
     }
 
@@ -204,7 +219,7 @@ impl Crew {
             serve(Runner { id, crew });
         };
         state.threads.push(builder.spawn(life)?);
-        self.roster.lock().push(id);
+        self.hall().roster.lock().push(id);
         Ok(())
     }
 
@@ -220,7 +235,7 @@ impl Crew {
             }
             state.idle += 1;
             let idle = Onlooker::enter();
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.hall().work.wait(state).unwrap_or_else(PoisonError::into_inner);
             drop(idle);
             state.idle -= 1;
         }
@@ -228,8 +243,9 @@ impl Crew {
 
     /// Takes no more jobs from now on.
     pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
         self.lock().closed = true;
-        self.work.notify_all();
+        self.hall().work.notify_all();
     }
 
     /// Takes and runs no more jobs, after its initializer has failed.
@@ -313,7 +329,7 @@ struct Membership<'a> {
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         let mut state = self.crew.lock();
-        let mut roster = self.crew.roster.lock();
+        let mut roster = self.crew.hall().roster.lock();
         roster.retain(|id| *id != self.id);
         let is_last = roster.is_empty();
         drop(roster);

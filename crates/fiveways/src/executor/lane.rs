@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::child;
+use fiveways_sys::generation::PerProcess;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
@@ -56,8 +57,8 @@ const PIECE: usize = 8 * 1024;
 
 /// What the lanes of a pool share.
 pub(super) struct Roster {
-    /// The live processes.
-    pids: Mutex<BTreeSet<u32>>,
+    /// The live processes; a fork has none.
+    pids: PerProcess<Mutex<BTreeSet<u32>>>,
     /// After so many calls a process makes room for a new one.
     calls_max: Option<u64>,
     initializer: Option<Initializer>,
@@ -72,11 +73,11 @@ pub(super) struct Initializer {
 
 impl Roster {
     pub(super) fn new(calls_max: Option<u64>, initializer: Option<Initializer>) -> Roster {
-        Roster { pids: Mutex::default(), calls_max, initializer }
+        Roster { pids: PerProcess::new(), calls_max, initializer }
     }
 
     pub(super) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.pids.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pids.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

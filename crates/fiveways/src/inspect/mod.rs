@@ -55,6 +55,7 @@ pub use fiveways_runtime::{
 };
 use fiveways_runtime::{Onlooker, unblock};
 use fiveways_sys::fault::write_to_stderr;
+use fiveways_sys::generation::PerProcess;
 
 pub use socket::{listen, of_process, processes};
 
@@ -100,20 +101,21 @@ pub fn dump_with(options: &Options) -> Dump {
     unblock(move || options.take())
 }
 
-/// The process whose threads of one kind have been started; a fork has none of them.
-struct Started(Mutex<Option<u32>>);
+/// Whether the threads of one kind have been started; a fork has none of them.
+struct Started(PerProcess<Mutex<bool>>);
 
 impl Started {
     const fn never() -> Started {
-        Started(Mutex::new(None))
+        Started(PerProcess::new())
     }
 
     /// Runs `start` unless it has been in this process.
     fn once(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut process = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *process != Some(std::process::id()) {
+        let started = self.0.get(Mutex::default);
+        let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*started {
             start()?;
-            *process = Some(std::process::id());
+            *started = true;
         }
         Ok(())
     }

@@ -16,10 +16,12 @@ use fiveways_runtime::{
     Reason, Unparker, allow_wait, in_task, park_for_while_not, unparker, without_interruption,
 };
 
+use fiveways_sys::generation::PerProcess;
+
 use crate::sync::mpsc::{Sender, channel};
 
-/// The thread's line, and the process that it is a thread of: a fork has none.
-static STARTER: Mutex<Option<(u32, Sender<Arc<Order>>)>> = Mutex::new(None);
+/// The thread's line: a fork has no such thread.
+static STARTER: PerProcess<Mutex<Option<Sender<Arc<Order>>>>> = PerProcess::new();
 
 /// A child that is to be started, and its command's way back.
 struct Order {
@@ -85,15 +87,14 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
 
 /// The line before the thread, which is started if there is none.
 fn line() -> io::Result<Sender<Arc<Order>>> {
-    let mut starter = STARTER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((process, line)) = &*starter
-        && *process == std::process::id()
-    {
+    let starter = STARTER.get(Mutex::default);
+    let mut starter = starter.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(line) = &*starter {
         return Ok(line.clone());
     }
     let (line, orders) = channel::<Arc<Order>>();
     let life = move || orders.iter().for_each(|order| order.carry_out());
     thread::Builder::new().name("starter".to_owned()).spawn(life)?;
-    *starter = Some((std::process::id(), line.clone()));
+    *starter = Some(line.clone());
     Ok(line)
 }

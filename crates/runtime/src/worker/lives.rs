@@ -31,12 +31,19 @@ impl Worker {
     }
 
     /// The numbers for a task that is about to be started.
+    ///
+    /// # Errors
+    ///
+    /// When the worker has started 2⁴⁰ tasks: the next would be taken for another worker's.
     #[inline]
-    pub(crate) fn number_next(&self) -> Numbers {
+    pub(crate) fn number_next(&self) -> io::Result<Numbers> {
         let count = self.started.get() + 1;
+        if count >= Identity::TASKS {
+            return Err(io::Error::other("this worker has no numbers left for tasks"));
+        }
         self.started.set(count);
         let id = self.tasks.borrow_mut().reserve();
-        Numbers { id, identity: Identity::of_task(self.number, count) }
+        Ok(Numbers { id, identity: Identity::of_task(self.number, count) })
     }
 
     /// Starts a task: it runs when the present one yields.
