@@ -7,7 +7,7 @@ mod children {
     use std::time::{Duration, Instant};
 
     use fiveways::Model;
-    use fiveways::process::{Child, Command, Event, Stdio};
+    use fiveways::process::{Child, Command, Event, StatusLost, Stdio};
     use fiveways::{task, time};
     use fiveways_tests::arena::{in_task, in_task_of};
     use fiveways_tests::client::{expect_noise, send_noise};
@@ -237,21 +237,12 @@ mod children {
             drop(child);
             assert!(exists(id), "it goes on");
             drop(stdin);
-            let ended = |id: u32| {
-                let status = std::fs::read_to_string(format!("/proc/{id}/stat"));
-                status.is_ok_and(|status| status.contains(") Z "))
-            };
-            eventually("it ends, and waits for being collected", || ended(id));
-            drop(Command::new("true").spawn().expect("true"));
-            assert!(!exists(id), "collected by the next start of a child");
+            eventually("it ends and is collected", || !exists(id));
             let many: Vec<Child> =
                 (0..20).map(|_| Command::new("true").spawn().expect("true")).collect();
             let ids: Vec<u32> = many.iter().map(Child::id).collect();
             drop(many);
-            eventually("all are collected", || {
-                Command::new("true").status().expect("true");
-                !ids.iter().any(|id| exists(*id))
-            });
+            eventually("all are collected", || !ids.iter().any(|id| exists(*id)));
         });
     }
 
@@ -327,6 +318,94 @@ mod children {
         }
     }
 
+    /// What SIGCHLD does, until this is dropped.
+    struct Ignoring(libc::sighandler_t);
+
+    impl Ignoring {
+        #[expect(unsafe_code, reason = "nothing safe ignores a signal")]
+        fn children() -> Ignoring {
+            // SAFETY: required: a disposition. It is one.
+            Ignoring(unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) })
+        }
+    }
+
+    impl Drop for Ignoring {
+        #[expect(unsafe_code, reason = "nothing safe ignores a signal")]
+        fn drop(&mut self) {
+            // SAFETY: required: a disposition. It was there before.
+            unsafe { libc::signal(libc::SIGCHLD, self.0) };
+        }
+    }
+
+    /// A program that ran has been started, also when the kernel collects it by itself; and what it
+    /// has written is not lost because nobody can tell how it ended.
+    pub(crate) fn programs_are_started_while_sigchld_is_ignored(model: Model) {
+        in_task(model, || {
+            let _ignoring = Ignoring::children();
+            for _ in 0..50 {
+                let mut child = Command::new("true").spawn().expect("it runs");
+                let error = child.wait().expect_err("nobody can tell");
+                assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+                child.kill().expect("it has ended");
+            }
+            for _ in 0..20 {
+                let error = shell("echo out; echo err >&2").output().expect_err("nobody can tell");
+                let lost = error.downcast::<StatusLost>().expect("it has written");
+                assert_eq!((&*lost.stdout, &*lost.stderr), (&b"out\n"[..], &b"err\n"[..]));
+            }
+        });
+    }
+
+    /// Nothing is needed to have a dropped child collected but its end.
+    pub(crate) fn a_dropped_child_leaves_no_zombie(model: Model) {
+        in_task(model, || {
+            let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+            let (id, stdin) = (child.id(), child.stdin.take());
+            drop(child);
+            let process = format!("/proc/{id}");
+            assert!(Path::new(&process).exists(), "it reads");
+            drop(stdin);
+            eventually("it is collected", || !Path::new(&process).exists());
+        });
+    }
+
+    /// A child ends with its handle, if that is asked for, and is collected.
+    pub(crate) fn a_child_can_be_killed_by_its_drop(model: Model) {
+        in_task(model, || {
+            let child = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("sleep");
+            let process = format!("/proc/{}", child.id());
+            drop(child);
+            eventually("it is killed", || !Path::new(&process).exists());
+            let waiting = task::spawn_local(|| {
+                let mut command = shell("echo $$; exec sleep 600");
+                command.kill_on_drop(true).output().map(drop)
+            });
+            task::yield_now();
+            waiting.cancel();
+            assert!(!matches!(waiting.join(), Ok(Ok(()))), "it was cancelled");
+        });
+    }
+
+    /// A limit for a child's output keeps what has come.
+    pub(crate) fn late_output_is_kept(model: Model) {
+        in_task(model, || {
+            let mut command = shell("echo one; echo two >&2; read order; echo three; exit 5");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().expect("sh");
+            let mut stdin = child.stdin.take().expect("piped");
+            let soon = Duration::from_millis(2);
+            let end = Instant::now() + LONG;
+            while child.collected() != (b"one\n", b"two\n") {
+                assert!(Instant::now() < end, "{:?}", child.collected());
+                assert!(child.wait_with_output_timeout(soon).expect("it is read").is_none());
+            }
+            stdin.write_all(b"go\n").expect("it reads");
+            let output = child.wait_with_output_timeout(LONG).expect("it is read").expect("ended");
+            assert_eq!((&*output.stdout, &*output.stderr), (&b"one\nthree\n"[..], &b"two\n"[..]));
+            assert_eq!(output.status.code(), Some(5));
+        });
+    }
+
     fn nanos() -> u128 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         now.tv_sec as u128 * 1_000_000_000 + now.tv_nsec as u128
@@ -348,6 +427,10 @@ fiveways_tests::on_cooperative_models! {
         nothing_is_read_or_written_at_once,
         waits_for_children_are_cancelled,
         dropped_children_are_collected,
+        programs_are_started_while_sigchld_is_ignored,
+        a_dropped_child_leaves_no_zombie,
+        a_child_can_be_killed_by_its_drop,
+        late_output_is_kept,
         what_cannot_be_started_is_an_error,
         an_event_lets_every_process_go;
 }

@@ -1,37 +1,30 @@
-//! A running child process, and the list of those that nobody waits for.
+//! A running child process.
 
+use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitStatus, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fiveways_sys::child;
 use fiveways_sys::errno;
-use fiveways_sys::process::{self, Pid};
+use fiveways_sys::generation::generation;
+use fiveways_sys::process::{self, Patience, Pid};
 
 use crate::descriptor::Descriptor;
-use crate::process::pipe::{ChildStderr, ChildStdin, ChildStdout, read_both};
+use crate::process::pipe::{Both, ChildStderr, ChildStdin, ChildStdout};
+use crate::process::reaper;
 use crate::signal::Signal;
-
-/// Children whose handles were dropped before they had ended.
-static ORPHANS: Mutex<Vec<std::process::Child>> = Mutex::new(Vec::new());
-
-fn orphans() -> MutexGuard<'static, Vec<std::process::Child>> {
-    // Nothing panics while it is held.
-    ORPHANS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Collects the orphans that have ended.
-fn collect_orphans() {
-    orphans().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-}
 
 /// A child process; as [`std::process::Child`].
 ///
 /// # Differences from std
 ///
-/// Dropped, it goes on running, as std's does, but it is collected when it has ended: see
-/// [`process`](crate::process).
+/// Dropped, it goes on running, as std's does (unless
+/// [`Command::kill_on_drop`](crate::process::Command::kill_on_drop) was asked for), but it is
+/// collected when it has ended: see [`process`](crate::process). It is waited for and sent signals
+/// by descriptor, and never by a number that may be another process's by then.
 #[derive(Debug)]
 pub struct Child {
     /// Its standard input, if piped.
@@ -40,46 +33,110 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// Its standard error, if piped.
     pub stderr: Option<ChildStderr>,
-    /// There until the drop.
-    inner: Option<std::process::Child>,
-    /// Readable when it has ended.
-    pidfd: Descriptor,
+    pid: u32,
+    state: State,
+    kill_on_drop: bool,
+    /// The process whose child it is: a fork does not end it.
+    parent: u64,
+    /// What it has written to both, as far as that was read for [`Output`].
+    collected: [Vec<u8>; 2],
 }
 
-impl Child {
-    /// Takes over a child that has just been started.
-    pub(super) fn new(mut inner: std::process::Child) -> io::Result<Child> {
-        collect_orphans();
-        match parts(&mut inner) {
-            Ok((pidfd, stdin, stdout, stderr)) => {
-                Ok(Child { stdin, stdout, stderr, inner: Some(inner), pidfd })
-            }
-            Err(error) => {
-                // Nobody could wait for it: as if it had not been started.
-                let _ = inner.kill();
-                orphans().push(inner);
-                Err(error)
-            }
-        }
-    }
+/// What is known of a child.
+#[derive(Debug)]
+enum State {
+    /// The descriptor is readable when it has ended.
+    Started(Descriptor),
+    /// No descriptor was left for it. It is asked for again when it is needed.
+    Unwatched,
+    Ended(ExitStatus),
+    /// Somebody else has collected it: the kernel, when SIGCHLD is ignored.
+    Lost,
+}
 
-    fn inner(&mut self) -> &mut std::process::Child {
-        self.inner.as_mut().expect("there until the drop")
+impl State {
+    fn of(pid: u32) -> io::Result<State> {
+        let pid = Pid::from_raw(pid as i32).expect("a child has a number");
+        let opened = child::open(pid)?;
+        Ok(opened.map_or(State::Lost, |pidfd| State::Started(Descriptor::new(pidfd))))
+    }
+}
+
+/// That nobody can tell how a child has ended, as somebody else has collected it; with the output
+/// that was read of it. The source of the error of
+/// [`Command::output`](crate::process::Command::output).
+///
+/// # Examples
+///
+/// ```
+/// use fiveways::process::{Command, StatusLost};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let stdout = match Command::new("echo").arg("hello").output() {
+///     Ok(output) => output.stdout,
+///     // This program ignores SIGCHLD, or another part of it waits for any child.
+///     Err(error) => match error.downcast::<StatusLost>() {
+///         Ok(lost) => lost.stdout,
+///         Err(error) => return Err(error),
+///     },
+/// };
+/// assert_eq!(stdout, b"hello\n");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StatusLost {
+    /// What it has written to its standard output, if piped.
+    pub stdout: Vec<u8>,
+    /// What it has written to its standard error, if piped.
+    pub stderr: Vec<u8>,
+}
+
+impl fmt::Display for StatusLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody can tell how the child has ended: somebody else has collected it")
+    }
+}
+
+impl std::error::Error for StatusLost {}
+
+impl Child {
+    /// Takes over a child that has been started. It runs, so nothing here fails. `spare` is a
+    /// descriptor for the moment when one is needed.
+    pub(super) fn new(
+        inner: &mut std::process::Child,
+        spare: OwnedFd,
+        kill_on_drop: bool,
+    ) -> Child {
+        reaper::collect();
+        drop(spare);
+        let pid = inner.id();
+        Child {
+            stdin: inner.stdin.take().map(ChildStdin::of_child),
+            stdout: inner.stdout.take().map(ChildStdout::of_child),
+            stderr: inner.stderr.take().map(ChildStderr::of_child),
+            pid,
+            state: State::of(pid).unwrap_or(State::Unwatched),
+            kill_on_drop,
+            parent: generation(),
+            collected: Default::default(),
+        }
     }
 
     /// Its process number.
     #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
-        self.inner.as_ref().expect("there until the drop").id()
+        self.pid
     }
 
-    /// Ends it by SIGKILL; does nothing if it has ended. Does not wait for that. Never suspends.
+    /// Ends it by SIGKILL; does nothing if it has ended. Does not wait for that.
     ///
     /// # Errors
     ///
-    /// The kernel's: it runs as another user now.
+    /// As [`Child::send_signal`].
     pub fn kill(&mut self) -> io::Result<()> {
-        self.inner().kill()
+        self.send_signal(process::Signal::KILL.as_raw())
     }
 
     /// Asks it to end, by SIGTERM; does nothing if it has ended. Never suspends.
@@ -98,7 +155,17 @@ impl Child {
     /// The kernel's: no such signal, or it runs as another user now.
     #[doc(alias = "pidfd_send_signal")]
     pub fn send_signal(&self, signal: Signal) -> io::Result<()> {
-        match process::send_signal(self.pidfd.as_fd(), signal) {
+        let opened;
+        let pidfd = match &self.state {
+            State::Started(pidfd) => pidfd.as_fd(),
+            State::Ended(_) | State::Lost => return Ok(()),
+            State::Unwatched => {
+                opened = State::of(self.pid)?;
+                let State::Started(pidfd) = &opened else { return Ok(()) };
+                pidfd.as_fd()
+            }
+        };
+        match process::send_signal(pidfd, signal) {
             Err(error) if error.raw_os_error() == Some(errno::ESRCH) => Ok(()),
             result => result,
         }
@@ -108,10 +175,43 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// The kernel's: somebody else has collected it.
+    /// `ECHILD`: somebody else has collected it, as the kernel does when SIGCHLD is ignored. When
+    /// no descriptor is left for it; it may be called again.
     #[doc(alias = "poll")]
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.inner().try_wait()
+        let Some(pidfd) = self.pidfd()? else { return self.ended().map(Some) };
+        match child::collect(pidfd.as_fd(), Patience::Look) {
+            Ok(None) => Ok(None),
+            Ok(Some(status)) => {
+                self.state = State::Ended(status);
+                Ok(Some(status))
+            }
+            Err(error) => {
+                if error.raw_os_error() == Some(errno::ECHILD) {
+                    self.state = State::Lost;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Its descriptor, unless it is known to have ended.
+    fn pidfd(&mut self) -> io::Result<Option<&Descriptor>> {
+        if let State::Unwatched = self.state {
+            self.state = State::of(self.pid)?;
+        }
+        match &self.state {
+            State::Started(pidfd) => Ok(Some(pidfd)),
+            _ => Ok(None),
+        }
+    }
+
+    /// How it ended, of one that has.
+    fn ended(&self) -> io::Result<ExitStatus> {
+        match self.state {
+            State::Ended(status) => Ok(status),
+            _ => Err(io::Error::from_raw_os_error(errno::ECHILD)),
+        }
     }
 
     /// Closes its standard input and waits for its end. Called again it gives the same answer.
@@ -156,8 +256,9 @@ impl Child {
     fn wait_by(&mut self, by: Option<Instant>) -> io::Result<Option<ExitStatus>> {
         loop {
             let ended = self.try_wait()?;
-            if ended.is_some() || !self.pidfd.is_ready_by(false, by)? {
-                return Ok(ended);
+            let Some(pidfd) = self.pidfd()? else { return Ok(ended) };
+            if !pidfd.is_ready_by(false, by)? {
+                return Ok(None);
             }
         }
     }
@@ -175,33 +276,97 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Of reading, and as [`Child::wait`].
+    /// Of reading, and as [`Child::wait`]; if it can only not be told how it ended, a
+    /// [`StatusLost`] with what was read.
     #[doc(alias = "communicate")]
-    pub fn wait_with_output(mut self) -> io::Result<Output> {
-        drop(self.stdin.take());
-        let (stdout, stderr) = read_both(self.stdout.take(), self.stderr.take())?;
-        Ok(Output { status: self.wait()?, stdout, stderr })
+    pub fn wait_with_output(self) -> io::Result<Output> {
+        self.output(Both::new()?)
     }
-}
 
-type Parts = (Descriptor, Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
+    pub(super) fn output(mut self, both: Both) -> io::Result<Output> {
+        drop(self.stdin.take());
+        match self.output_by(&both, None) {
+            Ok(output) => Ok(output.expect("without a deadline it has ended")),
+            Err(error) if matches!(self.state, State::Lost) => {
+                let [stdout, stderr] = mem::take(&mut self.collected);
+                Err(io::Error::new(error.kind(), StatusLost { stdout, stderr }))
+            }
+            Err(error) => Err(error),
+        }
+    }
 
-fn parts(child: &mut std::process::Child) -> io::Result<Parts> {
-    let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
-    let pidfd = Descriptor::new(process::pidfd(pid)?);
-    let stdin = child.stdin.take().map(ChildStdin::try_from).transpose()?;
-    let stdout = child.stdout.take().map(ChildStdout::try_from).transpose()?;
-    let stderr = child.stderr.take().map(ChildStderr::try_from).transpose()?;
-    Ok((pidfd, stdin, stdout, stderr))
+    /// As [`Child::wait_with_output`], within a time limit; `None`: it has not ended, or others
+    /// hold its output open. What was read by then is [kept](Child::collected), and a later call
+    /// goes on from there.
+    ///
+    /// # Suspends
+    ///
+    /// Until it has ended and closed its output, or late; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// Fails with `ECANCELED`; the child goes on, and what was read is kept.
+    ///
+    /// # Errors
+    ///
+    /// Of reading, and as [`Child::wait`]; what was read is kept.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fiveways::process::{Command, Stdio};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo begun; sleep 600"]).stdout(Stdio::piped()).kill_on_drop(true);
+    /// let mut child = command.spawn()?;
+    /// while child.collected().0 != b"begun\n" {
+    ///     assert!(child.wait_with_output_timeout(Duration::from_millis(50))?.is_none());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_with_output_timeout(&mut self, limit: Duration) -> io::Result<Option<Output>> {
+        let by = Instant::now().checked_add(limit);
+        drop(self.stdin.take());
+        self.output_by(&Both::new()?, by)
+    }
+
+    /// What it has written to its standard output and standard error, as far as it was read by
+    /// [`Child::wait_with_output_timeout`] that was late or failed.
+    pub fn collected(&self) -> (&[u8], &[u8]) {
+        let [stdout, stderr] = &self.collected;
+        (stdout, stderr)
+    }
+
+    fn output_by(&mut self, both: &Both, by: Option<Instant>) -> io::Result<Option<Output>> {
+        if !both.read(&mut self.stdout, &mut self.stderr, &mut self.collected, by)? {
+            return Ok(None);
+        }
+        let Some(status) = self.wait_by(by)? else { return Ok(None) };
+        let [stdout, stderr] = mem::take(&mut self.collected);
+        Ok(Some(Output { status, stdout, stderr }))
+    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(mut inner) = self.inner.take()
-            && let Ok(None) = inner.try_wait()
-        {
-            orphans().push(inner);
+        if self.parent != generation() {
+            return;
         }
-        collect_orphans();
+        if self.kill_on_drop {
+            // It runs as another user now, at worst.
+            let _ = self.kill();
+        }
+        let may_run = !matches!(self.try_wait(), Ok(Some(_))) && !matches!(self.state, State::Lost);
+        if may_run {
+            let pidfd = match mem::replace(&mut self.state, State::Lost) {
+                State::Started(pidfd) => Some(pidfd.into_fd()),
+                _ => None,
+            };
+            reaper::leave(self.pid, pidfd);
+        }
+        reaper::collect();
     }
 }

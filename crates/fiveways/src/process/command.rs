@@ -9,9 +9,11 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 
 use fiveways_sys::pipe::{duplicate_high, keep_on_exec};
+use fiveways_sys::process::{id, pidfd};
 
 use crate::process::child::Child;
 use crate::process::event::Event;
+use crate::process::pipe::Both;
 use crate::process::starter::start;
 
 /// A program to run, with its arguments and surroundings; as [`std::process::Command`].
@@ -46,12 +48,13 @@ pub struct Command {
     inner: std::process::Command,
     /// Have standard input, output and error been set?
     is_set: [bool; 3],
+    kill_on_drop: bool,
 }
 
 impl Command {
     /// Makes a command that runs a program, which is looked for in `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Command {
-        Command { inner: std::process::Command::new(program), is_set: [false; 3] }
+        Command::from(std::process::Command::new(program))
     }
 
     /// Adds an argument.
@@ -121,6 +124,13 @@ impl Command {
         self
     }
 
+    /// Has the child killed (SIGKILL) when its [`Child`] is dropped before it has ended: also by a
+    /// cancelled or late [`Command::output`] or [`Command::status`]. Its own children live on.
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.kill_on_drop = kill;
+        self
+    }
+
     /// Lets it have an [`Event`], which it finds by this name with [`Event::from_env`].
     ///
     /// # Errors
@@ -161,10 +171,14 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// When there is no such program, it may not be run, or no process or descriptor is left.
+    /// When there is no such program, it may not be run, or no process or descriptor is left. Then
+    /// it has not been started.
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        Child::new(start(&mut self.inner)?)
+        // Whatever is needed afterwards is made sure of before.
+        let spare = pidfd(id())?;
+        let mut started = start(&mut self.inner)?;
+        Ok(Child::new(&mut started, spare, self.kill_on_drop))
     }
 
     /// Runs the program to its end and collects its output.
@@ -192,9 +206,11 @@ impl Command {
         if !stderr {
             self.inner.stderr(Stdio::piped());
         }
-        let child = self.spawn();
+        let both = Both::new();
+        let child = both.and_then(|both| Ok((self.spawn()?, both)));
         self.set_back();
-        child?.wait_with_output()
+        let (child, both) = child?;
+        child.output(both)
     }
 
     /// Makes what [`Command::output`] has set for itself inherited again.
@@ -234,6 +250,6 @@ impl From<std::process::Command> for Command {
     /// Takes a command over. What is set of the standard streams counts as not set for
     /// [`Command::output`].
     fn from(inner: std::process::Command) -> Command {
-        Command { inner, is_set: [false; 3] }
+        Command { inner, is_set: [false; 3], kill_on_drop: false }
     }
 }

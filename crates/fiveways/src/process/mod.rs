@@ -6,8 +6,13 @@
 //! (Neither processes nor events send signals: under the model `signal` they are looked at again
 //! and again, every 10 ms in the end.)
 //!
-//! A dropped [`Child`] goes on running, as std's does; but it does not stay behind as a zombie: who
-//! drops one leaves it on a list, which is looked through whenever a child is started or dropped.
+//! A dropped [`Child`] goes on running, as std's does, unless [`Command::kill_on_drop`] says
+//! otherwise; but it does not stay behind as a zombie: a thread of this library, started for the
+//! first of them, collects it when it has ended.
+//!
+//! Everything that can fail is done before a program is started: an error of [`Command::spawn`]
+//! means that it does not run. Where SIGCHLD is ignored the kernel collects children by itself, and
+//! nobody can tell how they ended: then waiting fails with `ECHILD`, when the child has ended.
 //!
 //! # Examples
 //!
@@ -26,12 +31,13 @@
 mod command;
 mod child;
 mod starter;
+mod reaper;
 mod pipe;
 mod event;
 
 pub use std::process::{ExitStatus, Output, Stdio};
 
-pub use child::Child;
+pub use child::{Child, StatusLost};
 pub use command::Command;
 pub use event::Event;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Stdio;
+use std::time::Instant;
 
 use fiveways_sys::epoll::{Epoll, EventFlags};
 use fiveways_sys::net::{duplicate, set_nonblocking};
@@ -75,6 +76,16 @@ macro_rules! end_of_pipe {
             /// Takes the standard library's end of a pipe over, and makes it non-blocking.
             fn try_from(end: $std) -> io::Result<$name> {
                 Ok($name(Pipe::new(OwnedFd::from(end))?))
+            }
+        }
+
+        impl $name {
+            /// Takes over what a child has just been started with. Setting the mode of an open
+            /// pipe does not fail.
+            pub(super) fn of_child(end: $std) -> $name {
+                let fd = OwnedFd::from(end);
+                let _ = set_nonblocking(fd.as_fd(), true);
+                $name(Pipe(Descriptor::new(fd)))
             }
         }
 
@@ -158,33 +169,56 @@ impl Read for ChildStderr {
     }
 }
 
-/// Reads both to their ends, from whichever has something: a child that fills one pipe while we
-/// wait for the other would wait for ever.
+/// Reads both outputs of a child to their ends, from whichever has something: a child that fills
+/// one pipe while we wait for the other would wait for ever.
 ///
 /// Both are watched by an epoll, which is readable when one of them is.
-pub(super) fn read_both(
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let epoll = Epoll::new()?;
-    let either = Descriptor::new(duplicate(&epoll)?);
-    let mut ends = [(stdout.map(|end| end.0), Vec::new()), (stderr.map(|end| end.0), Vec::new())];
-    for pipe in ends.iter().filter_map(|(pipe, _)| pipe.as_ref()) {
-        epoll.add(pipe.0.as_fd(), EventFlags::IN, 0)?;
+pub(super) struct Both {
+    epoll: Epoll,
+    either: Descriptor,
+}
+
+impl Both {
+    pub(super) fn new() -> io::Result<Both> {
+        let epoll = Epoll::new()?;
+        let either = Descriptor::new(duplicate(&epoll)?);
+        Ok(Both { epoll, either })
     }
-    while ends.iter().any(|(pipe, _)| pipe.is_some()) {
-        either.wait(false, None)?;
-        for (pipe, bytes) in &mut ends {
-            if let Some(open) = pipe
-                && is_at_end(open, bytes)?
-            {
-                epoll.delete(open.0.as_fd())?;
-                *pipe = None;
+
+    /// Reads those that are there until a deadline; what has come to its end is closed. False: the
+    /// deadline came first.
+    pub(super) fn read(
+        &self,
+        stdout: &mut Option<ChildStdout>,
+        stderr: &mut Option<ChildStderr>,
+        into: &mut [Vec<u8>; 2],
+        by: Option<Instant>,
+    ) -> io::Result<bool> {
+        for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)] {
+            if let Some(fd) = pipe {
+                self.epoll.add(fd, EventFlags::IN, 0)?;
             }
         }
+        let [from_stdout, from_stderr] = into;
+        while stdout.is_some() || stderr.is_some() {
+            if !self.either.is_ready_by(false, by)? {
+                return Ok(false);
+            }
+            if let Some(end) = stdout
+                && is_at_end(&end.0, from_stdout)?
+            {
+                self.epoll.delete(end.as_fd())?;
+                *stdout = None;
+            }
+            if let Some(end) = stderr
+                && is_at_end(&end.0, from_stderr)?
+            {
+                self.epoll.delete(end.as_fd())?;
+                *stderr = None;
+            }
+        }
+        Ok(true)
     }
-    let [(_, stdout), (_, stderr)] = ends;
-    Ok((stdout, stderr))
 }
 
 /// Reads what there is, up to a piece. Has the pipe come to its end?
