@@ -103,6 +103,6 @@ pub use unwind::{
     Caller, Elapsed, Interrupt, Standing, enter, in_any_case, is_cancel, is_cancelled, leave,
     unwind_cancelled, with_deadline, without_interruption,
 };
-pub use wait::{close, control, forget, perform, worker_index};
+pub use wait::{close, control, forget, perform, time_limit, worker_index};
 pub use waiter::{CHOSEN, Line, Selection, Waiter};
 pub use watchdog::{Incident, Watchdog, incidents, watch_workers};

@@ -22,7 +22,7 @@ use crate::forbid::{allow_wait, is_forbidden};
 use crate::park::{as_task, is_over};
 use crate::task::{State, Task, earlier};
 use crate::unwind::refuse;
-use crate::worker::{Worker, with_worker};
+use crate::worker::{Worker, whole, with_worker};
 
 /// Performs one operation, waiting for it as long as it takes or until the deadline.
 ///
@@ -58,8 +58,8 @@ fn perform_task(
     admit(block).inspect_err(|_| worker.spend(task))?;
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
-    let submitted = unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
-    match submitted {
+    let submit = || unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
+    match whole(submit) {
         Submitted::Done(answer) => {
             worker.spend(task);
             net::decode(answer)
@@ -101,8 +101,8 @@ fn wait_for(
             break answer;
         }
         // SAFETY: required: in place until handed back. This loop ends only then.
-        let again = unsafe { worker.driver.borrow_mut().submit(NonNull::from(pending)) };
-        match again {
+        let submit = || unsafe { worker.driver.borrow_mut().submit(NonNull::from(pending)) };
+        match whole(submit) {
             Submitted::Done(answer) => break answer,
             Submitted::Waiting if task.timed_out.get() || task.is_to_unwind() => {
                 worker.cancel_operation(NonNull::from(task));
@@ -284,7 +284,7 @@ pub fn control(call: Control<'_>) -> io::Result<Reply> {
 pub fn forget(source: Source) {
     with_worker(|worker| {
         if let Ok(mut driver) = worker.driver.try_borrow_mut() {
-            driver.forget(source);
+            whole(|| driver.forget(source));
         }
     });
 }
@@ -296,11 +296,18 @@ pub fn close(source: Source, fd: OwnedFd) {
     let mut fd = Some(fd);
     with_worker(|worker| {
         if let (Ok(mut driver), Some(fd)) = (worker.driver.try_borrow_mut(), fd.take()) {
-            driver.close(source, fd);
+            whole(|| driver.close(source, fd));
         }
     });
     // On a plain thread the descriptor is closed here, by its drop.
     drop(fd);
+}
+
+/// When the time of the running task is over, by a limit of its scope; `None`: never, and on plain
+/// threads.
+pub fn time_limit() -> Option<Instant> {
+    // SAFETY: required: a live task. It is the running one.
+    as_task(|_, task| unsafe { task.as_ref() }.scope.get()).flatten()
 }
 
 /// The number of this thread's worker, unique in the process.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use fiveways_coro::{Fiber, Stack};
 use fiveways_driver::Outcome;
 
-use super::Worker;
+use super::{Worker, whole};
 use crate::identity::Identity;
 use crate::living;
 use crate::task::{Numbers, Origin, State, Task, TaskId};
@@ -144,7 +144,7 @@ impl Worker {
         let mut ready = self.ready.borrow_mut();
         // SAFETY: required: waiting in this driver. Its outcome says so, and a task submits to its
         // own worker's driver only.
-        unsafe { self.driver.borrow_mut().cancel(pending, &mut ready) };
+        whole(|| unsafe { self.driver.borrow_mut().cancel(pending, &mut ready) });
         drop(ready);
         self.deliver();
     }

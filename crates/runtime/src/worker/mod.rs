@@ -436,7 +436,17 @@ pub(crate) fn contain(f: impl FnOnce()) {
     }
 }
 
-/// Ends the process when the scheduler itself panics: suspended tasks hold pointers to the worker,
+/// Calls the driver, for a task. A panic in there ends the process: it must not unwind the frame
+/// that holds an operation which the driver, or the kernel, has a pointer to (I6).
+#[inline(always)]
+pub(crate) fn whole<T>(call: impl FnOnce() -> T) -> T {
+    let whole = AbortOnDrop;
+    let value = call();
+    mem::forget(whole);
+    value
+}
+
+/// Ends the process when the scheduler itself or its driver panics: suspended tasks hold pointers to the worker,
 /// and the driver holds pointers to them.
 struct AbortOnDrop;
 

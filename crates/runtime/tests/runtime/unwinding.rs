@@ -1,4 +1,5 @@
 //! Panics, and what may happen while one unwinds.
+#![expect(unsafe_code, reason = "a driver is made to panic")]
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,10 @@ use std::time::Instant;
 use fiveways_driver::Model;
 use fiveways_runtime::{Spawn, current, in_task, park, unparker, yield_now};
 
-use crate::rig::{OnDrop, PATIENCE, Socket, in_time, on_every_model, pair, runtime, runtime_of};
+use crate::rig::{
+    OnDrop, PATIENCE, Socket, in_a_child, in_time, is_child, on_every_model, pair, runtime,
+    runtime_of,
+};
 
 #[test]
 fn a_panic_ends_its_task_alone_and_reaches_the_joiner() {
@@ -248,4 +252,29 @@ fn in_a_destructor_on_a_plain_thread_all_is_as_ever() {
     let handle = runtime(1).block_on(current);
     assert!(Spawn::new().spawn(&handle, || ()).is_err(), "that runtime has ended");
     assert!(started.elapsed() < PATIENCE);
+}
+
+/// What the kernel may have a pointer to must not be unwound over: the process ends, with a message.
+#[test]
+fn a_panic_inside_a_driver_ends_the_process_with_a_message() {
+    for model in [Model::Epoll, Model::Uring] {
+        if !is_child() {
+            let test = "unwinding::a_panic_inside_a_driver_ends_the_process_with_a_message";
+            let output = in_a_child(test, &format!("export ON={model};"));
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{model}: {told}");
+            assert!(told.contains("a worker has failed and cannot go on"), "{model}: {told}");
+            assert!(!told.contains("unwound"), "{model}: {told}");
+        } else if std::env::var("ON").is_ok_and(|on| on == model.to_string()) {
+            let runtime = runtime_of(model, 1);
+            let task = Spawn::new().spawn(runtime.handle(), || {
+                let source = fiveways_driver::Source { fd: -1, generation: 1 };
+                let op = fiveways_driver::Op::Readable { source };
+                // SAFETY: required: what it points at stays. It points at nothing; and that no
+                // descriptor has that number is what makes the driver panic.
+                let _ = unsafe { fiveways_runtime::perform(op, None) };
+            });
+            assert!(task.expect("a stack").join().is_ok(), "unwound");
+        }
+    }
 }
