@@ -12,6 +12,7 @@ mod crowds;
 mod tasks;
 mod moves;
 mod duplicates;
+mod edges;
 
 use fiveways::Model;
 use fiveways_tests::stage::LISTED;
@@ -69,6 +70,13 @@ fiveways_tests::on_every_model! {
         a_duplicate_on_a_plain_thread_reads_what_follows_the_header,
         an_extracted_descriptor_reads_what_follows_the_header,
         a_detached_connection_has_what_follows_the_header;
+    edges:
+        connections_reset_while_queued_bring_their_last_words,
+        unix_connections_closed_while_queued_bring_their_last_words,
+        a_socket_taken_over_in_non_blocking_mode_waits,
+        a_linger_below_a_second_is_rounded_up,
+        a_silent_address_leaves_time_for_the_next,
+        a_connect_never_meets_itself;
 }
 
 fiveways_tests::on_cooperative_models! {
@@ -98,6 +106,9 @@ fiveways_tests::on_cooperative_models! {
         two_values_share_what_was_read_before_there_were_two,
         a_proxy_copies_both_ways_after_its_connect_line,
         a_duplicate_of_a_unix_stream_reads_what_follows_the_header;
+    edges:
+        a_lingering_close_blocks_no_worker,
+        two_thousand_acceptors_cost_a_connection_nothing;
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl<S: Connection> Detached<S> {
     /// [`unsent`](Detached::unsent).
     pub fn from_parts(fd: OwnedFd, unread: Vec<u8>, unsent: Vec<u8>) -> Detached<S> {
         settle(fd.as_fd());
-        let socket = Socket::from_fd(fd);
+        let socket = Socket::taken_over(fd, false);
         // Remembered now, so that asking for it cannot fail later (D25).
         let peer = socket.peer_name().and_then(inet).ok();
         Detached::new(Parts { ticket: None, socket, unread, peer }, unsent)

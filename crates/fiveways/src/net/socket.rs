@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Op, Source};
-use fiveways_runtime::{close, control, forget, perform};
+use fiveways_runtime::{close, control, forget, hand_to_thread, perform, worker_index};
 use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
@@ -68,6 +68,14 @@ impl Socket {
             write_limit: AtomicU64::new(0),
             end: AtomicU64::new(0),
         }
+    }
+
+    /// Wraps a descriptor that comes from elsewhere, in whatever mode, and sets the one in which it
+    /// is used here: blocking, or for a listener not (I5).
+    pub(crate) fn taken_over(fd: OwnedFd, listens: bool) -> Socket {
+        // Failing means that it is no socket, which the first call will tell.
+        let _ = net::set_nonblocking(fd.as_fd(), listens);
+        Socket::from_fd(fd)
     }
 
     /// Gives the descriptor up without closing it.
@@ -359,6 +367,20 @@ impl Socket {
         control(Control::Option(self.as_fd(), name, value)).map(drop)
     }
 
+    /// What `SO_LINGER` is set to.
+    pub(crate) fn linger(&self) -> io::Result<Option<Duration>> {
+        let mut value = [0_u8; 8];
+        self.option_bytes(net::option_name::LINGER, &mut value)?;
+        let [on, seconds] =
+            [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|i| value[at + i])));
+        Ok((on != 0).then(|| Duration::from_secs(seconds.max(0) as u64)))
+    }
+
+    /// Would closing it wait, for what was written to arrive?
+    fn lingers(&self) -> bool {
+        matches!(self.linger(), Ok(Some(limit)) if !limit.is_zero())
+    }
+
     /// Takes the socket's pending error.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let errno = self.option(net::option_name::ERROR)?;
@@ -428,12 +450,29 @@ fn set_limit(nanos: &AtomicU64, limit: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes a descriptor that may take its time on a thread where that holds up nobody.
+#[cold]
+fn close_elsewhere(fd: OwnedFd) {
+    let number = fd.as_raw_fd();
+    if let Err(call) = hand_to_thread(Box::new(move || drop(fd))) {
+        // All threads are busy: then the kernel sends what is left, for as long as it likes.
+        let _ = net::set_option(number, net::option_name::LINGER, &[0; 8]);
+        drop(call);
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         let source = self.source();
+        let lingers = worker_index().is_some() && self.lingers();
         // SAFETY: required: not used again. This is the drop.
         let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
-        close(source, fd);
+        if lingers {
+            forget(source);
+            close_elsewhere(fd);
+        } else {
+            close(source, fd);
+        }
     }
 }
 

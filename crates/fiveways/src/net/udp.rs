@@ -273,8 +273,9 @@ fn membership_v6(group: &Ipv6Addr, interface: u32) -> [u8; 20] {
 }
 
 impl From<OwnedFd> for UdpSocket {
+    /// Takes a socket over, in whatever mode it is.
     fn from(fd: OwnedFd) -> UdpSocket {
-        UdpSocket { socket: Socket::from_fd(fd) }
+        UdpSocket { socket: Socket::taken_over(fd, false) }
     }
 }
 

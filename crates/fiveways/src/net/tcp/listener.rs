@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind};
@@ -164,9 +164,7 @@ settings!(TcpListener, |this| this.socket);
 impl From<OwnedFd> for TcpListener {
     /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
     fn from(fd: OwnedFd) -> TcpListener {
-        // Failing means that it is no socket, which the first accept will tell.
-        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
-        TcpListener { socket: Socket::from_fd(fd) }
+        TcpListener { socket: Socket::taken_over(fd, true) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::time_limit;
 use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind};
 
@@ -57,6 +58,15 @@ pub struct TcpStream {
     peer: OnceLock<SocketAddr>,
 }
 
+/// How long an address that does not answer keeps the next from being tried: time for a first
+/// packet that was lost to be sent again.
+const SHARE: Duration = Duration::from_secs(3);
+
+/// Do two addresses name the same port of the same machine?
+fn is_same(a: &SocketAddr, b: &SocketAddr) -> bool {
+    (a.ip(), a.port()) == (b.ip(), b.port())
+}
+
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [("addr", self.local_addr()), ("peer", self.peer_addr())];
@@ -75,16 +85,50 @@ impl TcpStream {
 
     /// Opens a connection to the first address that takes it.
     ///
+    /// An address that does not answer keeps the next from being tried for three seconds, or for
+    /// its share of the time that the task has left; when none has answered, the silent ones are
+    /// asked once more, for as long as the kernel does.
+    ///
     /// # Suspends
     ///
     /// Until connected; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// Of the last address tried.
+    /// Of the last address tried. `ConnectionRefused` also where nobody listens and the kernel
+    /// connected the socket to itself, as it may for a port of this machine.
     #[doc(alias = "create_connection")]
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        each(address, |address| TcpStream::connect_by(&address, None))
+        let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+        let mut silent = Vec::new();
+        let mut tried = if let [_, _, ..] = addresses[..] {
+            TcpStream::connect_in_turn(&addresses, &mut silent)
+        } else {
+            each(&addresses[..], |address| TcpStream::connect_by(&address, None))
+        };
+        if tried.is_err() && !silent.is_empty() {
+            tried = each(&silent[..], |address| TcpStream::connect_by(&address, None));
+        }
+        tried
+    }
+
+    /// Tries each address for its share of the time, and tells those that did not answer in it.
+    fn connect_in_turn(
+        addresses: &[SocketAddr],
+        silent: &mut Vec<SocketAddr>,
+    ) -> io::Result<TcpStream> {
+        let mut left = addresses.len() as u32;
+        each(addresses, |address| {
+            let now = Instant::now();
+            let in_all = time_limit().map(|end| end.saturating_duration_since(now) / left);
+            let share = in_all.map_or(SHARE, |in_all| in_all.min(SHARE));
+            left -= 1;
+            TcpStream::connect_by(&address, Some(now + share)).inspect_err(|error| {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    silent.push(address);
+                }
+            })
+        })
     }
 
     /// Opens a connection within a time limit.
@@ -107,7 +151,14 @@ impl TcpStream {
     fn connect_by(address: &SocketAddr, by: Option<Instant>) -> io::Result<TcpStream> {
         let socket = Socket::open(family(address), Kind::Stream)?;
         socket.connect(&Address::from(*address), by)?;
-        Ok(TcpStream::new(socket, Some(*address)))
+        let stream = TcpStream::new(socket, Some(*address));
+        if stream.local_addr().is_ok_and(|own| is_same(&own, address)) {
+            // Not even kept in memory for a while, as one that is closed in order would be.
+            let _ = stream.set_linger(Some(Duration::ZERO));
+            let message = format!("nobody listens at {address}: the connection met itself");
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message));
+        }
+        Ok(stream)
     }
 
     /// The peer's address. For accepted and connected streams it is remembered and cannot fail.
@@ -252,14 +303,20 @@ impl TcpStream {
         self.socket().set_option(option::KEEP_ALIVE, 1)
     }
 
-    /// Makes `close` discard what is unsent and reset the connection (zero), or wait for it on a
-    /// plain close (`SO_LINGER`); `None`: the kernel finishes in the background.
+    /// Makes `close` discard what is unsent and reset the connection (zero), or wait for it to
+    /// arrive (`SO_LINGER`); `None`: the kernel finishes in the background.
+    ///
+    /// Rounded up to seconds, the kernel's unit. A drop in a task does not wait: the connection is
+    /// closed on a thread of its own.
     ///
     /// # Errors
     ///
     /// The kernel's.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        let seconds = linger.map_or(0, |linger| linger.as_secs().min(65_535) as i32);
+        let seconds = linger.map_or(0, |linger| {
+            let seconds = linger.as_secs().saturating_add(u64::from(linger.subsec_nanos() > 0));
+            seconds.min(65_535) as i32
+        });
         let mut value = [0_u8; 8];
         value[..4].copy_from_slice(&i32::from(linger.is_some()).to_ne_bytes());
         value[4..].copy_from_slice(&seconds.to_ne_bytes());
@@ -272,11 +329,7 @@ impl TcpStream {
     ///
     /// The kernel's.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        let mut value = [0_u8; 8];
-        self.socket().option_bytes(option::LINGER, &mut value)?;
-        let [on, seconds] =
-            [0, 4].map(|at| i32::from_ne_bytes(std::array::from_fn(|i| value[at + i])));
-        Ok((on != 0).then(|| Duration::from_secs(seconds.max(0) as u64)))
+        self.socket().linger()
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -311,8 +364,9 @@ read_and_write!(TcpStream);
 settings!(TcpStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for TcpStream {
+    /// Takes a socket over, in whatever mode it is.
     fn from(fd: OwnedFd) -> TcpStream {
-        TcpStream::new(Socket::from_fd(fd), None)
+        TcpStream::new(Socket::taken_over(fd, false), None)
     }
 }
 

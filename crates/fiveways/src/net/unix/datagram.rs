@@ -220,8 +220,9 @@ impl UnixDatagram {
 settings!(UnixDatagram, |this| this.socket);
 
 impl From<OwnedFd> for UnixDatagram {
+    /// Takes a socket over, in whatever mode it is.
     fn from(fd: OwnedFd) -> UnixDatagram {
-        UnixDatagram { socket: Socket::from_fd(fd) }
+        UnixDatagram { socket: Socket::taken_over(fd, false) }
     }
 }
 

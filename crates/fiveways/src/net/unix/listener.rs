@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
@@ -122,9 +122,7 @@ settings!(UnixListener, |this| this.socket);
 impl From<OwnedFd> for UnixListener {
     /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
     fn from(fd: OwnedFd) -> UnixListener {
-        // Failing means that it is no socket, which the first accept will tell.
-        let _ = fiveways_sys::net::set_nonblocking(fd.as_fd(), true);
-        UnixListener { socket: Socket::from_fd(fd) }
+        UnixListener { socket: Socket::taken_over(fd, true) }
     }
 }
 

@@ -189,8 +189,9 @@ read_and_write!(UnixStream);
 settings!(UnixStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for UnixStream {
+    /// Takes a socket over, in whatever mode it is.
     fn from(fd: OwnedFd) -> UnixStream {
-        UnixStream::new(Socket::from_fd(fd))
+        UnixStream::new(Socket::taken_over(fd, false))
     }
 }
 
