@@ -446,8 +446,8 @@ pub(crate) fn whole<T>(call: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Ends the process when the scheduler itself or its driver panics: suspended tasks hold pointers to the worker,
-/// and the driver holds pointers to them.
+/// Ends the process when the scheduler itself or its driver panics: suspended tasks hold pointers
+/// to the worker, and the driver holds pointers to them.
 struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {

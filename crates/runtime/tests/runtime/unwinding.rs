@@ -254,7 +254,8 @@ fn in_a_destructor_on_a_plain_thread_all_is_as_ever() {
     assert!(started.elapsed() < PATIENCE);
 }
 
-/// What the kernel may have a pointer to must not be unwound over: the process ends, with a message.
+/// What the kernel may have a pointer to must not be unwound over: the process ends, with a
+/// message.
 #[test]
 fn a_panic_inside_a_driver_ends_the_process_with_a_message() {
     for model in [Model::Epoll, Model::Uring] {
