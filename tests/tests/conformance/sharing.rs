@@ -34,9 +34,14 @@ fn start(model: Model, processes: usize) -> (Remote, Vec<u32>) {
 
 /// Do all threads of a process sleep?
 fn is_asleep(pid: u32) -> bool {
-    let sleeps = |stat: &String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
+    all_are(pid, 'S')
+}
+
+/// Are all threads of a process in this state?
+fn all_are(pid: u32, state: char) -> bool {
+    let is_so = |stat: &String| stat.rsplit(") ").next().is_some_and(|it| it.starts_with(state));
     let stats = threads(pid, "stat");
-    !stats.is_empty() && stats.iter().all(sleeps)
+    !stats.is_empty() && stats.iter().all(is_so)
 }
 
 /// A file about each thread of a process.
@@ -138,6 +143,8 @@ pub(crate) fn what_is_queued_for_a_process_that_dies_is_served(model: Model) {
         kill_process(pid, signal).expect("it lives");
     };
     all.iter().for_each(|pid| tell(*pid, Signal::STOP));
+    // What a thread that runs on accepts dies with it.
+    eventually("both stand still", || all.iter().all(|pid| all_are(*pid, 'T')));
     let queued: Vec<Client> = (0..30).map(|_| remote.connect()).collect();
     for mut client in &queued {
         client.write_all(b"request").expect("taken");
