@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use fiveways_runtime::spend_without_unwinding;
 use fiveways_sys::pipe::{read_if_ready, standard_input};
 
 use crate::descriptor::Descriptor;
@@ -138,6 +139,7 @@ impl Shared {
 
     /// Takes as many bytes as `enough` says, once it says so; at the end of the input, all.
     fn take_when(&self, enough: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Vec<u8>> {
+        spend_without_unwinding();
         loop {
             if let Some(bytes) = self.take_or_read(&enough)? {
                 return Ok(bytes);

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::park::{Unparker, park_for_while_not, unparker};
+use crate::park::{Unparker, park_for_while_not, spend, unparker};
 use crate::reason::Reason;
 
 /// A queue of the tasks that have ended, of those it watches; each by the tag it was given.
@@ -94,6 +94,7 @@ impl Completions {
     /// A cancelled task is unwound from here; the queue goes on watching.
     #[track_caller]
     pub fn wait(&mut self, count: usize, deadline: Option<Instant>) -> bool {
+        spend();
         let mut state = self.queue.lock();
         if state.ended.len() >= count {
             return true;

@@ -87,7 +87,7 @@ pub use locals::{Local, LocalKey, LocalValue};
 pub use onlooker::Onlooker;
 pub use park::{
     Unparker, Wake, in_task, park, park_for, park_for_while_not, park_unless_interrupted,
-    park_until, park_while_not, sleep_until, spend, unparker, yield_now,
+    park_until, park_while_not, sleep_until, spend, spend_without_unwinding, unparker, yield_now,
 };
 pub use reason::{Enders, Holder, Reason};
 pub use runtime::{Builder, Runtime, Shutdown, current};

@@ -389,24 +389,39 @@ pub fn yield_now() {
     }
 }
 
-/// Notes that the caller is about to do something for which it may never have to wait; lets every
-/// other task go first when that has been so for long.
+/// Notes that the caller is about to do something for which it may never have to wait; lets other
+/// tasks go first when its slice is over.
 ///
 /// # Suspends
 ///
-/// Now and then, as [`yield_now`]; a plain thread goes on at once.
+/// When the slice is over, as [`yield_now`]; a plain thread goes on at once.
 ///
 /// # Cancellation
 ///
-/// A cancelled task is unwound from here now and then.
+/// A cancelled task is unwound from here when its slice is over.
 #[inline]
 pub fn spend() {
-    as_task(|worker, task| {
-        if !worker.has_spent() || is_forbidden() {
-            return;
-        }
-        yield_task(worker, task);
-    });
+    if with_worker(Worker::has_spent) == Some(true) {
+        end_slice(|worker, task| {
+            refuse_by_unwinding(task);
+            worker.end_slice(task);
+        });
+    }
+}
+
+/// As [`spend`], and a cancelled task goes on: the next call that has an error to give refuses it.
+#[inline]
+pub fn spend_without_unwinding() {
+    if with_worker(Worker::has_spent) == Some(true) {
+        end_slice(Worker::end_slice);
+    }
+}
+
+#[cold]
+fn end_slice(f: impl FnOnce(&Worker, NonNull<Task>)) {
+    if !is_forbidden() {
+        as_task(f);
+    }
 }
 
 /// Runs `f` with the running task, unless there is none or it is unwinding.
@@ -421,6 +436,13 @@ pub(crate) fn as_task<R>(f: impl FnOnce(&Worker, NonNull<Task>) -> R) -> Option<
 
 #[inline]
 fn yield_task(worker: &Worker, task: NonNull<Task>) {
+    refuse_by_unwinding(task);
+    worker.yield_task(task);
+}
+
+/// Unwinds the running task if it was cancelled, or if its time is over.
+#[inline]
+fn refuse_by_unwinding(task: NonNull<Task>) {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if block.is_to_unwind() {
@@ -429,8 +451,6 @@ fn yield_task(worker: &Worker, task: NonNull<Task>) {
     if let Some(scope) = is_over(block) {
         unwind_expired(scope);
     }
-    worker.make_ready(task);
-    worker.suspend(task, State::Ready);
 }
 
 // Each frame between the caller and the switch costs a mispredicted return.
@@ -446,6 +466,7 @@ fn park_task(
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
     if how == State::Parked && block.token.replace(false) {
+        worker.spend(task, 1);
         return Ok(Wake::Unparked);
     }
     if block.is_to_unwind() {

@@ -18,7 +18,7 @@ use fiveways_sys::errno;
 
 use crate::forbid::{is_forbidden, permitted};
 use crate::task::{Limits, Task, earlier};
-use crate::worker::with_worker;
+use crate::worker::{units_of, with_worker};
 
 /// Refusals a cancelled task may ignore before it is unwound.
 const PATIENCE: u16 = 100;
@@ -105,7 +105,7 @@ pub(crate) fn unwind_expired(scope: Instant) -> ! {
 fn make_way() {
     with_worker(|worker| {
         if let Some(task) = worker.current().filter(|_| !thread::panicking()) {
-            worker.spend(task);
+            worker.spend(task, units_of(0));
         }
     });
 }

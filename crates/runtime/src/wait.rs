@@ -22,7 +22,7 @@ use crate::forbid::{allow_wait, is_forbidden};
 use crate::park::{as_task, is_over};
 use crate::task::{State, Task, earlier};
 use crate::unwind::refuse;
-use crate::worker::{Worker, whole, with_worker};
+use crate::worker::{Worker, units_of, whole, with_worker};
 
 /// Performs one operation, waiting for it as long as it takes or until the deadline.
 ///
@@ -55,13 +55,13 @@ fn perform_task(
 ) -> io::Result<usize> {
     // SAFETY: required: a live task. It is the running one.
     let block = unsafe { task.as_ref() };
-    admit(block).inspect_err(|_| worker.spend(task))?;
+    admit(block).inspect_err(|_| worker.spend(task, units_of(0)))?;
     let pending = Pending::new(op, task.as_ptr().cast());
     // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
     let submit = || unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
     match whole(submit) {
         Submitted::Done(answer) => {
-            worker.spend(task);
+            worker.spend(task, units_of(answer));
             net::decode(answer)
         }
         Submitted::Waiting => wait_for(worker, block, &pending, deadline),

@@ -10,6 +10,7 @@ mod stops;
 mod sharing;
 mod crowds;
 mod tasks;
+mod fairness;
 mod moves;
 mod duplicates;
 mod edges;
@@ -94,6 +95,16 @@ fiveways_tests::on_cooperative_models! {
         a_name_is_looked_up_without_stalling_the_worker,
         two_workers_serve_each_other,
         a_busy_worker_does_not_stop_the_other;
+    fairness:
+        beside_yields,
+        beside_yields_after_long_computations,
+        beside_locks_that_are_free,
+        beside_channels,
+        beside_lines,
+        beside_bulk_reads,
+        beside_bulk_writes,
+        beside_pipelined_requests,
+        beside_the_output_of_a_child;
     moves:
         a_stream_moves_to_a_thread_with_bytes_read_ahead,
         a_stream_moves_between_workers_and_back,

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Identity;
+use fiveways_runtime::{Identity, spend};
 
 use crate::executor::crew::{Crew, Job, Roster, Status, contain, runner_id};
 use crate::executor::failure::{FutureError, Panic, SubmitError};
@@ -370,6 +370,7 @@ impl<T: Send + 'static> Future<T> {
 
     #[track_caller]
     fn wait(&self, deadline: Option<Instant>) -> Result<(), FutureError> {
+        spend();
         if self.is_done() {
             return Ok(());
         }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use fiveways_driver::{Loan, Op};
-use fiveways_runtime::perform;
+use fiveways_runtime::{perform, spend_without_unwinding};
 use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
@@ -150,6 +150,8 @@ impl Ahead {
     pub(crate) fn fill_buf(&mut self, socket: &Socket) -> io::Result<&[u8]> {
         if self.kept.get_mut().as_ref().is_none_or(Loan::is_empty) {
             self.fill(socket)?;
+        } else {
+            spend_without_unwinding();
         }
         Ok(self.kept.get_mut().as_ref().map_or(&[], Loan::bytes))
     }
@@ -246,6 +248,7 @@ impl Kept {
         if !self.is_some.load(Ordering::Acquire) {
             return None;
         }
+        spend_without_unwinding();
         self.copy_some(buf, consume)
     }
 

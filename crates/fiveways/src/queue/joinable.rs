@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Hand, Handles, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Hand, Handles, Line, Reason, Unparker, Waiter, spend};
 
 use crate::exchange::{Exchange, Fifo, Store};
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyDone};
@@ -118,6 +118,7 @@ impl<T> JoinableQueue<T> {
 
     #[track_caller]
     fn join_by(&self, deadline: Option<Instant>) -> bool {
+        spend();
         let reason = Reason::new("join queue", &*self.exchange);
         let reason = self.exchange.ended_by(Hand::Gives, reason);
         let waiter = pin!(Waiter::new());

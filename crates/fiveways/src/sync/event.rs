@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter, spend};
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
@@ -87,6 +87,7 @@ impl Event {
     #[inline]
     #[track_caller]
     pub fn wait(&self) {
+        spend();
         if !self.is_set() {
             self.wait_slowly(None, Location::caller());
         }
@@ -103,6 +104,7 @@ impl Event {
     /// A cancelled task that waits is unwound from here.
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        spend();
         let place = Location::caller();
         self.is_set() || self.wait_slowly(Instant::now().checked_add(timeout), place)
     }

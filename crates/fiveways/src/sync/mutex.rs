@@ -9,7 +9,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::me;
+use fiveways_runtime::{me, spend};
 
 use super::exclusive::{Exclusive, Wait};
 use super::poison::{Entry, Poison};
@@ -136,6 +136,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        spend();
         self.lock_at(Location::caller())
     }
 
@@ -189,6 +190,7 @@ impl<T: ?Sized> Mutex<T> {
     #[doc(alias("try_lock_for", "pthread_mutex_timedlock"))]
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> TryLockResult<MutexGuard<'_, T>> {
+        spend();
         let (place, me) = (Location::caller(), me());
         let locked = self.lock.try_lock(me) || {
             let deadline = Instant::now().checked_add(timeout);

@@ -8,7 +8,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Identity, me};
+use fiveways_runtime::{Identity, me, spend};
 
 use super::exclusive::{Exclusive, Wait};
 
@@ -89,6 +89,7 @@ impl<T: ?Sized> ReentrantMutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> ReentrantMutexGuard<'_, T> {
+        spend();
         let (place, me) = (Location::caller(), me());
         if !self.enter(me) {
             self.lock.lock_slowly(me, Wait { what: WHAT, place, deadline: None });
@@ -117,6 +118,7 @@ impl<T: ?Sized> ReentrantMutex<T> {
     /// A cancelled task that waits is unwound from here, without the lock.
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<ReentrantMutexGuard<'_, T>> {
+        spend();
         let (place, me) = (Location::caller(), me());
         if !self.enter(me) {
             let deadline = Instant::now().checked_add(timeout);

@@ -10,7 +10,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::me;
+use fiveways_runtime::{me, spend};
 
 use super::poison::{Entry, Poison};
 use super::shared::{Access, Shared};
@@ -128,6 +128,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        spend();
         let place = Location::caller();
         if !self.lock.try_take(Access::Read) {
             self.lock.take_slowly(Access::Read, me(), place, None);
@@ -170,6 +171,7 @@ impl<T: ?Sized> RwLock<T> {
     #[doc(alias = "pthread_rwlock_timedrdlock")]
     #[track_caller]
     pub fn read_timeout(&self, timeout: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        spend();
         let place = Location::caller();
         let locked = self.lock.try_take(Access::Read) || {
             let deadline = Instant::now().checked_add(timeout);
@@ -199,6 +201,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        spend();
         let (place, me) = (Location::caller(), me());
         let access = Access::Write(me);
         if !self.lock.try_take(access) {
@@ -243,6 +246,7 @@ impl<T: ?Sized> RwLock<T> {
     #[doc(alias = "pthread_rwlock_timedwrlock")]
     #[track_caller]
     pub fn write_timeout(&self, timeout: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        spend();
         let (place, me) = (Location::caller(), me());
         let access = Access::Write(me);
         let locked = self.lock.try_take(access) || {

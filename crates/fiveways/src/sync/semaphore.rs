@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter, spend};
 
 const WAITING: usize = 1;
 const ONE: usize = 2;
@@ -159,6 +159,7 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub(super) fn take(&self, timeout: Option<Duration>) -> bool {
+        spend();
         let place = Location::caller();
         self.try_take() || {
             let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter, spend};
 
 /// Waits until all that were added to it are done.
 ///
@@ -77,6 +77,7 @@ impl WaitGroup {
     /// A cancelled task that waits is unwound from here.
     #[track_caller]
     pub fn wait(&self) {
+        spend();
         let place = Location::caller();
         if !self.is_empty() {
             self.wait_slowly(None, place);
@@ -94,6 +95,7 @@ impl WaitGroup {
     /// A cancelled task that waits is unwound from here.
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        spend();
         let place = Location::caller();
         self.is_empty() || self.wait_slowly(Instant::now().checked_add(timeout), place)
     }

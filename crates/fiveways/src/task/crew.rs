@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Instant;
 
 use fiveways_runtime::{
-    Canceller, Reason, Unparker, canceller, park_for_while_not, unparker, worker_index,
+    Canceller, Reason, Unparker, canceller, park_for_while_not, spend, unparker, worker_index,
 };
 
 /// The live tasks that belong together.
@@ -105,6 +105,7 @@ impl Crew {
     /// Waits until it has no members, or the deadline comes (then: false; so too, at once, where
     /// the caller's worker unwinds and cannot let members run).
     pub(super) fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
+        spend();
         let mut state = self.lock();
         if state.members.is_empty() {
             return true;

@@ -61,7 +61,7 @@ impl Worker {
         let started = Instant::now();
         loop {
             self.look()?;
-            if !self.run.borrow().is_empty() || self.inbox.is_filled() {
+            if !self.has_nothing_to_run() || self.inbox.is_filled() {
                 self.spin.borrow_mut().paid();
                 return Ok(true);
             }

@@ -1,17 +1,16 @@
 //! A worker: one thread that runs tasks over one driver.
 //!
-//! A round: mail, due deadlines, then tasks from the run queue; when the queue is empty (or a
-//! round is over) a turn of the driver. A worker with nothing to run first spins for a moment
-//! if that has paid lately (see [`Spin`]), then sleeps in the driver until the next
-//! deadline.
+//! What it does in which order is in [`round`].
 //!
 //! Everything here is touched by the worker's own thread only, from the scheduler or from the
 //! running task. Borrows of the cells are short and never held across a suspension.
 #![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
 
+mod round;
 mod mail;
 mod idle;
 mod lives;
+mod slice;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -37,17 +36,9 @@ use crate::timers::Timers;
 use crate::trace;
 
 pub(crate) use lives::Settings;
+use slice::Slice;
+pub(crate) use slice::units_of;
 use table::Table;
-
-/// The fewest resumptions between two looks at the driver, the clock and the mail.
-///
-/// A round is everything that could run at its beginning: what a look would bring goes to the end
-/// of the queue anyway, and a level-triggered selector would report again all that has not run yet.
-const ROUND: usize = 64;
-
-/// Operations a task may finish in a row without ever having to wait: then others have their turn,
-/// or a peer that sends faster than one task reads would keep the worker for itself.
-const BUDGET: u32 = 128;
 
 thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -66,11 +57,15 @@ pub(crate) struct Worker {
     pub(crate) driver: RefCell<Box<dyn Driver>>,
     timers: RefCell<Timers>,
     run: RefCell<VecDeque<NonNull<Task>>>,
+    /// Tasks that yielded or used their slice up: behind all others.
+    yielded: RefCell<VecDeque<NonNull<Task>>>,
     tasks: RefCell<Table>,
     stacks: RefCell<StackPool>,
     current: Cell<Option<NonNull<Task>>>,
-    /// Operations the running task may still finish without waiting before others have their turn.
-    budget: Cell<u32>,
+    /// What the running task may still do before others have their turn.
+    slice: Slice,
+    /// A slice was used up in this round.
+    slice_is_over: Cell<bool>,
     ready: RefCell<Ready>,
     mail: RefCell<Vec<Message>>,
     /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm
@@ -122,10 +117,12 @@ impl Worker {
             driver: RefCell::new(driver),
             timers: RefCell::default(),
             run: RefCell::new(VecDeque::with_capacity(1024)),
+            yielded: RefCell::default(),
             tasks: RefCell::default(),
             stacks: RefCell::new(stacks),
             current: Cell::new(None),
-            budget: Cell::new(BUDGET),
+            slice: Slice::new(),
+            slice_is_over: Cell::new(false),
             ready: RefCell::new(Vec::with_capacity(1024)),
             mail: RefCell::default(),
             arrivals: RefCell::default(),
@@ -157,63 +154,12 @@ impl Worker {
         result
     }
 
-    fn rounds(&self) -> io::Result<()> {
-        loop {
-            self.inbox.beat();
-            self.clock.set(coarse_ms());
-            self.read_mail();
-            self.start_some();
-            self.fire_timers();
-            self.run_some();
-            let idle = self.run.borrow().is_empty() && self.arrivals.borrow().is_empty();
-            if idle && self.ending.get() && self.inbox.live() == 0 {
-                if self.inbox.leave() {
-                    return Ok(());
-                }
-                // A task is on its way, or its sender is just being refused.
-                thread::yield_now();
-                self.look()?;
-            } else if idle {
-                self.wait()?;
-            } else {
-                self.look()?;
-            }
-        }
-    }
-
-    /// Starts up to a round's worth of tasks that were sent, and has others look at the rest.
-    fn start_some(&self) {
-        for _ in 0..ROUND {
-            let Some(start) = self.arrivals.borrow_mut().pop_front() else { return };
-            // Without a stack for it, it is dropped here.
-            contain(start);
-        }
-    }
-
-    /// Resumes up to a round's worth of tasks.
-    fn run_some(&self) {
-        let round = self.run.borrow().len().max(ROUND);
-        for _ in 0..round {
-            let Some(task) = self.run.borrow_mut().pop_front() else { return };
-            self.prefetch_next();
-            self.resume(task);
-        }
-    }
-
-    /// Starts loading the next task's block: with thousands of tasks it is cold.
-    #[inline]
-    fn prefetch_next(&self) {
-        if let Some(next) = self.run.borrow().front() {
-            Fiber::prefetch(*next);
-        }
-    }
-
     #[inline]
     fn resume(&self, task: NonNull<Task>) {
         // SAFETY: required: a live task. It was in the run queue and has not finished.
         unsafe { task.as_ref() }.state.set(State::Running);
         self.current.set(Some(task));
-        self.budget.set(BUDGET);
+        self.slice.begin();
         // SAFETY: required: a suspended (or new) fiber of this thread, on no other stack. Only the
         // run queue held it.
         let state = unsafe { Fiber::resume_raw(task) };
@@ -316,22 +262,34 @@ impl Worker {
         *self.inbox.thread.lock().unwrap_or_else(PoisonError::into_inner) = thread;
     }
 
-    /// Notes that the running task has finished an operation without waiting; lets others have
-    /// their turn when that has been so for long.
+    /// Notes that the running task has done something of these units without waiting; suspends it
+    /// when its slice is over. Nothing is refused or unwound by this.
     #[inline]
-    pub(crate) fn spend(&self, task: NonNull<Task>) {
-        if self.has_spent() && !is_forbidden() {
-            self.make_ready(task);
-            self.suspend(task, State::Ready);
+    pub(crate) fn spend(&self, task: NonNull<Task>, units: u32) {
+        if self.slice.use_up(units) && !is_forbidden() {
+            self.end_slice(task);
         }
     }
 
-    /// Takes one from the running task's budget. True: there was nothing left.
+    #[cold]
+    pub(crate) fn end_slice(&self, task: NonNull<Task>) {
+        self.slice_is_over.set(true);
+        self.yield_task(task);
+    }
+
+    /// Notes that something of one unit is done without waiting. Returns `true` if the slice is
+    /// over.
     #[inline]
     pub(crate) fn has_spent(&self) -> bool {
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
-        left == 0
+        self.slice.use_up(1)
+    }
+
+    /// Suspends the running task until others had their turn.
+    // Each frame between the caller and the switch costs a mispredicted return.
+    #[inline(always)]
+    pub(crate) fn yield_task(&self, task: NonNull<Task>) {
+        self.yielded.borrow_mut().push_back(task);
+        self.suspend(task, State::Ready);
     }
 
     /// Puts a suspended task into the run queue.
@@ -367,13 +325,6 @@ impl Worker {
                 run.push_back(task);
             }
         }
-    }
-
-    /// Looks at the driver without waiting.
-    fn look(&self) -> io::Result<()> {
-        self.driver.borrow_mut().turn(Some(self.past), &mut self.ready.borrow_mut())?;
-        self.deliver();
-        Ok(())
     }
 
     fn fire_timers(&self) {
