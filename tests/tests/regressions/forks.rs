@@ -53,12 +53,13 @@ fn what_has_threads_behind_it_works_in_a_fork() {
     let dropping = || drop(kept.lock().expect("nobody panics").take());
     let signal = || {
         // SAFETY: required: nothing. The signal is watched.
-        unsafe { libc::kill(libc::getpid(), SIGUSR1) };
+        unsafe { libc::kill(std::process::id() as i32, SIGUSR1) };
         let by = Instant::now() + LONG;
         assert_eq!(signals.wait_until(by).expect("it waits"), Some(SIGUSR1));
         // The second one comes while it waits.
         // SAFETY: required: nothing. The signal is watched.
-        let again = std::thread::spawn(|| unsafe { libc::kill(libc::getpid(), SIGUSR1) });
+        let again =
+            std::thread::spawn(|| unsafe { libc::kill(std::process::id() as i32, SIGUSR1) });
         assert_eq!(signals.wait_until(by).expect("it waits"), Some(SIGUSR1));
         again.join().expect("no panic");
     };

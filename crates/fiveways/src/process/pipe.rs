@@ -194,10 +194,9 @@ impl Both {
         into: &mut [Vec<u8>; 2],
         by: Option<Instant>,
     ) -> io::Result<bool> {
-        for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)] {
-            if let Some(fd) = pipe {
-                self.epoll.add(fd, EventFlags::IN, 0)?;
-            }
+        let pipes = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
+        for pipe in pipes.into_iter().flatten() {
+            self.epoll.add(pipe, EventFlags::IN, 0)?;
         }
         let [from_stdout, from_stderr] = into;
         while stdout.is_some() || stderr.is_some() {
