@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::client;
 use crate::patience::eventually;
+use crate::stage::missing;
 
 /// A server in a child process.
 #[derive(Debug)]
@@ -39,6 +40,29 @@ impl Remote {
     pub fn start(program: impl AsRef<Path>, model: Model, settings: &[&str]) -> Remote {
         let mut command = Command::new(program.as_ref());
         command.arg(model.name()).args(settings);
+        Remote::run(command)
+    }
+
+    /// Starts a server whose system calls of these names strace(1) writes to a file; `None`: there
+    /// is no strace here.
+    pub fn traced(
+        program: impl AsRef<Path>,
+        model: Model,
+        settings: &[&str],
+        calls: &str,
+        file: &Path,
+    ) -> Option<Remote> {
+        if let Err(error) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() {
+            missing("strace", &error.to_string());
+            return None;
+        }
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(file);
+        command.arg(program.as_ref()).arg(model.name()).args(settings);
+        Some(Remote::run(command))
+    }
+
+    fn run(mut command: Command) -> Remote {
         // A process group of its own, so that a signal can be sent to all of it.
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -115,6 +139,13 @@ impl Remote {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it tells its counts");
         (counts_in(&line), number_in(&line, "cut_short"))
+    }
+
+    /// Goes away, which ends it, and waits for that. Not with several processes.
+    #[track_caller]
+    pub fn leave(mut self) {
+        drop(self.stdin.take());
+        self.wait();
     }
 
     /// Ends it with SIGTERM and expects a good end.

@@ -1,4 +1,4 @@
-//! Programs that the tests talk to: real clients that know nothing of Fiveways.
+//! Programs that the tests talk to: real clients that know nothing of Fiveways, and a tracer.
 //!
 //! What is missing is installed where that needs no question (root, with apt-get). Elsewhere it is
 //! said aloud, and in CI it is a failure: a test that is skipped in silence proves nothing.
@@ -15,10 +15,11 @@ pub(crate) struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need { program: "python3", package: "python3-minimal" },
     Need { program: "socat", package: "socat" },
     Need { program: "nc", package: "netcat-openbsd" },
+    Need { program: "strace", package: "strace" },
 ];
 
 /// Makes the programs available, or says which are not.

@@ -7,6 +7,7 @@ use std::thread;
 use crate::identity::{Identity, this_thread};
 use crate::living;
 use crate::task::Task;
+use crate::unwind::thread_scope;
 use crate::worker::with_worker;
 
 /// The calling task (also while it unwinds) or thread.
@@ -29,8 +30,11 @@ impl Caller {
     pub(crate) fn will_end(self) -> bool {
         // SAFETY: required: a live task. It is the running one.
         let block = self.task.map(|task| unsafe { task.as_ref() });
-        !thread::panicking()
-            && block.is_some_and(|block| block.is_to_unwind() || block.scope.get().is_some())
+        match block {
+            _ if thread::panicking() => false,
+            Some(block) => block.is_to_unwind() || block.scope.get().is_some(),
+            None => thread_scope().is_some(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::park::{as_task, in_task, park_by_turns, park_for_while_not, park_here
 use crate::quiet;
 use crate::reason::{Holder, Reason};
 use crate::teams;
+use crate::unwind::thread_scope;
 use crate::worker::with_worker;
 
 /// Owns the right to join a task. Dropping it detaches the task.
@@ -238,7 +239,8 @@ impl Bond {
     fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         self.strangers().get_or_insert_default().joiner = Some(unparker());
         self.watch();
-        let watches = deadline.is_none() && detection::is_on() && !in_task();
+        let ends = deadline.is_some() || thread_scope().is_some();
+        let watches = !ends && detection::is_on() && !in_task();
         match teams::inbox_of(self.worker).filter(|_| watches) {
             Some(inbox) => {
                 quiet::park_watching(reason, || self.is_done(), &inbox);

@@ -45,9 +45,9 @@ mod blocked;
 mod stuck;
 mod teams;
 mod report;
-mod unwind;
 mod handle;
 mod caller;
+mod unwind;
 mod worker;
 mod spin;
 mod timers;
@@ -101,8 +101,8 @@ pub use stand::{Hopeless, Seen, is_hopeless, stand};
 pub use unblock::{hand_to_thread, unblock};
 pub use unwind::{
     Caller, Elapsed, Interrupt, Standing, enter, in_any_case, is_cancel, is_cancelled, leave,
-    unwind_cancelled, with_deadline, without_interruption,
+    thread_scope, unwind_cancelled, with_deadline, without_interruption,
 };
-pub use wait::{close, control, forget, perform, time_limit, worker_index};
+pub use wait::{close, control, forget, perform, perform_kept, time_limit, worker_index};
 pub use waiter::{CHOSEN, Line, Selection, Waiter};
 pub use watchdog::{Incident, Watchdog, incidents, watch_workers};

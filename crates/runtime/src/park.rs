@@ -27,7 +27,7 @@ use crate::suspects;
 use crate::task::{State, Task, TaskId, earlier};
 use crate::teams;
 use crate::telling::Tale;
-use crate::unwind::{Interrupt, unwind_cancelled, unwind_expired};
+use crate::unwind::{Interrupt, thread_scope, unwind_cancelled, unwind_expired};
 use crate::worker::{Team, Worker, with_worker};
 
 /// Why a park ended.
@@ -367,7 +367,13 @@ pub fn sleep_until(at: Instant) {
         }
     });
     if slept.is_none() {
-        thread::sleep(at.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let is_first = |scope: &Instant| *scope < at || at <= now && *scope <= now;
+        let scope = thread_scope().filter(is_first);
+        thread::sleep(scope.unwrap_or(at).saturating_duration_since(now));
+        if let Some(scope) = scope {
+            unwind_expired(scope);
+        }
     }
 }
 
@@ -385,6 +391,9 @@ pub fn sleep_until(at: Instant) {
 pub fn yield_now() {
     allow_wait(None);
     if as_task(yield_task).is_none() {
+        if let Some(scope) = thread_scope().filter(|scope| *scope <= Instant::now()) {
+            unwind_expired(scope);
+        }
         thread::yield_now();
     }
 }
@@ -497,9 +506,11 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
     task.scope.get().filter(|scope| *scope <= Instant::now())
 }
 
-fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Result<Wake, Interrupt> {
+fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake, Interrupt> {
     admit(reason)?;
     let (ticket, me) = (Ticket::of_thread(), me());
+    let scope = thread_scope();
+    let deadline = earlier(own, scope);
     let mut told = me.is_thread();
     loop {
         if !me.is_thread() && deadline.is_none() {
@@ -510,7 +521,10 @@ fn park_thread(reason: Option<&Reason<'_>>, deadline: Option<Instant>) -> Result
             return Ok(Wake::Unparked);
         }
         if tick.is_none() || deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(Wake::TimedOut);
+            return match scope {
+                Some(scope) if own.is_none_or(|own| scope < own) => Err(Interrupt::expired(scope)),
+                _ => Ok(Wake::TimedOut),
+            };
         }
         told = true;
         let what = Unwinding(me, reason);

@@ -116,6 +116,10 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Nothing ends a wait early.
+    pub(crate) const NONE: Limits =
+        Limits { own: None, callers: None, own_steadfast: false, callers_steadfast: false };
+
     pub(crate) fn is_steadfast(&self) -> bool {
         self.own_steadfast || self.callers_steadfast
     }

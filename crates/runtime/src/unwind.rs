@@ -8,6 +8,7 @@
 //! `thread::panicking()` true for its neighbours.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -138,11 +139,10 @@ impl From<Elapsed> for io::Error {
 /// [`Elapsed`] when `f` was unwound by the deadline. A value that `f` returned is returned, even
 /// when it is late.
 ///
-/// # Panics
-///
-/// On a plain thread: a thread's blocking calls cannot be interrupted from outside.
+/// On a plain thread the waits of this library keep the deadline; what blocks the thread by other
+/// means is not interrupted.
 pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let outer = limits().expect("with_deadline must be called in a task").own;
+    let outer = limits().own;
     change(|limits| limits.own = earlier(outer, Some(deadline)));
     let outcome = catch_unwind(AssertUnwindSafe(f));
     change(|limits| limits.own = outer);
@@ -159,15 +159,14 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
 
 /// Is the scope that has just been left the one that has expired?
 fn is_meant(expired: &Expired) -> bool {
-    let outer = limits().and_then(|limits| limits.deadline());
+    let outer = limits().deadline();
     outer.is_none_or(|outer| expired.0 < outer)
 }
 
 /// Runs `f`, from whose waits nothing unwinds the task that began outside of it: neither a
-/// cancellation nor a `timeout` scope. For what must not be left half done. On a plain thread runs
-/// `f`.
+/// cancellation nor a `timeout` scope. For what must not be left half done.
 pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
-    let before = limits().unwrap_or_default();
+    let before = limits();
     change(|limits| (limits.own, limits.own_steadfast) = (None, true));
     let outcome = catch_unwind(AssertUnwindSafe(f));
     change(|limits| {
@@ -202,12 +201,11 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(Limits);
 
-/// Lets another stack run in the calling task: in its own limits and the caller's. On a plain
-/// thread does nothing.
+/// Lets another stack run in the calling task (or thread): in its own limits and the caller's.
 ///
 /// Never suspends.
 pub fn enter(standing: Standing) -> Caller {
-    let caller = limits().unwrap_or_default();
+    let caller = limits();
     change(|limits| {
         *limits = Limits {
             own: standing.own,
@@ -223,22 +221,36 @@ pub fn enter(standing: Standing) -> Caller {
 ///
 /// Never suspends.
 pub fn leave(caller: Caller) -> Standing {
-    let limits = limits().unwrap_or_default();
+    let limits = limits();
     change(|limits| *limits = caller.0);
     Standing { own: limits.own, steadfast: limits.own_steadfast }
 }
 
-/// What ends the waits of the running task early; `None` on a plain thread.
-fn limits() -> Option<Limits> {
-    with_task(|task| task.limits.get())
+thread_local! {
+    /// What ends the waits of this plain thread early.
+    static OF_THREAD: Cell<Limits> = const { Cell::new(Limits::NONE) };
+}
+
+/// What ends the waits of the running task (or plain thread) early.
+fn limits() -> Limits {
+    with_task(|task| task.limits.get()).unwrap_or_else(|| OF_THREAD.get())
 }
 
 fn change(f: impl FnOnce(&mut Limits)) {
-    with_task(|task| {
-        let mut limits = task.limits.get();
-        f(&mut limits);
-        task.set_limits(limits);
-    });
+    let mut limits = limits();
+    f(&mut limits);
+    if with_task(|task| task.set_limits(limits)).is_none() {
+        OF_THREAD.set(limits);
+    }
+}
+
+/// The deadline of the `timeout` scopes around a plain thread's wait. `None` in a task, also while
+/// it unwinds; and while the thread unwinds, which a second one would end with the process.
+#[inline]
+pub fn thread_scope() -> Option<Instant> {
+    let scope = OF_THREAD.get().deadline()?;
+    let counts = !thread::panicking() && with_task(|_| ()).is_none();
+    counts.then_some(scope)
 }
 
 #[expect(unsafe_code, reason = "the running task's block is reached by pointer")]

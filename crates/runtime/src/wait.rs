@@ -21,7 +21,7 @@ use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 use crate::forbid::{allow_wait, is_forbidden};
 use crate::park::{as_task, is_over};
 use crate::task::{State, Task, earlier};
-use crate::unwind::refuse;
+use crate::unwind::{Elapsed, refuse, thread_scope};
 use crate::worker::{Worker, units_of, whole, with_worker};
 
 /// Performs one operation, waiting for it as long as it takes or until the deadline.
@@ -40,9 +40,35 @@ use crate::worker::{Worker, units_of, whole, with_worker};
 /// descriptor must stay open.
 #[inline]
 pub unsafe fn perform(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+    // SAFETY: required: what the operation points at stays; passed on to our caller.
+    unsafe { perform_kept(op, deadline, || None::<()>) }
+}
+
+/// As [`perform`], and tells a plain thread how the kernel keeps the deadline: `keep` makes a
+/// blocking call of the operation end by itself at the deadline (`SO_RCVTIMEO`, `SO_SNDTIMEO`),
+/// until its value is dropped. It may end earlier; then the call is made again. `None`: the kernel
+/// does not, so the thread waits by poll(2) and calls without waiting.
+///
+/// # Suspends
+///
+/// While the operation waits; a plain thread blocks.
+///
+/// # Errors
+///
+/// As of [`perform`].
+///
+/// # Safety
+///
+/// As of [`perform`].
+#[inline]
+pub unsafe fn perform_kept<K>(
+    op: Op,
+    deadline: Option<Instant>,
+    keep: impl FnOnce() -> Option<K>,
+) -> io::Result<usize> {
     match as_task(|worker, task| perform_task(worker, task, op, deadline)) {
         Some(result) => result,
-        None => perform_thread(op, deadline),
+        None => perform_thread(op, deadline, keep),
     }
 }
 
@@ -79,7 +105,7 @@ fn admit(task: &Task) -> io::Result<()> {
     if task.is_to_unwind() {
         return Err(refuse(task));
     }
-    is_over(task).map_or(Ok(()), |_| Err(timed_out()))
+    is_over(task).map_or(Ok(()), |_| Err(Elapsed.into()))
 }
 
 /// Waits until the driver has handed the operation back for good.
@@ -89,10 +115,9 @@ fn wait_for(
     pending: &Pending,
     deadline: Option<Instant>,
 ) -> io::Result<usize> {
-    let deadline = earlier(deadline, task.scope.get());
     task.timed_out.set(false);
     task.pending.set(pending);
-    if let Some(at) = deadline {
+    if let Some(at) = earlier(deadline, task.scope.get()) {
         worker.set_timer(NonNull::from(task), at);
     }
     let answer = loop {
@@ -112,12 +137,12 @@ fn wait_for(
     };
     task.pending.set(std::ptr::null());
     worker.clear_timer(task);
-    conclude(task, answer)
+    conclude(task, answer, deadline)
 }
 
 /// Tells why an operation was asked back.
 #[inline]
-fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
+fn conclude(task: &Task, answer: Answer, deadline: Option<Instant>) -> io::Result<usize> {
     if answer != -errno::ECANCELED {
         return net::decode(answer);
     }
@@ -125,13 +150,17 @@ fn conclude(task: &Task, answer: Answer) -> io::Result<usize> {
         return Err(refuse(task));
     }
     if task.timed_out.get() {
-        return Err(timed_out());
+        return Err(timed_out(deadline, task.scope.get()));
     }
     net::decode(answer)
 }
 
-fn timed_out() -> io::Error {
-    io::Error::from(io::ErrorKind::TimedOut)
+/// The error of a late call: of its own deadline, or of the `timeout` scope around it.
+fn timed_out(deadline: Option<Instant>, scope: Option<Instant>) -> io::Error {
+    match scope {
+        Some(scope) if deadline.is_none_or(|own| scope < own) => Elapsed.into(),
+        _ => io::ErrorKind::TimedOut.into(),
+    }
 }
 
 thread_local! {
@@ -139,75 +168,125 @@ thread_local! {
     static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
 }
 
+/// When a call of a plain thread has to end: its own deadline, and that of the `timeout` scope.
+#[derive(Clone, Copy)]
+struct Until {
+    own: Option<Instant>,
+    scope: Option<Instant>,
+}
+
+impl Until {
+    fn deadline(self) -> Option<Instant> {
+        earlier(self.own, self.scope)
+    }
+
+    fn is_over(self) -> bool {
+        self.deadline().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Waits in poll(2).
+    fn wait(self, fd: RawFd, writable: bool) -> io::Result<()> {
+        match net::wait_ready(borrow(fd), writable, self.deadline())? {
+            true => Ok(()),
+            false => Err(self.error()),
+        }
+    }
+
+    fn error(self) -> io::Error {
+        timed_out(self.own, self.scope)
+    }
+}
+
 /// Performs an operation on a plain thread: the socket is in blocking mode, so the kernel waits.
 #[cold]
-fn perform_thread(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+fn perform_thread<K>(
+    op: Op,
+    own: Option<Instant>,
+    keep: impl FnOnce() -> Option<K>,
+) -> io::Result<usize> {
     if !op.must_not_wait() {
         allow_wait(None);
     }
-    let source = op.source();
-    let wait = |writable| match net::wait_ready(borrow(source.fd), writable, deadline)? {
-        true => Ok(()),
-        false => Err(timed_out()),
-    };
+    let fd = op.source().fd;
+    let until = Until { own, scope: thread_scope() };
     match op {
-        Op::Readable { .. } => wait(false).map(|()| 0),
-        Op::Writable { .. } => wait(true).map(|()| 0),
-        Op::Connect { address, .. } => connect_thread(source.fd, address, deadline),
-        _ => ask_thread(&op, deadline, wait),
+        Op::Readable { .. } => until.wait(fd, false).map(|()| 0),
+        Op::Writable { .. } => until.wait(fd, true).map(|()| 0),
+        Op::Connect { address, .. } => connect_thread(fd, address, until),
+        Op::Accept { .. } => ask_again(&op, until),
+        _ => ask_thread(&op, until, keep),
     }
 }
 
 /// How long a plain thread pauses when the kernel calls a socket writable that is not.
 const FUTILE_PAUSE: Duration = Duration::from_millis(1);
 
-/// Asks again and again, waiting in between as far as the kernel does not wait itself.
-fn ask_thread(
-    op: &Op,
-    deadline: Option<Instant>,
-    wait: impl Fn(bool) -> io::Result<()>,
-) -> io::Result<usize> {
-    // A call that must end in time waits outside, then asks without waiting.
-    let flags = if deadline.is_some() { DONT_WAIT } else { 0 };
-    let must_wait_here = flags != 0 || matches!(op, Op::Accept { .. });
+/// Asks once, in which the kernel waits if it keeps the deadline or there is none; then as long as
+/// that was not enough.
+fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io::Result<usize> {
+    let scope_is_first = until.scope.is_some_and(|scope| until.own.is_none_or(|own| scope < own));
+    let kept = if scope_is_first { None } else { keep() };
+    if kept.is_none() && until.deadline().is_some() {
+        return ask_again(op, until);
+    }
+    let answer = attempt_thread(op, 0);
+    drop(kept);
+    match answer {
+        // A limit of the kernel begins anew after an interruption, and may be shorter than ours.
+        errno::NEG_EINTR | errno::NEG_EAGAIN if !op.must_not_wait() => {
+            if until.is_over() {
+                return Err(until.error());
+            }
+            ask_again(op, until)
+        }
+        answer => net::decode(answer),
+    }
+}
+
+/// Asks without waiting, and waits in between.
+fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
     let writes = op.direction() == fiveways_driver::Direction::Write;
     let mut waited = false;
     loop {
-        let answer = attempt_thread(op, flags);
-        if !must_wait_here || !net::is_would_block(answer) || op.must_not_wait() {
+        let answer = attempt_thread(op, DONT_WAIT);
+        if answer == errno::NEG_EINTR {
+            continue;
+        }
+        if !net::is_would_block(answer) || op.must_not_wait() {
             return net::decode(answer);
         }
         if waited {
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                return Err(timed_out());
+            if until.is_over() {
+                return Err(until.error());
             }
             // A Unix datagram socket is called writable however full its receiver's queue is.
             if writes {
                 thread::sleep(FUTILE_PAUSE);
             }
         }
-        wait(writes)?;
+        until.wait(op.source().fd, writes)?;
         waited = true;
     }
 }
 
+/// Makes the call once; an interruption is an answer.
 fn attempt_thread(op: &Op, more: u32) -> Answer {
     match *op {
         Op::Recv { source, buf, len, flags } => {
             // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
-            unsafe { net::recv(source.fd, buf, len, flags | more) }
+            unsafe { net::recv_once(source.fd, buf, len, flags | more) }
         }
         Op::Send { source, buf, len, flags } => {
             // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
-            unsafe { net::send(source.fd, buf, len, flags | more) }
+            unsafe { net::send_once(source.fd, buf, len, flags | more) }
         }
         Op::RecvMsg { source, header, flags } => {
             // SAFETY: required: a prepared header in place. By the contract of `perform`.
-            unsafe { message::recvmsg(source.fd, header, flags | more) }
+            unsafe { message::recvmsg_once(source.fd, header, flags | more) }
         }
         Op::SendMsg { source, header, flags } => {
             // SAFETY: required: a prepared header in place. By the contract of `perform`.
-            unsafe { message::sendmsg(source.fd, header, flags | more) }
+            unsafe { message::sendmsg_once(source.fd, header, flags | more) }
         }
         Op::Accept { source, peer } => {
             // SAFETY: required: `peer` valid for writes. By the contract of `perform`.
@@ -217,7 +296,7 @@ fn attempt_thread(op: &Op, more: u32) -> Answer {
             let buffer = hot.writable();
             let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
             // SAFETY: required: valid for `len` bytes. They come from one slice.
-            let answer = unsafe { net::recv(source.fd, buf, len, more) };
+            let answer = unsafe { net::recv_once(source.fd, buf, len, more) };
             if answer > 0 {
                 // SAFETY: required: valid for writes. By the contract of `perform`.
                 unsafe { *loan = Some(hot.lend(answer as usize)) };
@@ -229,22 +308,16 @@ fn attempt_thread(op: &Op, more: u32) -> Answer {
 }
 
 /// Connects on a plain thread: blocking, or without blocking and then waiting until the deadline.
-fn connect_thread(
-    fd: RawFd,
-    address: *const net::Address,
-    deadline: Option<Instant>,
-) -> io::Result<usize> {
-    let limited = deadline.is_some();
+fn connect_thread(fd: RawFd, address: *const net::Address, until: Until) -> io::Result<usize> {
+    let limited = until.deadline().is_some();
     if limited {
         net::set_nonblocking(borrow(fd), true)?;
     }
     // SAFETY: required: valid for reads. By the contract of `perform`.
     let mut answer = net::connect(fd, unsafe { &*address });
     if answer == errno::NEG_EINPROGRESS {
-        answer = match net::wait_ready(borrow(fd), true, deadline)? {
-            true => net::take_error(fd),
-            false => return Err(timed_out()),
-        };
+        until.wait(fd, true)?;
+        answer = net::take_error(fd);
     }
     if limited {
         net::set_nonblocking(borrow(fd), false)?;
@@ -303,11 +376,12 @@ pub fn close(source: Source, fd: OwnedFd) {
     drop(fd);
 }
 
-/// When the time of the running task is over, by a limit of its scope; `None`: never, and on plain
-/// threads.
+/// When the time of the running task or plain thread is over, by a limit of its scope; `None`:
+/// never.
 pub fn time_limit() -> Option<Instant> {
     // SAFETY: required: a live task. It is the running one.
-    as_task(|_, task| unsafe { task.as_ref() }.scope.get()).flatten()
+    let of_task = as_task(|_, task| unsafe { task.as_ref() }.scope.get());
+    of_task.unwrap_or_else(thread_scope)
 }
 
 /// The number of this thread's worker, unique in the process.

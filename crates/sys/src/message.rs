@@ -186,12 +186,21 @@ impl Message {
 pub unsafe fn recvmsg(fd: RawFd, header: *mut Header, flags: u32) -> Answer {
     loop {
         // SAFETY: required: a valid header; passed on to our caller.
-        let count = unsafe { libc::syscall(libc::SYS_recvmsg, fd, header, flags) };
-        match answer(count) {
-            Some(answer) => return answer,
-            None => continue,
+        let answer = unsafe { recvmsg_once(fd, header, flags) };
+        if answer != -libc::EINTR {
+            return answer;
         }
     }
+}
+
+/// Receives a message; an interruption is an answer, for callers that keep a time limit.
+///
+/// # Safety
+///
+/// As of [`recvmsg`].
+pub unsafe fn recvmsg_once(fd: RawFd, header: *mut Header, flags: u32) -> Answer {
+    // SAFETY: required: a valid header; passed on to our caller.
+    answer(unsafe { libc::syscall(libc::SYS_recvmsg, fd, header, flags) })
 }
 
 /// Sends a message without ever raising `SIGPIPE`, retrying on interruption.
@@ -202,21 +211,30 @@ pub unsafe fn recvmsg(fd: RawFd, header: *mut Header, flags: u32) -> Answer {
 pub unsafe fn sendmsg(fd: RawFd, header: *const Header, flags: u32) -> Answer {
     loop {
         // SAFETY: required: a valid header; passed on to our caller.
-        let count = unsafe { libc::syscall(libc::SYS_sendmsg, fd, header, flags | NO_SIGNAL) };
-        match answer(count) {
-            Some(answer) => return answer,
-            None => continue,
+        let answer = unsafe { sendmsg_once(fd, header, flags) };
+        if answer != -libc::EINTR {
+            return answer;
         }
     }
 }
 
-/// A count or a negated `errno`; `None` asks for another try after an interruption.
-fn answer(count: libc::c_long) -> Option<Answer> {
+/// Sends a message without ever raising `SIGPIPE`; an interruption is an answer, for callers that
+/// keep a time limit.
+///
+/// # Safety
+///
+/// As of [`sendmsg`].
+pub unsafe fn sendmsg_once(fd: RawFd, header: *const Header, flags: u32) -> Answer {
+    // SAFETY: required: a valid header; passed on to our caller.
+    answer(unsafe { libc::syscall(libc::SYS_sendmsg, fd, header, flags | NO_SIGNAL) })
+}
+
+/// A count or a negated `errno`.
+fn answer(count: libc::c_long) -> Answer {
     if count >= 0 {
-        return Some(count as Answer);
+        return count as Answer;
     }
-    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    if errno == libc::EINTR { None } else { Some(-errno) }
+    -std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 #[cfg(test)]

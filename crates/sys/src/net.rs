@@ -40,6 +40,10 @@ pub const NO_SIGNAL: u32 = SendFlags::NOSIGNAL.bits();
 
 /// `IPPROTO_TCP`, as `SO_PROTOCOL` tells it.
 pub const TCP: i32 = libc::IPPROTO_TCP;
+/// `AF_INET`, as `SO_DOMAIN` tells it.
+pub const INET: i32 = libc::AF_INET;
+/// `AF_INET6`, as `SO_DOMAIN` tells it.
+pub const INET6: i32 = libc::AF_INET6;
 /// `AF_UNIX`, as `SO_DOMAIN` tells it.
 pub const UNIX: i32 = libc::AF_UNIX;
 /// `SOCK_STREAM`, as `SO_TYPE` tells it.
@@ -85,19 +89,32 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 /// `buf` must be valid for writes of `len` bytes for the length of the call.
 #[inline]
 pub unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: u32) -> Answer {
+    loop {
+        // SAFETY: required: valid for writes of `len` bytes; passed on to our caller.
+        let answer = unsafe { recv_once(fd, buf, len, flags) };
+        if answer != -libc::EINTR {
+            return answer;
+        }
+    }
+}
+
+/// Receives into `buf`; an interruption is an answer, for callers that keep a time limit.
+///
+/// # Safety
+///
+/// As of [`recv`].
+#[inline]
+pub unsafe fn recv_once(fd: RawFd, buf: *mut u8, len: usize, flags: u32) -> Answer {
     // SAFETY: required: valid for writes of `len` bytes; passed on to our caller.
     // `MaybeUninit` bytes need not be initialised.
     let buf = unsafe { std::slice::from_raw_parts_mut(buf.cast::<MaybeUninit<u8>>(), len) };
     let flags = RecvFlags::from_bits_retain(flags);
-    loop {
-        match rustix::net::recv(borrow(fd), &mut *buf, flags) {
-            Err(Errno::INTR) => {}
-            Ok(((filled, _), reported)) => {
-                let truncated = flags.contains(RecvFlags::TRUNC);
-                return if truncated { reported as Answer } else { filled.len() as Answer };
-            }
-            Err(errno) => return -errno.raw_os_error(),
+    match rustix::net::recv(borrow(fd), buf, flags) {
+        Ok(((filled, _), reported)) => {
+            let truncated = flags.contains(RecvFlags::TRUNC);
+            if truncated { reported as Answer } else { filled.len() as Answer }
         }
+        Err(errno) => -errno.raw_os_error(),
     }
 }
 
@@ -119,15 +136,27 @@ pub fn recv_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// `buf` must be valid for reads of `len` bytes for the length of the call.
 #[inline]
 pub unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: u32) -> Answer {
+    loop {
+        // SAFETY: required: valid for reads of `len` bytes; passed on to our caller.
+        let answer = unsafe { send_once(fd, buf, len, flags) };
+        if answer != -libc::EINTR {
+            return answer;
+        }
+    }
+}
+
+/// Sends from `buf` without ever raising `SIGPIPE`; an interruption is an answer, for callers that
+/// keep a time limit.
+///
+/// # Safety
+///
+/// As of [`send`].
+#[inline]
+pub unsafe fn send_once(fd: RawFd, buf: *const u8, len: usize, flags: u32) -> Answer {
     // SAFETY: required: valid for reads of `len` bytes; passed on to our caller.
     let buf = unsafe { std::slice::from_raw_parts(buf, len) };
     let flags = SendFlags::from_bits_retain(flags | NO_SIGNAL);
-    loop {
-        match rustix::net::send(borrow(fd), buf, flags) {
-            Err(Errno::INTR) => {}
-            result => return encode(result),
-        }
-    }
+    encode(rustix::net::send(borrow(fd), buf, flags))
 }
 
 /// Accepts one connection in blocking mode with close-on-exec; the answer is its descriptor, and
@@ -263,6 +292,10 @@ pub mod option_name {
         BROADCAST = SOL_SOCKET, SO_BROADCAST;
         /// `SO_LINGER`
         LINGER = SOL_SOCKET, SO_LINGER;
+        /// `SO_RCVTIMEO`, a `timeval`
+        RECV_LIMIT = SOL_SOCKET, SO_RCVTIMEO;
+        /// `SO_SNDTIMEO`, a `timeval`
+        SEND_LIMIT = SOL_SOCKET, SO_SNDTIMEO;
         /// `SO_RCVBUF`
         RECV_BUFFER = SOL_SOCKET, SO_RCVBUF;
         /// `SO_SNDBUF`

@@ -82,7 +82,7 @@ impl<S: Connection> fmt::Debug for Detached<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detached")
             .field("kind", &S::KIND)
-            .field("fd", &self.as_fd())
+            .field("fd", &self.parts.socket.as_fd())
             .field("unread", &self.unread().len())
             .field("unsent", &self.unsent.len())
             .finish()
@@ -191,9 +191,9 @@ fn settle(fd: BorrowedFd<'_>) {
 }
 
 impl<S: Connection> AsFd for Detached<S> {
-    /// The descriptor, in blocking mode.
+    /// The descriptor, in blocking mode and without time limits.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.parts.socket.as_fd()
+        self.parts.socket.lend_fd()
     }
 }
 

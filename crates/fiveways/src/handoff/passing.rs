@@ -15,8 +15,9 @@ use fiveways_sys::net::{self, option_name};
 
 use crate::handoff::detached::{Connection, Detached, Failed, Kind};
 use crate::handoff::frame::{BYTES_MAX, FrameError, HEADER, Header, SEAL};
+use crate::net::End;
 use crate::net::UnixStream;
-use crate::net::socket::{End, Socket};
+use crate::net::socket::Socket;
 
 /// Bytes received at once.
 const PIECE: usize = 64 * 1024;
@@ -63,13 +64,13 @@ struct Limited<'a>(&'a Socket, End);
 impl<'a> Limited<'a> {
     fn new(channel: &'a UnixStream, deadline: Option<Instant>) -> Limited<'a> {
         let socket = channel.socket();
-        Limited(socket, socket.end_by(deadline))
+        Limited(socket, socket.limits.end_by(deadline))
     }
 }
 
 impl Drop for Limited<'_> {
     fn drop(&mut self) {
-        self.0.set_end_back(self.1);
+        self.0.limits.set_end_back(self.1);
     }
 }
 

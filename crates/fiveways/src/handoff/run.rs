@@ -187,7 +187,7 @@ fn run_here<S: Connection, T>(
     deadline: Option<Instant>,
     work: impl FnOnce(&mut S) -> T,
 ) -> (Detached<S>, Result<T, WorkError>) {
-    let before = detached.parts().socket.end_by(deadline);
+    let before = detached.parts().socket.limits.end_by(deadline);
     let (detached, outcome) = match detached.into_stream() {
         Err(failed) => {
             let (detached, error) = failed.into_parts();
@@ -198,6 +198,6 @@ fn run_here<S: Connection, T>(
             (Detached::of(stream), outcome.map_err(WorkError::panicked))
         }
     };
-    detached.parts().socket.set_end_back(before);
+    detached.parts().socket.limits.set_end_back(before);
     (detached, outcome)
 }

@@ -5,7 +5,8 @@
 //! thread. The differences that matter:
 //!
 //! - streams are also [`BufRead`](std::io::BufRead): bytes where the kernel or the worker put them;
-//! - time limits are kept by the library: a late call fails with [`TimedOut`](std::io::ErrorKind);
+//! - time limits are kept by the library: a late call fails with [`TimedOut`](std::io::ErrorKind),
+//!   and [`TimeoutError`] says which it was;
 //! - `set_nonblocking` concerns the calls made through the value, not the kernel's socket;
 //! - the peer of an accepted connection is remembered, so asking for it cannot fail (D25);
 //! - name look-up happens on a thread of its own and does not stall the worker.
@@ -17,11 +18,16 @@ mod resolve;
 pub(crate) mod stream;
 mod settings;
 pub(crate) mod socket;
+mod limits;
+mod kernel_limit;
+mod timeout;
 
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+pub(crate) use limits::End;
 pub use resolve::ToSocketAddrs;
 pub(crate) use resolve::each;
 pub use tcp::{Incoming, ReadHalf, TcpListener, TcpStream, WriteHalf};
+pub use timeout::TimeoutError;
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};

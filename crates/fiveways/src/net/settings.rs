@@ -76,7 +76,7 @@ macro_rules! settings {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 let $this = self;
-                std::os::fd::AsFd::as_fd(&$socket)
+                $socket.lend_fd()
             }
         }
 
@@ -101,6 +101,35 @@ macro_rules! settings {
                 // SAFETY: required: an open descriptor without another owner; passed on to the
                 // caller by the trait.
                 Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
+            }
+        }
+    };
+}
+
+/// Implements the idle limit for a stream type, given where the `Socket` is.
+macro_rules! idle_limit {
+    ($type:ty, |$this:ident| $socket:expr) => {
+        impl $type {
+            /// Sets the idle limit of the connection: from now on, a call on it (through this value
+            /// or a clone) that waits fails when nothing has moved either way for this long;
+            /// `None`: none.
+            ///
+            /// It counts from the last byte that was read or written, through whichever value, and
+            /// whatever was done meanwhile. The error is a
+            /// [`TimeoutError`](crate::net::TimeoutError).
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` for a limit of zero.
+            pub fn set_idle_timeout(&self, limit: Option<std::time::Duration>) -> io::Result<()> {
+                let $this = self;
+                $socket.limits.set_idle_timeout(limit)
+            }
+
+            /// The idle limit of the connection.
+            pub fn idle_timeout(&self) -> Option<std::time::Duration> {
+                let $this = self;
+                $socket.limits.idle_timeout()
             }
         }
     };
@@ -153,4 +182,4 @@ macro_rules! read_and_write {
     };
 }
 
-pub(crate) use {read_and_write, settings};
+pub(crate) use {idle_limit, read_and_write, settings};

@@ -2,7 +2,8 @@
 //!
 //! Time limits and the "non-blocking" wish are kept here and not in the kernel's socket, whose mode
 //! stays blocking (I5): they are looked at per call, and a socket can move between coroutines,
-//! threads and processes with nothing to flip.
+//! threads and processes with nothing to flip. (A limit that the kernel keeps as well for plain
+//! threads is taken off before others get the open socket.)
 #![expect(unsafe_code, reason = "operations point at the caller's buffers")]
 
 use std::fmt;
@@ -10,23 +11,20 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways_driver::{Op, Source};
-use fiveways_runtime::{close, control, forget, hand_to_thread, perform, worker_index};
+use fiveways_driver::{Direction, Op, Source};
+use fiveways_runtime::{
+    close, control, forget, hand_to_thread, is_cancelled, perform, worker_index,
+};
 use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
+use crate::net::limits::Limits;
+
 static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
-
-/// What instants are counted from.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// When all calls of a socket have to end, as it keeps it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct End(u64);
 
 /// An open socket. Closing it tells this thread's driver.
 #[derive(Debug)]
@@ -34,11 +32,7 @@ pub(crate) struct Socket {
     fd: ManuallyDrop<OwnedFd>,
     generation: u32,
     nonblocking: AtomicBool,
-    /// Nanoseconds; 0: no limit.
-    read_limit: AtomicU64,
-    write_limit: AtomicU64,
-    /// Nanoseconds after [`EPOCH`] at which everything ends; 0: never.
-    end: AtomicU64,
+    pub(crate) limits: Limits,
 }
 
 impl Socket {
@@ -64,9 +58,7 @@ impl Socket {
             fd: ManuallyDrop::new(fd),
             generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
             nonblocking: AtomicBool::new(false),
-            read_limit: AtomicU64::new(0),
-            write_limit: AtomicU64::new(0),
-            end: AtomicU64::new(0),
+            limits: Limits::default(),
         }
     }
 
@@ -81,6 +73,7 @@ impl Socket {
     /// Gives the descriptor up without closing it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         let source = self.source();
+        self.limits.give_up(source.fd);
         let mut this = ManuallyDrop::new(self);
         // SAFETY: required: not used again. `this` is never dropped nor looked at after this.
         let fd = unsafe { ManuallyDrop::take(&mut this.fd) };
@@ -89,12 +82,9 @@ impl Socket {
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Socket> {
-        let clone = Socket::from_fd(net::duplicate(self.as_fd())?);
-        for (to, from) in
-            [(&clone.read_limit, &self.read_limit), (&clone.write_limit, &self.write_limit)]
-        {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        let fd = net::duplicate(self.as_fd())?;
+        let mut clone = Socket::from_fd(fd);
+        clone.limits = self.limits.of_clone();
         clone.nonblocking.store(self.is_nonblocking(), Ordering::Relaxed);
         Ok(clone)
     }
@@ -119,61 +109,24 @@ impl Socket {
         if self.is_nonblocking() { DONT_WAIT } else { 0 }
     }
 
-    #[inline]
-    pub(crate) fn read_deadline(&self) -> Option<Instant> {
-        self.deadline(&self.read_limit)
-    }
-
-    #[inline]
     pub(crate) fn write_deadline(&self) -> Option<Instant> {
-        self.deadline(&self.write_limit)
-    }
-
-    /// When a call that begins now has to end: at its own limit or at the end of everything.
-    #[inline]
-    fn deadline(&self, limit: &AtomicU64) -> Option<Instant> {
-        let (limit, end) = (limit.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
-        if limit | end == 0 {
-            return None;
-        }
-        let by_limit = (limit != 0).then(|| Instant::now() + Duration::from_nanos(limit));
-        let by_end = (end != 0).then(|| *EPOCH + Duration::from_nanos(end));
-        by_limit.into_iter().chain(by_end).min()
-    }
-
-    /// Makes every call end at this instant at the latest, whatever limits it has itself. Gives
-    /// what was so before, for [`Socket::set_end_back`].
-    pub(crate) fn end_by(&self, end: Option<Instant>) -> End {
-        let before = self.end.load(Ordering::Relaxed);
-        if let Some(end) = end {
-            let nanos = end.saturating_duration_since(*EPOCH).as_nanos();
-            // Half a millennium is never; zero would be.
-            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
-            let earlier = if before == 0 { nanos } else { nanos.min(before) };
-            self.end.store(earlier, Ordering::Relaxed);
-        }
-        End(before)
-    }
-
-    /// Ends what [`Socket::end_by`] began.
-    pub(crate) fn set_end_back(&self, before: End) {
-        self.end.store(before.0, Ordering::Relaxed);
+        self.limits.deadline(Direction::Write)
     }
 
     pub(crate) fn read_timeout(&self) -> Option<Duration> {
-        limit(&self.read_limit)
+        self.limits.timeout(Direction::Read)
     }
 
     pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        limit(&self.write_limit)
+        self.limits.timeout(Direction::Write)
     }
 
     pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        set_limit(&self.read_limit, limit)
+        self.limits.set_timeout(Direction::Read, limit)
     }
 
     pub(crate) fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        set_limit(&self.write_limit, limit)
+        self.limits.set_timeout(Direction::Write, limit)
     }
 
     #[inline]
@@ -181,7 +134,7 @@ impl Socket {
         let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::Recv { source, buf: buf.as_mut_ptr(), len: buf.len(), flags };
         // SAFETY: required: `buf` valid and in place until this returns. It is borrowed.
-        unsafe { perform(op, self.read_deadline()) }
+        unsafe { self.limits.perform(op) }
     }
 
     #[inline]
@@ -189,7 +142,7 @@ impl Socket {
         let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::Send { source, buf: buf.as_ptr(), len: buf.len(), flags };
         // SAFETY: required: `buf` valid and in place until this returns. It is borrowed.
-        unsafe { perform(op, self.write_deadline()) }
+        unsafe { self.limits.perform(op) }
     }
 
     pub(crate) fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -276,14 +229,14 @@ impl Socket {
         let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::RecvMsg { source, header: message.prepare(), flags };
         // SAFETY: required: a prepared header in place until this returns. `message` is borrowed.
-        unsafe { perform(op, self.read_deadline()) }
+        unsafe { self.limits.perform(op) }
     }
 
     fn send_message(&self, message: &mut Message, flags: u32) -> io::Result<usize> {
         let (source, flags) = (self.source(), flags | self.flags());
         let op = Op::SendMsg { source, header: message.prepare(), flags };
         // SAFETY: required: a prepared header in place until this returns. `message` is borrowed.
-        unsafe { perform(op, self.write_deadline()) }
+        unsafe { self.limits.perform(op) }
     }
 
     /// Accepts one connection; its peer's address as the accept itself tells it, for a connection
@@ -293,11 +246,36 @@ impl Socket {
         let op = Op::Accept { source: self.source(), peer: &mut peer };
         let at_once = self.is_nonblocking().then(Instant::now);
         // SAFETY: required: `peer` in place until this returns. It is a local of this frame.
-        let answer = unsafe { perform(op, at_once.or(self.read_deadline())) };
+        let answer = unsafe { self.perform_at_once_or(op, at_once) };
         let answer = answer.map_err(|error| if_at_once(at_once, error))?;
         // SAFETY: required: a descriptor nobody else owns. An accept answers with that.
         let fd = unsafe { net::own(answer as RawFd) };
         Ok((Socket::from_fd(fd), peer))
+    }
+
+    /// Performs an operation at once or never, or else within the limits.
+    ///
+    /// # Safety
+    ///
+    /// As of [`perform`].
+    #[inline]
+    pub(crate) unsafe fn perform_at_once_or(
+        &self,
+        op: Op,
+        at_once: Option<Instant>,
+    ) -> io::Result<usize> {
+        match at_once {
+            // SAFETY: required: what the operation points at stays; passed on to our caller.
+            Some(_) => unsafe { perform(op, at_once) },
+            // SAFETY: required: as above.
+            None => unsafe { self.limits.perform(op) },
+        }
+    }
+
+    /// Lends the descriptor to whom may duplicate it, and knows nothing of limits.
+    pub(crate) fn lend_fd(&self) -> BorrowedFd<'_> {
+        self.limits.give_away(self.fd.as_raw_fd());
+        self.as_fd()
     }
 
     /// Makes this thread's driver forget the socket, which goes elsewhere.
@@ -431,23 +409,33 @@ pub(crate) fn if_at_once(at_once: Option<Instant>, error: io::Error) -> io::Erro
     error
 }
 
-fn limit(nanos: &AtomicU64) -> Option<Duration> {
-    let nanos = nanos.load(Ordering::Relaxed);
-    (nanos != 0).then(|| Duration::from_nanos(nanos))
-}
+/// What a connection that closes in order reads at once, and in all.
+const REST_PIECE: usize = 16 << 10;
+const REST_MOST: usize = 64 << 20;
 
-fn set_limit(nanos: &AtomicU64, limit: Option<Duration>) -> io::Result<()> {
-    let value = match limit {
-        Some(Duration::ZERO) => {
-            let message = "a time limit of zero would mean none: use set_nonblocking";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+impl Socket {
+    /// Says that nothing more comes, and reads what the peer still sends, until it closes too or
+    /// the limit has passed: a close with unread bytes would be a reset, which takes from the peer
+    /// what it has not read yet.
+    #[cold]
+    fn close_in_order(&self, limit: Duration) {
+        let Some(end) = Instant::now().checked_add(limit) else { return };
+        self.limits.end_by(Some(end));
+        if self.shutdown(Shutdown::Write).is_err() {
+            return;
         }
-        // Half a millennium is no limit.
-        Some(limit) => u64::try_from(limit.as_nanos()).unwrap_or(0),
-        None => 0,
-    };
-    nanos.store(value, Ordering::Relaxed);
-    Ok(())
+        let mut rest = vec![0; REST_PIECE];
+        let mut read = 0;
+        while read < REST_MOST {
+            match self.recv(&mut rest, 0) {
+                Ok(0) => return,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Late, cancelled, or the peer has gone.
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// Closes a descriptor that may take its time on a thread where that holds up nobody.
@@ -463,6 +451,12 @@ fn close_elsewhere(fd: OwnedFd) {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if let Some(limit) = self.limits.linger_close()
+            && !thread::panicking()
+            && !is_cancelled()
+        {
+            self.close_in_order(limit);
+        }
         let source = self.source();
         let lingers = worker_index().is_some() && self.lingers();
         // SAFETY: required: not used again. This is the drop.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use fiveways_driver::{Loan, Op};
-use fiveways_runtime::{perform, spend_without_unwinding};
+use fiveways_runtime::spend_without_unwinding;
 use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
@@ -166,9 +166,9 @@ impl Ahead {
         if kept.is_none() {
             let op = Op::Fill { source: socket.source(), loan: kept };
             let at_once = socket.is_nonblocking().then(Instant::now);
-            let by = at_once.or_else(|| socket.read_deadline());
             // SAFETY: required: `kept` valid and in place until this returns. `self` is borrowed.
-            unsafe { perform(op, by) }.map_err(|error| if_at_once(at_once, error))?;
+            let filled = unsafe { socket.perform_at_once_or(op, at_once) };
+            filled.map_err(|error| if_at_once(at_once, error))?;
         }
         self.kept.is_some.store(true, Ordering::Relaxed);
         Ok(())

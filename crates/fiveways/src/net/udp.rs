@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind, PEEK};
@@ -23,7 +23,7 @@ pub struct UdpSocket {
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "UdpSocket", [("addr", self.local_addr())], self.as_raw_fd())
+        debug(f, "UdpSocket", [("addr", self.local_addr())], self.socket.source().fd)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use fiveways_sys::net::option_name as option;
-use fiveways_sys::net::{Address, Kind};
+use fiveways_sys::net::{self, Address, Kind};
 
 use super::stream::TcpStream;
 use super::{BACKLOG, family};
@@ -24,7 +24,7 @@ pub struct TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "TcpListener", [("addr", self.local_addr())], self.as_raw_fd())
+        debug(f, "TcpListener", [("addr", self.local_addr())], self.socket.source().fd)
     }
 }
 
@@ -73,6 +73,22 @@ impl TcpListener {
     /// Makes this thread's driver forget the listener.
     pub(crate) fn leave(&self) {
         self.socket.leave();
+    }
+
+    /// Tells whether connections of ours can be accepted from it.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        let domain = self.socket.option(option::DOMAIN)?;
+        if domain != net::INET && domain != net::INET6 {
+            return wrong("the listener is no TCP listener: the server serves TCP connections");
+        }
+        if self.socket.option(option::TYPE)? != net::STREAM {
+            return wrong("the socket is no listener: it has no connections");
+        }
+        if self.socket.option(option::IS_LISTENING)? == 0 {
+            return wrong("the socket does not listen");
+        }
+        Ok(())
     }
 
     /// Accepts a connection.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use fiveways_sys::net::{Address, Kind};
 
 use super::family;
 use crate::net::resolve::{ToSocketAddrs, each};
-use crate::net::settings::{read_and_write, settings};
+use crate::net::settings::{idle_limit, read_and_write, settings};
 use crate::net::socket::{Socket, debug, inet};
 use crate::net::stream::{Ahead, Parts, Stream};
 
@@ -70,7 +70,7 @@ fn is_same(a: &SocketAddr, b: &SocketAddr) -> bool {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [("addr", self.local_addr()), ("peer", self.peer_addr())];
-        debug(f, "TcpStream", names, self.as_raw_fd())
+        debug(f, "TcpStream", names, self.socket().source().fd)
     }
 }
 
@@ -303,6 +303,31 @@ impl TcpStream {
         self.socket().set_option(option::KEEP_ALIVE, 1)
     }
 
+    /// Gives a silent peer up: when what was sent is not acknowledged for this long, or the peer
+    /// takes nothing for this long, calls fail with `TimedOut` (`ETIMEDOUT`). `None`: the system's
+    /// limit, some 15 minutes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    #[doc(alias = "TCP_USER_TIMEOUT")]
+    pub fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        // Zero would stand for none.
+        let millis = limit.map_or(0, |limit| limit.as_micros().div_ceil(1000).max(1));
+        let millis = i32::try_from(millis).unwrap_or(i32::MAX);
+        self.socket().set_option(option::USER_TIMEOUT, millis)
+    }
+
+    /// What [`TcpStream::set_user_timeout`] has set.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+        let millis = self.socket().option(option::USER_TIMEOUT)?.max(0) as u64;
+        Ok((millis != 0).then(|| Duration::from_millis(millis)))
+    }
+
     /// Makes `close` discard what is unsent and reset the connection (zero), or wait for it to
     /// arrive (`SO_LINGER`); `None`: the kernel finishes in the background.
     ///
@@ -362,6 +387,7 @@ impl TcpStream {
 
 read_and_write!(TcpStream);
 settings!(TcpStream, |this| this.stream.socket);
+idle_limit!(TcpStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for TcpStream {
     /// Takes a socket over, in whatever mode it is.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct UnixDatagram {
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [("local", self.local_addr()), ("peer", self.peer_addr())];
-        debug(f, "UnixDatagram", names, self.as_raw_fd())
+        debug(f, "UnixDatagram", names, self.socket.source().fd)
     }
 }
 

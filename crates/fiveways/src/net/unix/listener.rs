@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct UnixListener {
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [("local", self.local_addr())];
-        debug(f, "UnixListener", names, self.as_raw_fd())
+        debug(f, "UnixListener", names, self.socket.source().fd)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use fiveways_sys::errno;
 use fiveways_sys::net::{Address, Family, Kind};
 
 use super::{of_path, of_std, pause, to_std};
-use crate::net::settings::{read_and_write, settings};
+use crate::net::settings::{idle_limit, read_and_write, settings};
 use crate::net::socket::{Socket, debug};
 use crate::net::stream::{Parts, Stream};
 
@@ -27,7 +27,7 @@ pub struct UnixStream {
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [("local", self.local_addr()), ("peer", self.peer_addr())];
-        debug(f, "UnixStream", names, self.as_raw_fd())
+        debug(f, "UnixStream", names, self.socket().source().fd)
     }
 }
 
@@ -187,6 +187,7 @@ impl UnixStream {
 
 read_and_write!(UnixStream);
 settings!(UnixStream, |this| this.stream.socket);
+idle_limit!(UnixStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for UnixStream {
     /// Takes a socket over, in whatever mode it is.

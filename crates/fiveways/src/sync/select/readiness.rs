@@ -21,7 +21,7 @@ use std::time::Instant;
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
     JoinHandle, Line, Selection, Spawn, Waiter, allow_wait, hand_to_thread, in_task, perform,
-    without_interruption,
+    thread_scope, without_interruption, yield_now,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -193,7 +193,15 @@ pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
         return false;
     }
     let mut table: Vec<_> = arms.iter().filter_map(|arm| arm.watched()).collect();
-    !table.is_empty() && poll(&mut table, until).is_ok()
+    if table.is_empty() {
+        return false;
+    }
+    let scope = thread_scope();
+    if scope.is_some_and(|scope| scope <= Instant::now()) {
+        // No arm was ready: the `timeout` scope ends this wait, as any.
+        yield_now();
+    }
+    poll(&mut table, until.into_iter().chain(scope).min()).is_ok()
 }
 
 /// Waits until a line of the table has an answer, or the time has come.
