@@ -35,12 +35,14 @@ pub(crate) struct ServeArgs {
     model: Model,
 
     /// Threads with coroutines in each process; of no concern to blocking, threads and pool
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    workers: usize,
+    #[arg(long, default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    workers: u16,
 
     /// Processes that share the port; one that dies is replaced
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    processes: usize,
+    #[arg(long, default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    processes: u16,
 
     /// Address to listen on; port 0 takes a free one. Wider than loopback only if you say so
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
@@ -59,8 +61,8 @@ pub(crate) struct ServeArgs {
     share_listener: bool,
 
     /// Threads of the model pool; four for each processor unless set
-    #[arg(long, value_name = "N")]
-    pool: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
+    pool: Option<u16>,
 
     /// Connections served at a time by each process
     #[arg(long, value_name = "N")]
@@ -140,6 +142,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
 struct Watched(Service);
 
 impl Handler for Watched {
+    type Error = io::Error;
+
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         self.0.serve(stream)
     }
@@ -171,8 +175,8 @@ fn configure(server: Server, args: &ServeArgs) -> Server {
     };
     let mut server = server
         .model(args.model)
-        .workers(args.workers)
-        .processes(args.processes)
+        .workers(args.workers.into())
+        .processes(args.processes.into())
         .max_connections(args.max_connections.unwrap_or(usize::MAX), overload)
         .read_timeout(args.read_timeout.map(Duration::from))
         .write_timeout(args.write_timeout.map(Duration::from))
@@ -181,7 +185,7 @@ fn configure(server: Server, args: &ServeArgs) -> Server {
         .spin(Duration::from_micros(args.spin))
         .stack_size(args.stack_size);
     if let Some(threads) = args.pool {
-        server = server.pool_size(threads);
+        server = server.pool_size(threads.into());
     }
     if let Some(limit) = args.idle_timeout {
         server = server.idle_timeout(unless_zero(limit));

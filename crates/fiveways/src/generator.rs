@@ -129,7 +129,10 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     #[track_caller]
     pub fn new(body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static) -> Generator<In, Out, Ret> {
         let made = Generator::on_stack(None, body);
-        made.unwrap_or_else(|error| panic!("could not make a generator: {error}"))
+        match made {
+            Ok(made) => made,
+            Err(error) => panic!("could not make a generator: {error}"),
+        }
     }
 
     /// Makes a generator with a stack of this many bytes; memory is used only as it is touched.

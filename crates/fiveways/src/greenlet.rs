@@ -228,7 +228,10 @@ impl<T: 'static> Greenlet<T> {
     #[track_caller]
     pub fn new(body: impl FnOnce(T) -> T + 'static) -> Greenlet<T> {
         let made = Greenlet::on_stack(None, body);
-        made.unwrap_or_else(|error| panic!("could not make a greenlet: {error}"))
+        match made {
+            Ok(made) => made,
+            Err(error) => panic!("could not make a greenlet: {error}"),
+        }
     }
 
     /// Makes a greenlet with a stack of this many bytes; memory is used only as it is touched.

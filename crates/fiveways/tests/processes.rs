@@ -2,6 +2,7 @@
 //!
 //! It answers test runners as the harness does: `--list` names the tests, other words select them.
 
+use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ fn a_stop_right_after_the_start() {
         let mut killer = stop_soon(&format!("0.00{round}"));
         // Processes are stopped by signals whatever is said about them.
         let signals = round % 2 == 0;
-        server().handle_signals(signals).serve(|_| Ok(())).expect("no error");
+        server().handle_signals(signals).serve(|_| io::Result::Ok(())).expect("no error");
         let took = started.elapsed();
         assert!(took < Duration::from_secs(9), "a child was killed in the end: {took:?}");
         // Not collected by the server: it is somebody else's child.
@@ -64,7 +65,7 @@ fn a_stop_right_after_the_start() {
 
 fn a_drain_without_end() {
     let mut killer = stop_soon("0.05");
-    server().drain(Duration::MAX).serve(|_| Ok(())).expect("no error");
+    server().drain(Duration::MAX).serve(|_| io::Result::Ok(())).expect("no error");
     assert!(killer.wait().expect("still ours").success());
 }
 
@@ -77,7 +78,7 @@ fn a_stop_by_a_handler() {
         // It connects before anybody accepts: the listener is there already.
         let mut client = Command::new("bash").args(["-c", &script]).spawn().expect("bash");
         let control = server.control();
-        let stop = move |_stream| {
+        let stop = move |_stream| -> io::Result<()> {
             control.stop();
             Ok(())
         };

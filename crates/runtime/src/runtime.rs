@@ -127,14 +127,27 @@ impl Builder {
         self
     }
 
+    /// The most workers that a runtime may have: each is a thread with a driver of its own.
+    pub const MOST_WORKERS: usize = 4_096;
+
+    fn check(&self) -> io::Result<()> {
+        let (count, most) = (self.workers, Builder::MOST_WORKERS);
+        if count > most {
+            let message = format!("{count} workers are asked for; {most} are the most");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
     ///
     /// When the model is not to be had here (the message says what is missing), is not a
-    /// cooperative one, or a thread cannot be started; `InvalidInput` for too many workers. A
-    /// process has some four million workers in its life at most.
+    /// cooperative one, or a thread cannot be started; `InvalidInput` for more workers than
+    /// [`Builder::MOST_WORKERS`]. A process has some four million workers in its life at most.
     pub fn build(self) -> io::Result<Runtime> {
+        self.check()?;
         let numbers = claim_numbers(self.workers)?;
         let team: Team = numbers.map(|number| Arc::new(Inbox::new(number))).collect();
         fiveways_coro::install_overflow_handler()?;

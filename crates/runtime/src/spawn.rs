@@ -50,11 +50,7 @@ impl Spawn {
     ///
     /// # Errors
     ///
-    /// When there is no stack to be had.
-    ///
-    /// # Panics
-    ///
-    /// On a thread that is no worker.
+    /// `Unsupported` on a thread that is no worker; when there is no stack to be had.
     #[track_caller]
     pub fn spawn_local<T: 'static>(
         self,
@@ -62,7 +58,11 @@ impl Spawn {
     ) -> io::Result<JoinHandle<T>> {
         let settings = self.settings(Location::caller());
         let spawned = with_worker(|worker| start_here(worker, &settings, f));
-        spawned.expect("spawn_local must be called in a task")
+        spawned.unwrap_or_else(|| {
+            let message = "a plain thread has no worker for local tasks: use spawn, or a model \
+                           with coroutines";
+            Err(io::Error::new(io::ErrorKind::Unsupported, message))
+        })
     }
 
     /// Spawns on a worker of the runtime: the caller's own if it is not much busier than the

@@ -1,10 +1,10 @@
 //! A server for tests, in a process of its own.
 //!
 //! `fiveways-arena MODEL [name=value …]` prints its address and serves until SIGTERM. Names:
-//! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `mode` (`shared`,
-//! `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its standard input is
-//! answered with its counts (one process only); the end of its standard input ends it. At its end
-//! it tells its counts once more, and how many connections were cut short.
+//! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `idle_ms`, `fails`,
+//! `mode` (`shared`, `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its
+//! standard input is answered with its counts (one process only); the end of its standard input
+//! ends it. At its end it tells its counts once more, and how many connections were cut short.
 
 use std::io::{self, BufRead, Write};
 use std::str::FromStr;
@@ -36,7 +36,11 @@ fn main() -> io::Result<()> {
         println!("{address}");
         io::stdout().flush()
     });
-    let report = serving.serve(move |stream: TcpStream| service.serve(stream))?;
+    let fails = setting(&words, "fails").unwrap_or(0) != 0;
+    let report = serving.serve(move |stream: TcpStream| match fails {
+        true => Err(io::Error::other("fails as it must")),
+        false => service.serve(stream),
+    })?;
     println!("{} cut_short={}", told(&report.stats), report.cut_short);
     Ok(())
 }
@@ -61,6 +65,9 @@ fn set_up(words: &[String], model: Model) -> io::Result<Server> {
     }
     if let Some(drain) = setting(words, "drain_ms") {
         server = server.drain(Duration::from_millis(drain));
+    }
+    if let Some(idle) = setting(words, "idle_ms") {
+        server = server.idle_timeout(Some(Duration::from_millis(idle)));
     }
     Ok(server)
 }

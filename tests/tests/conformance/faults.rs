@@ -94,7 +94,7 @@ pub(crate) fn a_pool_smaller_than_its_clients_serves_all_in_the_end(model: Model
 /// A panic ends its connection, is counted, and harms nobody [D28].
 pub(crate) fn a_panic_in_a_handler_harms_nobody(model: Model) {
     quietly_panicking();
-    let arena = Arena::new(model, |mut stream: TcpStream| {
+    let arena = Arena::new(model, |mut stream: TcpStream| -> io::Result<()> {
         let mut byte = [0];
         while stream.read(&mut byte)? == 1 {
             assert!(byte != *b"!", "as the client wished");

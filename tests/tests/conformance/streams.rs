@@ -96,7 +96,7 @@ pub(crate) fn half_close(model: Model) {
 }
 
 pub(crate) fn one_byte_reads_and_writes(model: Model) {
-    let arena = Arena::new(model, |mut stream: TcpStream| {
+    let arena = Arena::new(model, |mut stream: TcpStream| -> io::Result<()> {
         let mut byte = [0];
         while stream.read(&mut byte)? == 1 {
             stream.write_all(&byte)?;
@@ -194,7 +194,7 @@ fn read_somehow(stream: &mut TcpStream, turn: u32, at: usize) -> io::Result<usiz
 /// Vectored writes lose nothing however much they take at once.
 pub(crate) fn vectored_writes(model: Model) {
     const TOTAL: usize = 2 * MIB;
-    let arena = Arena::new(model, |mut stream: TcpStream| {
+    let arena = Arena::new(model, |mut stream: TcpStream| -> io::Result<()> {
         let mut at = 0;
         while at < TOTAL {
             let left = TOTAL - at;
@@ -216,7 +216,7 @@ pub(crate) fn lent_bytes_stay_while_their_reader_waits(model: Model) {
     let arena = Arena::with(
         model,
         |server| server.pool_size(16),
-        |mut stream: TcpStream| {
+        |mut stream: TcpStream| -> io::Result<()> {
             let (mut reader, mut writer) = stream.halves();
             loop {
                 let bytes = reader.fill_buf()?;

@@ -1,7 +1,7 @@
 //! Within one process: out of a worker, to a thread, and back.
 
 use std::collections::HashSet;
-use std::io::{BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::panic;
@@ -198,9 +198,9 @@ pub(crate) fn a_deadline_holds_for_hand_offs_of_the_work(model: Model) {
             let outer = std::mem::replace(stream, spare).detach()?;
             let (back, inner) = handoff::run(outer, soon(), |stream| stream.read(&mut [0]));
             *stream = back.into_stream()?;
-            let inner = inner.map_err(std::io::Error::other)?.expect_err("late").kind();
+            let inner = inner.map_err(io::Error::other)?.expect_err("late").kind();
             let outer = stream.read(&mut [0]).expect_err("late").kind();
-            Ok::<_, std::io::Error>([inner, outer])
+            Ok::<_, io::Error>([inner, outer])
         });
         assert_eq!(kinds.expect("no panic").expect("hands over"), [ErrorKind::TimedOut; 2]);
         assert!(started.elapsed() >= limit && started.elapsed() < LONG / 2);
@@ -361,7 +361,7 @@ pub(crate) fn a_cancelled_task_leaves_the_work_to_its_end(model: Model) {
 pub(crate) fn a_server_hands_over_and_serves_on(model: Model) {
     let panics = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&panics);
-    let arena = Arena::new(model, move |mut stream: TcpStream| {
+    let arena = Arena::new(model, move |mut stream: TcpStream| -> io::Result<()> {
         let mut line = String::new();
         while stream.read_line(&mut line)? > 0 {
             let order = std::mem::take(&mut line);
@@ -383,7 +383,7 @@ pub(crate) fn a_server_hands_over_and_serves_on(model: Model) {
         Ok(())
     });
     let talk = |client: std::net::TcpStream, number: usize| {
-        let mut reader = std::io::BufReader::new(&client);
+        let mut reader = io::BufReader::new(&client);
         let mut answer = String::new();
         for round in 0..5 {
             let order = if (number + round).is_multiple_of(3) { "panic" } else { "work" };

@@ -13,6 +13,8 @@ mod streams;
 mod servers;
 mod waiting;
 mod selectors;
+mod limits;
+mod handlers;
 
 fiveways_tests::on_every_model! {
     streams:
@@ -54,6 +56,17 @@ fiveways_tests::on_every_model! {
         d55_a_connection_goes_to_exactly_one_of_many_acceptors,
         d55_listeners_may_share_a_port,
         d56_ipv6_is_served;
+    limits:
+        a_connection_that_only_sends_is_not_idle,
+        a_connection_on_which_nothing_moves_is_idle_for_all_its_clones,
+        a_large_write_that_moves_slowly_is_not_idle,
+        limits_are_told_apart;
+    handlers:
+        an_error_of_a_handler_is_heard,
+        errors_that_nobody_hears_are_told_in_few_lines,
+        a_scope_limits_every_wait_of_a_handler,
+        an_answer_before_the_request_was_read_arrives,
+        a_peer_that_takes_nothing_is_given_up;
 }
 
 fiveways_tests::on_cooperative_models! {

@@ -43,7 +43,7 @@ pub(crate) fn d01_a_silent_client_does_not_stop_the_others(model: Model) {
 pub(crate) fn d02_the_end_of_a_stream_is_seen_once_and_closes(model: Model) {
     let ends = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&ends);
-    let arena = Arena::new(model, move |mut stream: TcpStream| {
+    let arena = Arena::new(model, move |mut stream: TcpStream| -> io::Result<()> {
         while stream.read(&mut [0; 64])? > 0 {}
         count.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -222,7 +222,7 @@ pub(crate) fn d10_messages_may_come_together_and_in_pieces(model: Model) {
 pub(crate) fn d11_what_is_received_reaches_the_handler(model: Model) {
     let sum = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sum);
-    let arena = Arena::new(model, move |mut stream: TcpStream| {
+    let arena = Arena::new(model, move |mut stream: TcpStream| -> io::Result<()> {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         assert!(bytes == noise(0, bytes.len()), "other bytes");
@@ -372,7 +372,7 @@ pub(crate) fn d44_all_answers_come_after_the_client_has_ended_its_side(model: Mo
 
 /// D49: one read for each readiness loses wake-ups under edge triggering.
 pub(crate) fn d49_a_flood_is_drained(model: Model) {
-    let arena = Arena::new(model, |mut stream: TcpStream| {
+    let arena = Arena::new(model, |mut stream: TcpStream| -> io::Result<()> {
         // Small reads: much is left after each.
         let mut buf = [0; 512];
         loop {
@@ -397,7 +397,7 @@ pub(crate) fn d49_a_flood_is_drained(model: Model) {
 pub(crate) fn d49_a_flood_starves_nobody(model: Model) {
     let (held, drained) = (Hold::new(), Arc::new(AtomicUsize::new(0)));
     let (holding, count) = (held.clone(), Arc::clone(&drained));
-    let arena = Arena::new(model, move |mut stream: TcpStream| {
+    let arena = Arena::new(model, move |mut stream: TcpStream| -> io::Result<()> {
         // Small reads: much is left after each.
         let mut buf = [0; 512];
         loop {

@@ -1,6 +1,8 @@
 //! Who is let in: counting connections, keeping the limit, pausing when descriptors run out.
 
+use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use fiveways_runtime::{Unparker, is_cancelled, unparker};
 use fiveways_sys::errno;
 
+use crate::server::complaints::Complaints;
 use crate::server::counts::Counts;
 use crate::server::settings::Settings;
 use crate::server::stop::Control;
@@ -19,6 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Gate {
     limit: usize,
     control: Control,
+    complaints: Complaints,
     /// Acceptors that wait for a place.
     waiting: Mutex<Vec<Unparker>>,
     /// Does a thread wait for a place, by the bell?
@@ -42,6 +46,7 @@ impl Gate {
         Gate {
             limit: settings.max_connections,
             control,
+            complaints: Complaints::new(settings.on_error.clone()),
             waiting: Mutex::default(),
             rings: AtomicBool::new(false),
         }
@@ -104,6 +109,16 @@ impl Gate {
         self.rings.store(true, Ordering::SeqCst);
     }
 
+    /// Hears the errors of handlers.
+    pub(crate) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
+    fn next(&self) -> Verdict {
+        self.abort();
+        Verdict::Next
+    }
+
     /// Judges an error of accept; `pauses` counts those in a row.
     pub(crate) fn judge(&self, error: io::Error, pauses: &mut u32) -> Verdict {
         match error.raw_os_error() {
@@ -111,19 +126,25 @@ impl Gate {
                 Verdict::Pause(self.exhausted(pauses))
             }
             _ if error.kind() == io::ErrorKind::WouldBlock => Verdict::Wait,
+            // The trouble of the one connection: accept(2) hands on what the network did to it.
             Some(
-                errno::EBADF
-                | errno::EINVAL
-                | errno::ECANCELED
-                | errno::ENOTSOCK
-                | errno::EOPNOTSUPP,
-            ) => Verdict::Broken(error),
-            // Everything else is the trouble of the one connection: accept(2) hands on what the
-            // network did to it.
-            _ => {
-                self.abort();
-                Verdict::Next
-            }
+                errno::ECONNABORTED
+                | errno::ECONNRESET
+                | errno::ENETDOWN
+                | errno::EPROTO
+                | errno::ENOPROTOOPT
+                | errno::EHOSTDOWN
+                | errno::ENONET
+                | errno::EHOSTUNREACH
+                | errno::ENETUNREACH
+                | errno::ETIMEDOUT
+                | errno::EPIPE
+                | errno::EPERM
+                | errno::ENOTCONN,
+            ) => self.next(),
+            None if error.kind() == io::ErrorKind::ConnectionAborted => self.next(),
+            // Whatever else it is will not pass: nobody is served by trying again for ever.
+            _ => Verdict::Broken(error),
         }
     }
 }
@@ -136,9 +157,14 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// Counts how the handler ended.
-    pub(crate) fn ended(&self, result: &io::Result<()>) {
-        if result.is_err() {
+    pub(crate) fn ended<E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        peer: Option<SocketAddr>,
+        result: Result<(), E>,
+    ) {
+        if let Err(error) = result {
             self.gate.counts().failed.add();
+            self.gate.complaints.hear(peer, error.into());
         }
     }
 }

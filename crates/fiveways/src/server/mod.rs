@@ -22,9 +22,11 @@ mod link;
 mod visit;
 mod gate;
 mod stop;
-mod counts;
 mod settings;
+mod complaints;
+mod counts;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ pub use counts::Stats;
 pub use settings::{ListenMode, Overload};
 pub use stop::Control;
 
+use complaints::OnError;
 use gate::Gate;
 use settings::Settings;
 use stop::OnSignal;
@@ -91,13 +94,20 @@ impl Report {
 }
 
 /// What serves a connection: called once for each, in a task or on a thread.
+///
+/// Functions and closures that take a [`TcpStream`] and give `Result<(), E>` are handlers.
 pub trait Handler: Send + Sync + 'static {
+    /// What a connection may end with: [`io::Error`], `Box<dyn Error + Send + Sync>`,
+    /// `anyhow::Error`, an error of your own.
+    type Error: Into<Box<dyn Error + Send + Sync>>;
+
     /// Serves one connection until its end.
     ///
     /// # Errors
     ///
-    /// Whatever ended the connection; it is counted, and nobody else is concerned.
-    fn serve(&self, stream: TcpStream) -> io::Result<()>;
+    /// Whatever ended the connection; it is counted and heard ([`Server::on_error`]), and nobody
+    /// else is concerned.
+    fn serve(&self, stream: TcpStream) -> Result<(), Self::Error>;
 
     /// Prepares the process that serves; does nothing unless it is implemented.
     ///
@@ -114,8 +124,14 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-impl<F: Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static> Handler for F {
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+impl<F, E> Handler for F
+where
+    F: Fn(TcpStream) -> Result<(), E> + Send + Sync + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Error = E;
+
+    fn serve(&self, stream: TcpStream) -> Result<(), E> {
         self(stream)
     }
 }
@@ -159,8 +175,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// `InvalidInput` for a descriptor that is no TCP listener (a Unix listener, say, or a socket
+    /// that does not listen); when there is no descriptor left.
     pub fn new(listener: TcpListener) -> io::Result<Server> {
+        listener.check()?;
         let (mut settings, ready) = (Settings::default(), Ready::default());
         settings.listen_mode = ListenMode::Shared;
         Ok(Server { listener, settings, control: Control::new()?, ready })
@@ -214,9 +232,12 @@ impl Server {
         self
     }
 
-    /// Ends connections on which nothing moves for this long (D42); `None`: never. One minute
-    /// unless set under `blocking` and `pool`, where a silent client holds a thread (D22), else
-    /// never.
+    /// Ends connections on which nothing moves for this long, neither in nor out, through whichever
+    /// value for the connection (D42); `None`: never. One minute unless set under `blocking` and
+    /// `pool`, where a silent client holds a thread (D22), else never.
+    ///
+    /// The handler's call that waits then fails, with a
+    /// [`TimeoutError`](crate::net::TimeoutError) as its source.
     pub fn idle_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.idle = Some(limit);
         self
@@ -237,6 +258,56 @@ impl Server {
     /// Probes silent peers at this interval and gives dead ones up (D42); 60 s unless set.
     pub fn keepalive(mut self, idle: Option<Duration>) -> Server {
         self.settings.keepalive = idle;
+        self
+    }
+
+    /// Gives a peer up that does not acknowledge what was sent for this long
+    /// (`TCP_USER_TIMEOUT`); the system's limit, some 15 minutes, unless set.
+    pub fn user_timeout(mut self, limit: Option<Duration>) -> Server {
+        self.settings.user_timeout = limit;
+        self
+    }
+
+    /// Closes connections in order, within a time limit: says that nothing more comes, and reads
+    /// what the client still sends until it closes too. `None`, unless set: closes at once.
+    ///
+    /// A connection that is closed while bytes of the client are unread, or still come, is reset:
+    /// then the client may lose an answer that it has not read yet. That concerns handlers that
+    /// answer without reading everything (a refusal, an error). The connection counts as served
+    /// until it is closed.
+    #[doc(alias = "lingering_close")]
+    pub fn linger_close(mut self, limit: Option<Duration>) -> Server {
+        self.settings.linger_close = limit;
+        self
+    }
+
+    /// Calls `f` with each error that a handler ends with, and the peer of its connection.
+    ///
+    /// Unless set, a line on stderr tells of them, at most one a second, with a count of those
+    /// that were left out; how connections end every day (the peer has gone, the idle limit, a
+    /// stop) is left out there. `f` runs where the handler ran, and may block only where that may.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use fiveways::net::TcpStream;
+    /// use fiveways::server::Server;
+    ///
+    /// fn refuse(stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///     Err("not today".into())
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:4000")?;
+    /// server.on_error(|peer, error| eprintln!("{peer}: {error}")).serve(refuse)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_error(
+        mut self,
+        f: impl Fn(SocketAddr, Box<dyn Error + Send + Sync>) + Send + Sync + 'static,
+    ) -> Server {
+        self.settings.on_error = OnError::new(f);
         self
     }
 
@@ -295,9 +366,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the model is not to be had here, when processes are asked for too late or are to share
-    /// a listener under a model that cannot, or when the listener itself fails.
+    /// `InvalidInput` for more workers, processes or threads than any machine has room for. When
+    /// the model is not to be had here, when processes are asked for too late or are to share a
+    /// listener under a model that cannot, or when the listener itself fails.
     pub fn serve(self, handler: impl Handler) -> io::Result<Report> {
+        self.settings.check()?;
         if self.settings.processes > 1 {
             return processes::supervise(self, Arc::new(handler));
         }
@@ -319,10 +392,11 @@ impl Server {
         ready()?;
         let gate = Arc::new(Gate::new(&settings, control.clone()));
         let cut_short = if settings.model.is_cooperative() {
-            tasks::serve(listener, &settings, &control, &gate, handler)?
+            tasks::serve(listener, &settings, &control, &gate, handler)
         } else {
-            threads::serve(listener, &settings, &control, &gate, handler)?
+            threads::serve(listener, &settings, &control, &gate, handler)
         };
-        Ok(Report { stats: control.stats(), cut_short })
+        gate.complaints().end();
+        Ok(Report { stats: control.stats(), cut_short: cut_short? })
     }
 }

@@ -7,6 +7,7 @@ use fiveways_driver::Model;
 use fiveways_runtime::Builder;
 
 use crate::net::TcpStream;
+use crate::server::complaints::OnError;
 
 /// What happens to connections beyond the maximum (D43).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -57,6 +58,12 @@ impl ListenMode {
     }
 }
 
+/// The most processes that one server keeps up.
+const MOST_PROCESSES: usize = 4_096;
+
+/// The most threads of a pool: the kernel's usual limit of a process.
+const MOST_THREADS: usize = 32_768;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) model: Model,
@@ -79,6 +86,9 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     pub(crate) stack_size: usize,
     pub(crate) signals: bool,
+    pub(crate) on_error: OnError,
+    pub(crate) linger_close: Option<Duration>,
+    pub(crate) user_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -102,11 +112,31 @@ impl Default for Settings {
             spin: Builder::DEFAULT_SPIN,
             stack_size: Builder::DEFAULT_STACK_SIZE,
             signals: true,
+            on_error: OnError::default(),
+            linger_close: None,
+            user_timeout: None,
         }
     }
 }
 
 impl Settings {
+    /// Refuses sizes that no machine serves with.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let pool = self.pool_size.unwrap_or(1);
+        let sizes = [
+            ("workers", self.workers, Builder::MOST_WORKERS),
+            ("processes", self.processes, MOST_PROCESSES),
+            ("threads of a pool", pool, MOST_THREADS),
+        ];
+        for (what, count, most) in sizes {
+            if count > most {
+                let message = format!("{count} {what} are asked for; {most} are the most");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
+
     /// The idle limit in force.
     fn idle_limit(&self) -> Option<Duration> {
         let holds_a_thread = matches!(self.model, Model::Blocking | Model::Pool);
@@ -114,12 +144,14 @@ impl Settings {
     }
 
     /// Prepares an accepted connection.
-    ///
-    /// A connection that waits longer than the idle limit in one call has not moved for so long.
     pub(crate) fn apply(&self, stream: &TcpStream) -> io::Result<()> {
-        let idle = self.idle_limit();
-        stream.set_read_timeout(shorter(self.read, idle))?;
-        stream.set_write_timeout(shorter(self.write, idle))?;
+        stream.set_read_timeout(self.read)?;
+        stream.set_write_timeout(self.write)?;
+        stream.set_idle_timeout(self.idle_limit())?;
+        stream.socket().limits.set_linger_close(self.linger_close);
+        if self.user_timeout.is_some() {
+            stream.set_user_timeout(self.user_timeout)?;
+        }
         if self.keepalive.is_some() {
             stream.set_keepalive(self.keepalive)?;
         }
@@ -127,13 +159,6 @@ impl Settings {
             stream.set_nodelay(true)?;
         }
         Ok(())
-    }
-}
-
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
@@ -19,6 +19,7 @@ use crate::server::gate::{Gate, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::visit::Visit;
+use crate::task::is_cancelled_error;
 
 /// Connections accepted before others are let go first.
 const BATCH: u32 = 32;
@@ -73,7 +74,7 @@ pub(crate) fn serve(
     // Cancels what is left and waits for it.
     drop(runtime);
     match accepted {
-        Ok(Err(error)) if !is_cancelled(&error) => Err(error),
+        Ok(Err(error)) if !is_cancelled_error(&error) => Err(error),
         Err(error) if !error.is_cancelled() => error.resume(),
         _ => Ok(cut_short),
     }
@@ -87,10 +88,6 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop_if_running();
     }
-}
-
-fn is_cancelled(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(fiveways_sys::errno::ECANCELED)
 }
 
 /// Makes the acceptor's driver forget the listener, which other processes may have open.
@@ -156,11 +153,32 @@ impl<H: Handler> Acceptor<H> {
         }
     }
 
+    /// Gives a connection that `select` cannot watch a lower number, once there is one: running out
+    /// of these is running out of descriptors. `None`: it is refused.
+    fn within_reach(&self, mut stream: TcpStream) -> Option<TcpStream> {
+        let is_high = |stream: &TcpStream| stream.socket().source().fd >= select::LIMIT;
+        let mut failures = 0;
+        while self.runtime.model() == Model::Select && is_high(&stream) {
+            tell_of_high_numbers();
+            if self.settings.overload == Overload::Refuse {
+                self.gate.refuse();
+                return None;
+            }
+            match stream.try_clone() {
+                // The kernel gives the lowest that is free.
+                Ok(lower) if !is_high(&lower) => stream = lower,
+                _ => pause(self.gate.exhausted(&mut failures)),
+            }
+        }
+        Some(stream)
+    }
+
     fn admit(&self, stream: TcpStream) {
         if self.gate.is_full() {
             self.gate.refuse();
             return;
         }
+        let Some(stream) = self.within_reach(stream) else { return };
         if self.settings.apply(&stream).is_err() {
             // It has gone already, so thoroughly that it takes no options.
             self.gate.abort();
@@ -200,6 +218,18 @@ impl<H: Handler> Acceptor<H> {
     fn in_hand(&self) -> MutexGuard<'_, Option<Visit>> {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says once in a process what `select` cannot do.
+fn tell_of_high_numbers() {
+    static TOLD: Once = Once::new();
+    let limit = select::LIMIT;
+    TOLD.call_once(|| {
+        eprintln!(
+            "fiveways: select cannot watch descriptors from {limit} on: further connections wait \
+             until lower ones are free (epoll has no such limit)"
+        );
+    });
 }
 
 fn pause(time: Duration) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -116,7 +116,7 @@ impl Floor<'_> {
             self.gate.abort();
             return;
         }
-        stream.set_ticket(self.open.add(stream.as_raw_fd()));
+        stream.set_ticket(self.open.add(stream.socket().source().fd));
         let visit = Visit::new(stream, self.gate.enter());
         let mut failures = 0;
         // Out of threads: the connection waits until one is free.

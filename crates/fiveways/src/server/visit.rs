@@ -26,8 +26,10 @@ impl Visit {
         // The acceptor has let go: nothing of this stays for as long as the connection.
         drop(self.0);
         if let Some((stream, pass)) = taken {
+            // Known since it was accepted.
+            let peer = stream.peer_addr().ok();
             let result = handler.serve(stream);
-            pass.ended(&result);
+            pass.ended(peer, result);
         }
     }
 }

@@ -52,18 +52,28 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
         Ok(spawned) => spawned,
         Err((spawn, f)) => spawn.spawn(&current(), f),
     };
-    spawned.unwrap_or_else(|error| panic!("could not spawn a task: {error}"))
+    match spawned {
+        Ok(handle) => handle,
+        // Not in a closure: the place is the caller's.
+        Err(error) => panic!("could not spawn a task: {error}"),
+    }
 }
 
 /// Spawns a task on the caller's own worker; neither the closure nor its value need be `Send`.
 ///
 /// # Panics
 ///
-/// On a thread that is no worker, and when there is no memory for its stack.
+/// On a thread that is no worker, as handlers have under the models `threads`, `pool` and
+/// `blocking` ([`spawn`] works there), and when there is no memory for its stack.
+/// [`Builder::spawn_local`] gives an error instead.
 #[track_caller]
 pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let spawned = Spawn::new().spawn_local(f);
-    spawned.unwrap_or_else(|error| panic!("could not spawn a task: {error}"))
+    match spawned {
+        Ok(handle) => handle,
+        // Not in a closure: the place is the caller's.
+        Err(error) => panic!("could not spawn a task: {error}"),
+    }
 }
 
 /// Settings of a new task, as [`std::thread::Builder`].
@@ -117,11 +127,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack.
-    ///
-    /// # Panics
-    ///
-    /// On a thread that is no worker.
+    /// `Unsupported` on a thread that is no worker, as handlers have under the models `threads`,
+    /// `pool` and `blocking`; when there is no memory for its stack.
     #[track_caller]
     pub fn spawn_local<T: 'static>(
         self,
@@ -131,18 +138,47 @@ impl Builder {
     }
 }
 
+/// Returns `true` for the error of a call that was refused because its task is cancelled (the
+/// kernel's number for that is `ECANCELED`); looks through wrapped errors.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Read;
+/// use fiveways::{net, task};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (mut stream, _peer) = net::UnixStream::pair()?;
+/// let reader = task::spawn(move || stream.read(&mut [0; 8]));
+/// reader.cancel();
+/// // One that had not begun ends without a value.
+/// if let Ok(Err(error)) = reader.join() {
+///     assert!(task::is_cancelled_error(&error));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn is_cancelled_error(error: &io::Error) -> bool {
+    if error.raw_os_error() == Some(fiveways_sys::errno::ECANCELED) {
+        return true;
+    }
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    inner.is_some_and(is_cancelled_error)
+}
+
 /// Runs `f` with a time limit on everything it waits for.
 ///
-/// When the time is over, calls that give `io::Result` fail with `TimedOut`, and calls that cannot
-/// fail unwind `f`. A value that `f` returns is returned, even when it is late.
+/// When the time is over, calls that give `io::Result` fail with `TimedOut` (and [`Elapsed`] as the
+/// source), and calls that cannot fail unwind `f`. A value that `f` returns is returned, even when
+/// it is late.
+///
+/// On a plain thread the limit is kept by the waits of this library: reads, writes, accepts and
+/// connects, sleeps, locks, channels, joins. What blocks a thread by other means (std's own sockets
+/// and locks, a look-up of a name) is not ended.
 ///
 /// # Errors
 ///
 /// [`Elapsed`] when `f` was unwound.
-///
-/// # Panics
-///
-/// On a plain thread: the blocking calls of a thread cannot be ended from outside.
 ///
 /// # Examples
 ///
