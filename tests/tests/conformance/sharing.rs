@@ -107,7 +107,8 @@ fn wake_ups(model: Model) -> f64 {
             // The end of the connection is a wake-up as well, of the one that served it.
             before += (count() - served).min(1);
         } else {
-            eventually("it is let in", || inside() == had + number);
+            let idle = || all.iter().all(|pid| is_asleep(*pid));
+            eventually("it is let in, and all are idle", || inside() == had + number && idle());
         }
     }
     eventually("all sleep", || all.iter().all(|pid| is_asleep(*pid)));
