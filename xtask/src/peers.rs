@@ -24,6 +24,11 @@ pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
     ours.args(["build", "--release", "--workspace", "--exclude", "xtask"]);
     ours.args(["--bins", "--examples"]);
     if steps.command("rivals", &mut rivals) && steps.command("ours", &mut ours) {
+        if let ["--fairness", rest @ ..] = &*rest.iter().map(String::as_str).collect::<Vec<_>>() {
+            let mut compare = Command::new(peers_target.join("release/compare-fairness"));
+            steps.command("fairness", compare.current_dir(root).args(rest));
+            return steps.finish();
+        }
         let mut compare = Command::new(peers_target.join("release/compare-peers"));
         compare.current_dir(root).args(rest);
         if !rest.iter().any(|arg| arg.starts_with("--fiveways")) {
