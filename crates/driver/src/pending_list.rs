@@ -105,6 +105,8 @@ fn waiter(pending: &NonNull<Pending>) -> &Pending {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::op::Source;
 
@@ -155,5 +157,31 @@ mod tests {
         // SAFETY: required: valid, in place, in no other list. It has just left.
         unsafe { list.push(b) };
         assert_eq!(drain(&mut list), [a, c, b]);
+    }
+
+    /// How long it takes to put so many in and to take them out from the end, for each.
+    fn turnover(count: usize) -> Duration {
+        let op = Op::Readable { source: Source { fd: 0, generation: 0 } };
+        let all: Vec<_> = (0..count).map(|_| Pending::new(op, ptr::null_mut())).collect();
+        let mut list = PendingList::EMPTY;
+        let started = Instant::now();
+        for one in &all {
+            // SAFETY: required: valid, in place, in no other list. `all` outlives the list.
+            unsafe { list.push(NonNull::from(one)) };
+        }
+        for one in all.iter().rev() {
+            // SAFETY: required: in this list. It was put in above.
+            unsafe { list.remove(NonNull::from(one)) };
+        }
+        assert!(list.is_empty());
+        started.elapsed() / count as u32
+    }
+
+    #[test]
+    fn one_more_costs_the_same_however_many_wait() {
+        let best = |count| (0..5).map(|_| turnover(count)).min().expect("five times");
+        // Walked, a list of so many costs 5,000 steps where a short one costs 50.
+        let (few, many) = (best(100), best(10_000));
+        assert!(many < few.max(Duration::from_nanos(100)) * 20, "{many:?} beside {few:?}");
     }
 }

@@ -66,17 +66,23 @@ pub(crate) fn unix_connections_closed_while_queued_bring_their_last_words(model:
     std::fs::remove_file(&path).expect("it was there");
 }
 
-/// A socket of somebody who set it non-blocking waits here, as every other does.
+/// A socket of somebody who set it non-blocking waits here, as every other does: the mode in which
+/// it is used is set, so that it costs no futile call each time (I5).
 pub(crate) fn a_socket_taken_over_in_non_blocking_mode_waits(model: Model) {
     on(model, || {
         let (near, far) = std::os::unix::net::UnixStream::pair().expect("a pair");
         near.set_nonblocking(true).expect("a mode");
-        waits(UnixStream::from(OwnedFd::from(near)), far);
+        let near = UnixStream::from(OwnedFd::from(near));
+        assert!(!is_nonblocking(&near), "a stream");
+        waits(near, far);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let near = std::net::TcpStream::connect(address).expect("a backlog");
         near.set_nonblocking(true).expect("a mode");
-        waits(TcpStream::from(near), listener.accept().expect("it is there").0);
+        let near = TcpStream::from(near);
+        assert!(!is_nonblocking(&near), "a stream");
+        waits(near, listener.accept().expect("it is there").0);
+        assert!(is_nonblocking(&TcpListener::from(listener)), "a listener");
         let near = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         near.set_nonblocking(true).expect("a mode");
         let to = near.local_addr().expect("an address");
@@ -88,6 +94,11 @@ pub(crate) fn a_socket_taken_over_in_non_blocking_mode_waits(model: Model) {
         assert_eq!(near.recv(&mut [0; 8]).expect("it waits"), 1);
         sending.join().expect("no panic");
     });
+}
+
+fn is_nonblocking(socket: &impl AsFd) -> bool {
+    let flags = rustix::fs::fcntl_getfl(socket).expect("it is open");
+    flags.contains(rustix::fs::OFlags::NONBLOCK)
 }
 
 /// Reads and writes more than fits at once.

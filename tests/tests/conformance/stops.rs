@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener as Listener, TcpStream as Client};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways::net::TcpStream;
@@ -14,7 +15,7 @@ use fiveways::{Model, select};
 use fiveways_tests::arena::Arena;
 use fiveways_tests::child::Remote;
 use fiveways_tests::client::{ask, expect_end};
-use fiveways_tests::patience::{LONG, eventually};
+use fiveways_tests::patience::LONG;
 use rustix::process::Signal;
 
 const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
@@ -54,11 +55,16 @@ pub(crate) fn new_clients_are_refused_while_a_stop_drains(model: Model) {
         let mut inside = remote.connect();
         ask(&mut inside, b"inside");
         remote.signal(Signal::TERM);
-        // Who comes before the listener is closed is let in.
-        eventually("new clients are refused", || match Client::connect(remote.addr()) {
+        let stopped = Instant::now();
+        let is_refused = || match Client::connect_timeout(&remote.addr(), LONG / 20) {
             Ok(_) => false,
             Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-        });
+        };
+        // Who comes before the listener is closed is let in.
+        while !is_refused() {
+            assert!(stopped.elapsed() < LONG / 4, "new clients are not refused");
+            thread::sleep(Duration::from_millis(1));
+        }
         let successor = Listener::bind(remote.addr()).expect("the port is free");
         ask(&mut inside, b"still served");
         drop((inside, successor));
