@@ -94,6 +94,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s")]
     drain: Span,
 
+    /// Close connections that are idle between two requests when stopping
+    #[arg(long)]
+    close_idle_on_stop: bool,
+
     /// Longest spin of a worker before it sleeps, in microseconds, while spinning pays; 0: never
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
     spin: u64,
@@ -182,6 +186,7 @@ fn configure(server: Server, args: &ServeArgs) -> Server {
         .write_timeout(args.write_timeout.map(Duration::from))
         .keepalive(unless_zero(args.keepalive))
         .drain(args.drain.into())
+        .close_idle_on_stop(args.close_idle_on_stop)
         .spin(Duration::from_micros(args.spin))
         .stack_size(args.stack_size);
     if let Some(threads) = args.pool {

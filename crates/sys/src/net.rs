@@ -322,6 +322,8 @@ pub mod option_name {
         KEEP_ALIVE_INTERVAL = IPPROTO_TCP, TCP_KEEPINTVL;
         /// `TCP_KEEPCNT`
         KEEP_ALIVE_COUNT = IPPROTO_TCP, TCP_KEEPCNT;
+        /// `TCP_INFO`, a `tcp_info`
+        INFO = IPPROTO_TCP, TCP_INFO;
         /// `TCP_USER_TIMEOUT`, milliseconds
         USER_TIMEOUT = IPPROTO_TCP, TCP_USER_TIMEOUT;
         /// `IP_TTL`
@@ -368,6 +370,22 @@ pub fn set_option(fd: RawFd, name: OptionName, value: &[u8]) -> io::Result<()> {
     // SAFETY: required: `data` valid for `len` bytes of reads. They come from one slice.
     let answer = unsafe { libc::syscall(libc::SYS_setsockopt, fd, name.0, name.1, data, len) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How many bytes a TCP socket has received, read or not (`tcpi_bytes_received`, Linux 4.1).
+///
+/// # Errors
+///
+/// `Unsupported` from an older kernel; the kernel's.
+pub fn bytes_received(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    // Where it is in a `tcp_info`: behind 8 bytes, 24 words and three counts of 64 bits.
+    const AT: usize = 8 + 24 * 4 + 3 * 8;
+    let mut info = [0; AT + 8];
+    let len = option(raw(fd), option_name::INFO, &mut info)?;
+    match info[AT..].try_into() {
+        Ok(bytes) if len == info.len() => Ok(u64::from_ne_bytes(bytes)),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// What kind of socket to open.

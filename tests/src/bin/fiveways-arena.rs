@@ -1,10 +1,11 @@
 //! A server for tests, in a process of its own.
 //!
 //! `fiveways-arena MODEL [name=value …]` prints its address and serves until SIGTERM. Names:
-//! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `idle_ms`, `fails`,
-//! `mode` (`shared`, `reuse-port`) and `nofile`, the limit of descriptors. The line `counts` on its
-//! standard input is answered with its counts (one process only); the end of its standard input
-//! ends it. At its end it tells its counts once more, and how many connections were cut short.
+//! `service`, `workers`, `processes`, `pool`, `limit`, `refuse`, `drain_ms`, `close_idle`,
+//! `idle_ms`, `fails`, `mode` (`shared`, `reuse-port`) and `nofile`, the limit of descriptors. The
+//! line `counts` on its standard input is answered with its counts (one process only); the end of
+//! its standard input ends it. At its end it tells its counts once more, and how many connections
+//! were cut short.
 
 use std::io::{self, BufRead, Write};
 use std::str::FromStr;
@@ -65,6 +66,9 @@ fn set_up(words: &[String], model: Model) -> io::Result<Server> {
     }
     if let Some(drain) = setting(words, "drain_ms") {
         server = server.drain(Duration::from_millis(drain));
+    }
+    if let Some(on) = setting(words, "close_idle") {
+        server = server.close_idle_on_stop(on);
     }
     if let Some(idle) = setting(words, "idle_ms") {
         server = server.idle_timeout(Some(Duration::from_millis(idle)));

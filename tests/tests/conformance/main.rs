@@ -54,7 +54,11 @@ fiveways_tests::on_every_model! {
         connections_queued_at_a_stop_are_served,
         a_signal_right_after_the_address_drains,
         handlers_are_told_of_a_stop,
-        a_leaver_lets_the_next_one_in_at_once;
+        a_leaver_lets_the_next_one_in_at_once,
+        a_stop_closes_idle_connections,
+        a_stop_closes_idle_connections_for_queued_ones,
+        a_stop_lets_half_a_request_become_whole,
+        a_stop_lets_an_answer_be_computed;
     sharing:
         a_connection_wakes_one_process_and_all_get_their_share,
         what_is_queued_for_a_process_that_dies_is_served,

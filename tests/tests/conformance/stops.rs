@@ -2,20 +2,20 @@
 //! told, connections drain, and what is left is ended. The same under every model, and with
 //! processes.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener as Listener, TcpStream as Client};
+use std::io::{BufRead, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener as Listener, TcpStream as Client};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways::net::TcpStream;
 use fiveways::server::{Control, Overload, Server};
-use fiveways::sync::mpsc;
+use fiveways::sync::{Event, mpsc};
 use fiveways::{Model, select};
 use fiveways_tests::arena::Arena;
 use fiveways_tests::child::Remote;
-use fiveways_tests::client::{ask, expect_end};
-use fiveways_tests::patience::LONG;
+use fiveways_tests::client::{ask, expect_end, expect_eof, limit, retry};
+use fiveways_tests::patience::{LONG, eventually};
 use rustix::process::Signal;
 
 const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
@@ -159,4 +159,140 @@ pub(crate) fn a_leaver_lets_the_next_one_in_at_once(model: Model) {
     let best = best.min().expect("five times");
     // One that looks for a place every 20 ms needs 20 ms.
     assert!(best < Duration::from_millis(5), "{best:?} a client");
+}
+
+/// Well below the drain deadline of 10 s that is set with it, and well above what it takes.
+const CLOSED_BY: Duration = Duration::from_secs(2);
+
+/// A server of one or two processes that answers each line with a line.
+fn line_server(model: Model, processes: &str) -> Remote {
+    let settings = ["service=greet", "drain_ms=10000", "close_idle=true", processes];
+    Remote::start(ARENA, model, &settings)
+}
+
+/// Reads the answer of a line server.
+fn expect_ok(client: &mut Client) {
+    let mut answer = [0; 3];
+    client.read_exact(&mut answer).expect("the answer comes");
+    assert_eq!(&answer, b"ok\n");
+}
+
+/// Waits until a stop drains, which is when new clients are refused.
+fn wait_for_drain(addr: SocketAddr) {
+    eventually("new clients are refused", || Client::connect(addr).is_err());
+}
+
+/// Expects that nothing comes for much longer than idle connections last, not even the end.
+fn expect_nothing(client: &mut Client) {
+    limit(client, Duration::from_millis(400));
+    let error = retry(|| client.read(&mut [0])).expect_err("neither bytes nor the end");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    limit(client, LONG);
+}
+
+/// Connections that wait for their next request, or for their first, do not hold a stop: they end
+/// in order.
+pub(crate) fn a_stop_closes_idle_connections(model: Model) {
+    for processes in ["processes=1", "processes=2"] {
+        let mut remote = line_server(model, processes);
+        // `blocking` serves one in each process, and it may be the same process for both.
+        let count = if model == Model::Blocking { 1 } else { 6 };
+        let mut clients: Vec<_> = (0..count).map(|_| remote.connect()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            expect_ok(client);
+            if number % 3 != 2 {
+                client.write_all(b"a request\n").expect("taken");
+                expect_ok(client);
+            }
+        }
+        let stopped = Instant::now();
+        remote.signal(Signal::TERM);
+        clients.iter().for_each(expect_eof);
+        let (counts, cut_short) = remote.end();
+        assert!(stopped.elapsed() < CLOSED_BY, "took {:?}", stopped.elapsed());
+        assert_eq!((counts.accepted, cut_short), (count, 0), "{processes}");
+    }
+}
+
+/// A client that has sent half a request when a stop comes can send the rest, is answered, and then
+/// closed in order.
+pub(crate) fn a_stop_lets_half_a_request_become_whole(model: Model) {
+    for processes in ["processes=1", "processes=2"] {
+        let mut remote = line_server(model, processes);
+        let mut client = remote.connect();
+        expect_ok(&mut client);
+        client.write_all(b"a request\n").expect("taken");
+        expect_ok(&mut client);
+        client.write_all(b"hal").expect("taken");
+        remote.signal(Signal::TERM);
+        wait_for_drain(remote.addr());
+        expect_nothing(&mut client);
+        client.write_all(b"f a request\n").expect("taken");
+        expect_ok(&mut client);
+        let answered = Instant::now();
+        expect_eof(&client);
+        assert!(answered.elapsed() < CLOSED_BY, "took {:?}", answered.elapsed());
+        assert_eq!(remote.end().1, 0, "{processes}");
+    }
+}
+
+/// An answer that is being computed when a stop comes is sent whole, and so is that to a request
+/// which was sent behind the first and is still unread.
+pub(crate) fn a_stop_lets_an_answer_be_computed(model: Model) {
+    const ANSWER: usize = 1 << 20;
+    let go = Arc::new(Event::new());
+    let computed = Arc::clone(&go);
+    let handler = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut request = [0; 3];
+        while stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            stream.read_exact(&mut request)?;
+            computed.wait();
+            for _ in 0..16 {
+                stream.write_all(&[request[0]; ANSWER / 16])?;
+            }
+        }
+        Ok(())
+    };
+    let settings = |server: Server| server.drain(2 * LONG).close_idle_on_stop(true);
+    let mut arena = Arena::with(model, settings, handler);
+    let mut client = arena.connect();
+    client.write_all(b"one").expect("taken");
+    arena.wait_for_connections(1);
+    arena.control().stop();
+    wait_for_drain(arena.addr());
+    client.write_all(b"two").expect("taken");
+    expect_nothing(&mut client);
+    go.set();
+    let answered = Instant::now();
+    for expected in *b"ot" {
+        let mut answer = vec![0; ANSWER];
+        client.read_exact(&mut answer).expect("the answer comes whole");
+        assert!(answer.iter().all(|byte| *byte == expected));
+    }
+    expect_eof(&client);
+    assert_eq!(arena.join().cut_short, 0);
+    assert!(answered.elapsed() < CLOSED_BY, "took {:?}", answered.elapsed());
+}
+
+/// An idle connection that has the only place at a stop leaves it to one that is queued.
+pub(crate) fn a_stop_closes_idle_connections_for_queued_ones(model: Model) {
+    let settings = ["service=greet", "drain_ms=10000", "close_idle=true", "limit=1"];
+    let mut remote = Remote::start(ARENA, model, &settings);
+    let mut idle = remote.connect();
+    expect_ok(&mut idle);
+    let mut queued: Vec<_> = (0..3).map(|_| remote.connect()).collect();
+    for client in &mut queued {
+        client.write_all(b"a request\n").expect("taken");
+    }
+    let stopped = Instant::now();
+    remote.signal(Signal::TERM);
+    expect_eof(idle);
+    for client in &mut queued {
+        expect_ok(client);
+        expect_ok(client);
+        expect_eof(client);
+    }
+    let (counts, cut_short) = remote.end();
+    assert_eq!((counts.accepted, cut_short), (4, 0));
+    assert!(stopped.elapsed() < 2 * CLOSED_BY, "took {:?}", stopped.elapsed());
 }

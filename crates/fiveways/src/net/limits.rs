@@ -20,6 +20,7 @@ use fiveways_sys::net::option_name::{RECV_LIMIT, SEND_LIMIT};
 
 use crate::net::kernel_limit::{Call, KernelLimit, NONE};
 use crate::net::timeout::{Limit, TimeoutError, is_own_deadline};
+use crate::net::traffic::Traffic;
 
 /// What instants are counted from.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -57,6 +58,8 @@ struct Shared {
     linger: AtomicU64,
     /// Nanoseconds after [`EPOCH`] at which something moved last, while there is an idle limit.
     moved: AtomicU64,
+    /// Which way bytes moved, once a server wants to know.
+    traffic: OnceLock<Arc<Traffic>>,
     receives: KernelLimit,
     sends: KernelLimit,
 }
@@ -67,6 +70,7 @@ impl Default for Shared {
             idle: AtomicU64::new(0),
             linger: AtomicU64::new(0),
             moved: AtomicU64::new(0),
+            traffic: OnceLock::new(),
             receives: KernelLimit::new(RECV_LIMIT),
             sends: KernelLimit::new(SEND_LIMIT),
         }
@@ -182,6 +186,19 @@ impl Limits {
         }
     }
 
+    /// What is noted of the connection's traffic from now on.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(self.shared().traffic.get_or_init(Arc::default))
+    }
+
+    /// Notes what an operation has moved, if somebody wants to know.
+    #[inline]
+    pub(crate) fn note(&self, op: &Op, count: usize) {
+        if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
+            traffic.note(op, count);
+        }
+    }
+
     /// Performs an operation within the limits.
     ///
     /// # Safety
@@ -219,6 +236,7 @@ impl Limits {
                     if let Some(idleness) = idleness {
                         idleness.shared.note_move();
                     }
+                    self.note(&op, count);
                     return Ok(count);
                 }
                 Err(error) if is_own_deadline(&error) => error,

@@ -21,6 +21,7 @@ pub(crate) mod socket;
 mod limits;
 mod kernel_limit;
 mod timeout;
+pub(crate) mod traffic;
 
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 

@@ -264,12 +264,13 @@ impl Socket {
         op: Op,
         at_once: Option<Instant>,
     ) -> io::Result<usize> {
-        match at_once {
+        if at_once.is_none() {
             // SAFETY: required: what the operation points at stays; passed on to our caller.
-            Some(_) => unsafe { perform(op, at_once) },
-            // SAFETY: required: as above.
-            None => unsafe { self.limits.perform(op) },
+            return unsafe { self.limits.perform(op) };
         }
+        // SAFETY: required: as above.
+        let answer = unsafe { perform(op, at_once) };
+        answer.inspect(|count| self.limits.note(&op, *count))
     }
 
     /// Lends the descriptor to whom may duplicate it, and knows nothing of limits.

@@ -91,6 +91,7 @@ impl Gate {
     /// Counts an exhausted resource; tells how long to wait for it to come back.
     pub(crate) fn exhausted(&self, in_a_row: &mut u32) -> Duration {
         self.counts().exhausted.add();
+        self.control.close_idle();
         let pause = Duration::from_millis(1 << (*in_a_row).min(7));
         *in_a_row += 1;
         pause.min(LONGEST_PAUSE)

@@ -22,6 +22,7 @@ mod link;
 mod visit;
 mod gate;
 mod stop;
+mod open;
 mod settings;
 mod complaints;
 mod counts;
@@ -320,6 +321,27 @@ impl Server {
     /// Sets how long connections may go on after a stop; 10 s unless set.
     pub fn drain(mut self, limit: Duration) -> Server {
         self.settings.drain = limit;
+        self
+    }
+
+    /// Has a stop close connections that are idle between two requests; they go on until their
+    /// clients end them, or the drain deadline comes, unless turned on.
+    ///
+    /// For protocols whose clients keep a connection for the next request. While the server drains,
+    /// the reads of an idle connection end: the handler's next read gives 0, as if the client had
+    /// closed, and the handler ends. Nothing else is done to the connection: what the handler
+    /// writes is sent, and a request that has come meanwhile is read and served first.
+    ///
+    /// Idle is a connection on which the server moved bytes last and every byte that came was
+    /// received, for some 50 ms; and one on which nothing has come, for half a second. One in the
+    /// middle of a request is left until it was answered, or until the drain deadline. Protocols
+    /// differ: where a client goes on with one request after it was sent something (`100
+    /// Continue`), or sends what is never answered, a handler does better that ends by itself on
+    /// [`Control::stopping`]. What a handler moves by the bare descriptor is not seen; once bytes
+    /// of the client were received so, the connection is not idle any more.
+    #[doc(alias("keep_alive", "graceful_shutdown", "close_idle_connections"))]
+    pub fn close_idle_on_stop(mut self, on: bool) -> Server {
+        self.settings.closes_idle = on;
         self
     }
 

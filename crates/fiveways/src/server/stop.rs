@@ -23,6 +23,7 @@ use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Pid, Signal, kill};
 
 use crate::server::counts::{Counts, Stats};
+use crate::server::open::{LOOK, Open};
 use crate::signal::{SIGINT, SIGTERM, Watch};
 use crate::sync::Event;
 
@@ -62,6 +63,8 @@ struct Inner {
     stopping: Event,
     /// When connections that are left are ended; known from the first phase of a stop on.
     drained_by: OnceLock<Option<Instant>>,
+    /// The connections of which idle ones are closed at a stop.
+    idle: OnceLock<Arc<Open>>,
     /// In a child process: who supervises it, and the control of the child's own server.
     child: OnceLock<(Pid, Control)>,
 }
@@ -75,8 +78,9 @@ impl Control {
     pub(crate) fn with_bell(bell: EventFd) -> Control {
         let counts = Counts::default();
         let (stops, child) = (AtomicU32::new(0), OnceLock::new());
-        let (stopping, drained_by) = (Event::new(), OnceLock::new());
-        Control { inner: Arc::new(Inner { stops, bell, counts, stopping, drained_by, child }) }
+        let (stopping, drained_by, idle) = (Event::new(), OnceLock::new(), OnceLock::new());
+        let inner = Inner { stops, bell, counts, stopping, drained_by, idle, child };
+        Control { inner: Arc::new(inner) }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -228,6 +232,28 @@ impl Control {
         self.inner.drained_by.get_or_init(|| Instant::now().checked_add(drain));
     }
 
+    /// Has a stop close those of the connections that are idle, if it is to.
+    pub(crate) fn watch(&self, open: &Arc<Open>) {
+        if open.closes_idle() {
+            self.inner.idle.get_or_init(|| Arc::clone(open));
+        }
+    }
+
+    /// Closes connections that are idle, if the server is stopping and is to close them. To be
+    /// called again and again.
+    pub(crate) fn close_idle(&self) {
+        let open = self.inner.idle.get().filter(|_| self.inner.drained_by.get().is_some());
+        if let Some(open) = open {
+            open.close_idle();
+        }
+    }
+
+    /// When whoever waits for connections to leave has to look.
+    fn next_look(&self) -> Option<Instant> {
+        let look = self.inner.idle.get().map(|_| Instant::now() + LOOK);
+        self.inner.drained_by.get().copied().flatten().into_iter().chain(look).min()
+    }
+
     /// Tells handlers of the stop.
     pub(crate) fn tell_stopping(&self) {
         self.inner.stopping.set();
@@ -243,7 +269,8 @@ impl Control {
     /// at whenever the bell rings.
     pub(crate) fn wait_while(&self, mut condition: impl FnMut() -> bool) -> io::Result<()> {
         while condition() && !self.is_over() {
-            wait_ready(self.bell(), false, self.inner.drained_by.get().copied().flatten())?;
+            self.close_idle();
+            wait_ready(self.bell(), false, self.next_look())?;
             self.hush();
         }
         Ok(())

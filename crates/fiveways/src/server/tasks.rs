@@ -16,6 +16,7 @@ use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
 use crate::server::backlog::{accept_queued, serve_held};
 use crate::server::gate::{Gate, Verdict};
+use crate::server::open::Open;
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::visit::Visit;
@@ -52,11 +53,14 @@ pub(crate) fn serve(
         eprintln!("fiveways: serving on {}: {reason}", runtime.handle().model());
     }
     let listener = Arc::new(listener);
+    let open = settings.closes_idle.then(|| Arc::new(Open::new(true)));
+    open.iter().for_each(|open| control.watch(open));
     let acceptor = Arc::new(Acceptor {
         runtime: runtime.handle().clone(),
         settings: settings.clone(),
         gate: Arc::clone(gate),
         handler,
+        open,
         in_hand: Mutex::default(),
     });
     let accepting = acceptor.begin(&listener, StopOnDrop(control.clone()))?;
@@ -104,6 +108,8 @@ struct Acceptor<H> {
     settings: Settings,
     gate: Arc<Gate>,
     handler: Arc<H>,
+    /// The connections, if a stop is to close idle ones; else nobody needs a list.
+    open: Option<Arc<Open>>,
     /// The connection that waits for a stack.
     in_hand: Mutex<Option<Visit>>,
 }
@@ -178,11 +184,14 @@ impl<H: Handler> Acceptor<H> {
             self.gate.refuse();
             return;
         }
-        let Some(stream) = self.within_reach(stream) else { return };
+        let Some(mut stream) = self.within_reach(stream) else { return };
         if self.settings.apply(&stream).is_err() {
             // It has gone already, so thoroughly that it takes no options.
             self.gate.abort();
             return;
+        }
+        if let Some(open) = &self.open {
+            open.add(&mut stream);
         }
         let visit = Visit::new(stream, self.gate.enter());
         self.start(&visit);

@@ -1,11 +1,8 @@
 //! Serving on threads: the models `blocking`, `threads` and `pool`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +14,7 @@ use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
 use crate::server::backlog::{accept_queued, serve_held};
 use crate::server::gate::{Gate, Verdict};
+use crate::server::open::Open;
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::turns::Turns;
@@ -39,7 +37,9 @@ pub(crate) fn serve(
     listener.set_nonblocking(true)?;
     let turns = Turns::new(settings.shares_listener, &listener, control.bell())?;
     let door = Mutex::new(Some(Arc::new(listener)));
-    let floor = Floor { door, turns, settings, control, gate, open: Arc::default() };
+    let open = Arc::new(Open::new(settings.closes_idle));
+    control.watch(&open);
+    let floor = Floor { door, turns, settings, control, gate, open };
     match settings.model {
         Model::Blocking => floor.one_by_one(&*handler),
         Model::Pool => floor.with_pool(handler),
@@ -116,7 +116,7 @@ impl Floor<'_> {
             self.gate.abort();
             return;
         }
-        stream.set_ticket(self.open.add(stream.socket().source().fd));
+        self.open.add(&mut stream);
         let visit = Visit::new(stream, self.gate.enter());
         let mut failures = 0;
         // Out of threads: the connection waits until one is free.
@@ -222,6 +222,7 @@ impl Floor<'_> {
         let mut cut_short = 0;
         while ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
             self.control.hush_beside();
+            self.control.close_idle();
             if self.control.is_over() {
                 cut_short = cut_short.max(self.gate.inside());
                 self.open.shut_all();
@@ -250,48 +251,5 @@ impl Floor<'_> {
             builder.stack_size(self.settings.stack_size).spawn(work)?;
         }
         self.all_at_once(|visit| give.send(visit.clone()).map_err(io::Error::other))
-    }
-}
-
-/// The connections that threads serve, so that they can be ended from outside.
-///
-/// A connection's ticket leaves the list before its descriptor is closed, and the list is locked
-/// while descriptors in it are used: so the numbers in it are the connections' own.
-#[derive(Debug, Default)]
-pub(crate) struct Open {
-    list: Mutex<HashMap<u64, RawFd>>,
-    next: AtomicU64,
-}
-
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, RawFd>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(self: &Arc<Open>, fd: RawFd) -> Box<dyn Send + Sync> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(number, fd);
-        Box::new(Ticket { open: Arc::clone(self), number })
-    }
-
-    #[expect(unsafe_code, reason = "descriptors in the list are kept open by their tickets")]
-    fn shut_all(&self) {
-        for fd in self.lock().values() {
-            // SAFETY: required: open while borrowed. The list is locked, so no ticket can leave.
-            let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
-            // It may have been disconnected already.
-            let _ = net::control(net::Control::Shutdown(fd, Shutdown::Both));
-        }
-    }
-}
-
-struct Ticket {
-    open: Arc<Open>,
-    number: u64,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.open.lock().remove(&self.number);
     }
 }

@@ -1,0 +1,133 @@
+//! Which way bytes of a connection moved last, for a server that closes idle connections at a stop.
+//!
+//! ```text
+//!   new ──receive──▶ in a request ──send──▶ idle, found so 0 times ──look──▶ … 1 time ──▶ …
+//!                          ▲                       │                            │
+//!                          └───────── receive ─────┴────────────────────────────┘
+//! ```
+//!
+//! Whoever moves bytes writes, through whichever value for the connection; the server looks, and
+//! only once it stops. The kernel knows how many bytes have come: those that nobody has read yet,
+//! or that somebody reads by the bare descriptor, keep a connection from being idle.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use fiveways_driver::{Direction, Op};
+use fiveways_sys::net::PEEK;
+
+/// How often a connection must be found idle, one look after the other, before it is taken to be.
+const LOOKS: u32 = 3;
+
+/// As [`LOOKS`], while nothing was received: the first request may be on its way.
+const LOOKS_NEW: u32 = 20;
+
+/// Something was received, and nothing sent since.
+const IN_REQUEST: u32 = u32::MAX;
+
+/// What is noted of a connection's traffic.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// How often it was found idle since bytes were sent, or [`IN_REQUEST`].
+    found_idle: AtomicU32,
+    /// Bytes received.
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Notes what an operation has moved.
+    #[inline]
+    pub(crate) fn note(&self, op: &Op, count: usize) {
+        match op.direction() {
+            Direction::Write => self.found_idle.store(0, Ordering::Relaxed),
+            Direction::Read if is_peek(op) => {}
+            Direction::Read => {
+                self.found_idle.store(IN_REQUEST, Ordering::Relaxed);
+                // ORDERING: Release: pairs with the load in `becomes_idle`, which sees the store
+                // above if it sees these bytes.
+                self.received.fetch_add(count as u64, Ordering::Release);
+            }
+        }
+    }
+
+    /// Is the connection idle now, and was it not taken to be before? To be asked at each look.
+    /// `arrived` gives how many bytes have come according to the kernel; `None`: it cannot tell.
+    pub(crate) fn becomes_idle(&self, arrived: impl FnOnce() -> Option<u64>) -> bool {
+        let found = self.found_idle.load(Ordering::Relaxed);
+        if found == IN_REQUEST {
+            return false;
+        }
+        let Some(arrived) = arrived() else { return false };
+        // ORDERING: Acquire: pairs with `note`: that these bytes were received is seen below.
+        let received = self.received.load(Ordering::Acquire);
+        if received < arrived {
+            return false;
+        }
+        let next = (found + 1).min(IN_REQUEST - 1);
+        let relaxed = Ordering::Relaxed;
+        let stayed = self.found_idle.compare_exchange(found, next, relaxed, relaxed).is_ok();
+        stayed && found + 1 == if received == 0 { LOOKS_NEW } else { LOOKS }
+    }
+}
+
+fn is_peek(op: &Op) -> bool {
+    match *op {
+        Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => flags & PEEK != 0,
+        Op::Send { .. }
+        | Op::SendMsg { .. }
+        | Op::Fill { .. }
+        | Op::Accept { .. }
+        | Op::Connect { .. }
+        | Op::Readable { .. }
+        | Op::Writable { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use fiveways_driver::Source;
+
+    use super::*;
+
+    const SOURCE: Source = Source { fd: 0, generation: 0 };
+
+    fn receive(flags: u32) -> Op {
+        Op::Recv { source: SOURCE, buf: ptr::null_mut(), len: 0, flags }
+    }
+
+    fn send() -> Op {
+        Op::Send { source: SOURCE, buf: ptr::null(), len: 0, flags: 0 }
+    }
+
+    /// At which look of a hundred the connection is taken to be idle.
+    fn idle_at(traffic: &Traffic, arrived: u64) -> Vec<u32> {
+        (1..=100).filter(|_| traffic.becomes_idle(|| Some(arrived))).collect()
+    }
+
+    #[test]
+    fn a_connection_is_idle_once_after_an_answer() {
+        let traffic = Traffic::default();
+        traffic.note(&receive(0), 5);
+        assert!(idle_at(&traffic, 5).is_empty(), "in a request");
+        traffic.note(&send(), 5);
+        assert_eq!(idle_at(&traffic, 5), [LOOKS]);
+        traffic.note(&receive(0), 1);
+        assert!(idle_at(&traffic, 6).is_empty(), "in the next");
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_came_is_idle_later() {
+        assert_eq!(idle_at(&Traffic::default(), 0), [LOOKS_NEW]);
+    }
+
+    #[test]
+    fn unread_bytes_keep_a_connection_from_being_idle() {
+        let traffic = Traffic::default();
+        assert!(idle_at(&traffic, 1).is_empty(), "nothing was read");
+        traffic.note(&receive(0), 5);
+        traffic.note(&send(), 5);
+        traffic.note(&receive(PEEK), 3);
+        assert!(idle_at(&traffic, 8).is_empty(), "a look is no read");
+    }
+}

@@ -1,0 +1,119 @@
+//! The connections that are being served, so that they can be ended from outside.
+//!
+//! A connection's ticket leaves the list before its descriptor is closed, and the list is locked
+//! while descriptors in it are used: so the numbers in it are the connections' own.
+
+use std::collections::HashMap;
+use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fiveways_sys::net;
+
+use crate::net::TcpStream;
+use crate::net::traffic::Traffic;
+
+/// How often connections are looked at while a stop closes those that are idle.
+pub(crate) const LOOK: Duration = Duration::from_millis(25);
+
+#[derive(Debug)]
+pub(crate) struct Open {
+    closes_idle: bool,
+    list: Mutex<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    connections: HashMap<u64, Connection>,
+    next: u64,
+    looked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    fd: RawFd,
+    /// Noted if idle connections are to be closed.
+    traffic: Option<Arc<Traffic>>,
+}
+
+impl Open {
+    pub(crate) fn new(closes_idle: bool) -> Open {
+        Open { closes_idle, list: Mutex::default() }
+    }
+
+    /// Does a stop close idle connections?
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.closes_idle
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection, which leaves when its stream is dropped.
+    pub(crate) fn add(self: &Arc<Open>, stream: &mut TcpStream) {
+        let socket = stream.socket();
+        let traffic = self.closes_idle.then(|| socket.limits.traffic());
+        let connection = Connection { fd: socket.source().fd, traffic };
+        let mut list = self.lock();
+        list.next += 1;
+        let number = list.next;
+        list.connections.insert(number, connection);
+        drop(list);
+        stream.set_ticket(Box::new(Ticket { open: Arc::clone(self), number }));
+    }
+
+    /// Ends all connections.
+    pub(crate) fn shut_all(&self) {
+        for connection in self.lock().connections.values() {
+            connection.shut(Shutdown::Both);
+        }
+    }
+
+    /// Ends the reads of connections that have been idle for some looks. Called more often than
+    /// every [`LOOK`], it does nothing.
+    pub(crate) fn close_idle(&self) {
+        let mut list = self.lock();
+        let now = Instant::now();
+        if list.looked.is_some_and(|looked| now < looked + LOOK) {
+            return;
+        }
+        list.looked = Some(now);
+        for connection in list.connections.values() {
+            if connection.becomes_idle() {
+                connection.shut(Shutdown::Read);
+            }
+        }
+    }
+}
+
+impl Connection {
+    #[expect(unsafe_code, reason = "descriptors in the list are kept open by their tickets")]
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: required: open while borrowed. The list is locked while one of its connections
+        // is borrowed, so the ticket cannot leave.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+
+    fn becomes_idle(&self) -> bool {
+        let arrived = || net::bytes_received(self.fd()).ok();
+        self.traffic.as_ref().is_some_and(|traffic| traffic.becomes_idle(arrived))
+    }
+
+    fn shut(&self, how: Shutdown) {
+        // It may have been disconnected already.
+        let _ = net::control(net::Control::Shutdown(self.fd(), how));
+    }
+}
+
+struct Ticket {
+    open: Arc<Open>,
+    number: u64,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.open.lock().connections.remove(&self.number);
+    }
+}
