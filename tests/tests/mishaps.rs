@@ -17,6 +17,7 @@ use fiveways::signal::{SIGUSR1, Signals};
 use fiveways::sync::{Event, Mutex, Once, Semaphore, WaitGroup};
 use fiveways::{Model, task, time};
 use fiveways_tests::arena::in_task;
+use fiveways_tests::patience::{LONG, Watchdog};
 use signal_hook::low_level::raise;
 
 /// Set in a process that plays the part of a test.
@@ -251,6 +252,8 @@ fn a_destructor_that_blocks_its_worker_is_told() {
 /// Plays the part of the test in a process of its own, which must exit with 7; gives what it said.
 fn said_before_its_exit(test: &str, part: impl FnOnce()) -> Option<String> {
     if env::var_os(ROLE).is_some() {
+        // An exit that hangs must not keep the test waiting.
+        let _watchdog = Watchdog::new(test.to_owned(), LONG / 2);
         part();
         return None;
     }
