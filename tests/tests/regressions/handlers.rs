@@ -248,6 +248,26 @@ pub(crate) fn a_peer_that_takes_nothing_is_given_up(model: Model) {
     arena.stop();
 }
 
+/// What accepting fails with again and again is an error of the server, not tried for ever.
+pub(crate) fn a_listener_that_fails_for_good_ends_the_server(model: Model) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let ours = listener.try_clone().expect("descriptors");
+    let server = Server::new(TcpListener::from(listener)).expect("it listens");
+    let server = server.model(model).handle_signals(false);
+    let control = server.control();
+    let (tell, told) = mpsc::channel();
+    let serving = thread::spawn(move || tell.send(server.serve(echo_by_read)));
+    client::ask(&mut client::connect(addr), b"served");
+    rustix::net::shutdown(&ours, rustix::net::Shutdown::Both).expect("it listens");
+    let ended = told.recv_timeout(LONG / 2);
+    control.stop();
+    let error = ended.expect("it ends").expect_err("nobody can be accepted");
+    assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
+    assert_eq!(control.stats().aborted, 0, "taken for connections that have gone");
+    serving.join().expect("no panic").expect("it was told");
+}
+
 /// A descriptor that is no TCP listener is refused when the server is made, not tried for ever.
 #[test]
 fn what_is_no_tcp_listener_is_refused() {

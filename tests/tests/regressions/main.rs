@@ -66,7 +66,8 @@ fiveways_tests::on_every_model! {
         errors_that_nobody_hears_are_told_in_few_lines,
         a_scope_limits_every_wait_of_a_handler,
         an_answer_before_the_request_was_read_arrives,
-        a_peer_that_takes_nothing_is_given_up;
+        a_peer_that_takes_nothing_is_given_up,
+        a_listener_that_fails_for_good_ends_the_server;
 }
 
 fiveways_tests::on_cooperative_models! {
