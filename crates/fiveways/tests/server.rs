@@ -77,15 +77,11 @@ fn a_handler_cut_short_is_no_panic_and_a_panic_is_one() {
 }
 
 #[test]
-fn a_listener_that_is_none_ends_the_server_with_an_error() {
-    for model in [Model::Epoll, Model::Threads] {
-        let file = std::fs::File::open("/dev/null").expect("a file");
-        let server = TcpListener::from(std::os::fd::OwnedFd::from(file));
-        let server = Server::new(server).expect("a server").model(model);
-        let (_control, serving) = serve(server, |_| Ok(()));
-        let error = serving.join().expect("no panic").expect_err("it is no socket");
-        assert_ne!(error.kind(), ErrorKind::WouldBlock, "{error}");
-    }
+fn a_listener_that_is_none_is_refused_at_once() {
+    let file = std::fs::File::open("/dev/null").expect("a file");
+    let listener = TcpListener::from(std::os::fd::OwnedFd::from(file));
+    let error = Server::new(listener).expect_err("it is no socket");
+    assert_ne!(error.kind(), ErrorKind::WouldBlock, "{error}");
 }
 
 #[test]

@@ -30,11 +30,13 @@ fn longest_stall(wait: impl FnOnce()) -> Duration {
     let longest = Arc::new(AtomicU64::new(0));
     let (until, record) = (Arc::clone(&over), Arc::clone(&longest));
     let ticker = task::spawn_local(move || {
-        let mut last = Instant::now();
+        // What other programs on this machine do meanwhile is no stall of ours.
+        let mut last = (Instant::now(), kept_off());
         while !until.load(Ordering::Relaxed) {
             time::sleep(Duration::from_millis(1));
-            let now = Instant::now();
-            record.fetch_max((now - last).as_micros() as u64, Ordering::Relaxed);
+            let now = (Instant::now(), kept_off());
+            let stall = (now.0 - last.0).saturating_sub(now.1 - last.1);
+            record.fetch_max(stall.as_micros() as u64, Ordering::Relaxed);
             last = now;
         }
     });
@@ -43,6 +45,13 @@ fn longest_stall(wait: impl FnOnce()) -> Duration {
     over.store(true, Ordering::Relaxed);
     ticker.join().expect("no panic");
     Duration::from_micros(longest.load(Ordering::Relaxed))
+}
+
+/// How long this thread could run and had no processor.
+fn kept_off() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let ns = stat.split(' ').nth(1).and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.expect("a number"))
 }
 
 /// Has `f` done on another thread after a nap.

@@ -319,7 +319,8 @@ impl Child {
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let mut command = Command::new("sh");
-    /// command.args(["-c", "echo begun; sleep 600"]).stdout(Stdio::piped()).kill_on_drop(true);
+    /// command.args(["-c", "echo begun; exec sleep 600"]);
+    /// command.stdout(Stdio::piped()).kill_on_drop(true);
     /// let mut child = command.spawn()?;
     /// while child.collected().0 != b"begun\n" {
     ///     assert!(child.wait_with_output_timeout(Duration::from_millis(50))?.is_none());

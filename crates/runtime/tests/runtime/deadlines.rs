@@ -178,6 +178,9 @@ fn deadlines_too_far_away_to_matter_do_not_matter() {
 }
 
 #[test]
-fn a_scope_on_a_plain_thread_is_a_mistake_that_panics() {
-    assert!(catch_unwind(|| with_deadline(soon(1), || ())).is_err());
+fn a_scope_on_a_plain_thread_ends_its_waits_too() {
+    in_time(|| {
+        assert_eq!(with_deadline(soon(10_000), || 7), Ok(7));
+        assert!(with_deadline(soon(1), park).is_err());
+    });
 }

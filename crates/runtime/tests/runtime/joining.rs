@@ -173,8 +173,9 @@ fn a_local_value_is_dropped_on_its_worker_whoever_goes_last() {
 }
 
 #[test]
-fn a_local_spawn_on_a_plain_thread_is_a_mistake_that_panics() {
-    assert!(std::panic::catch_unwind(|| Spawn::new().spawn_local(|| ())).is_err());
+fn a_local_spawn_on_a_plain_thread_is_refused() {
+    let refused = Spawn::new().spawn_local(|| ()).expect_err("there is no worker");
+    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
 }
 
 #[test]
