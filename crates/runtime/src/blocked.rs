@@ -21,58 +21,8 @@ struct Entry {
     thread: Thread,
     number: interrupt::Thread,
     reason: Option<*const Reason<'static>>,
-    stack: Stack,
     since: Instant,
     deadline: Option<Instant>,
-}
-
-/// Where the frames of a blocked thread begin that belong to its wait and further out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stack {
-    /// An address in the innermost of them.
-    pub(crate) depth: usize,
-    /// What these frames have in registers, if that is known here: it may be nowhere in memory.
-    pub(crate) registers: Option<[usize; REGISTERS]>,
-}
-
-/// Registers that a function leaves as its caller had them.
-#[cfg(target_arch = "x86_64")]
-const REGISTERS: usize = 6;
-#[cfg(not(target_arch = "x86_64"))]
-const REGISTERS: usize = 0;
-
-impl Stack {
-    #[inline(never)]
-    fn here() -> Stack {
-        let registers = registers();
-        Stack { depth: std::ptr::from_ref(&registers).addr(), registers }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn registers() -> Option<[usize; REGISTERS]> {
-    let mut all = [0; REGISTERS];
-    let into = all.as_mut_ptr();
-    // SAFETY: required: writes six words to `into`, nothing else. It points at six.
-    unsafe {
-        std::arch::asm!(
-            "mov [{0}], rbx",
-            "mov [{0} + 8], rbp",
-            "mov [{0} + 16], r12",
-            "mov [{0} + 24], r13",
-            "mov [{0} + 32], r14",
-            "mov [{0} + 40], r15",
-            in(reg) into,
-            options(nostack, preserves_flags),
-        );
-    }
-    Some(all)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn registers() -> Option<[usize; REGISTERS]> {
-    None
 }
 
 // SAFETY: required: usable from any thread. The pointer is read under the lock of the list only,
@@ -103,7 +53,6 @@ impl<'a> Listed<'a> {
             thread: thread::current(),
             number: interrupt::Thread::current(),
             reason: reason.map(|reason| std::ptr::from_ref(reason).cast()),
-            stack: Stack::here(),
             since: Instant::now(),
             deadline,
         };
@@ -133,16 +82,6 @@ pub(crate) fn all() -> Vec<ThreadDump> {
 /// How many there are that will not go on by themselves.
 pub(crate) fn count_without_deadline() -> usize {
     lock().iter().filter(|entry| entry.deadline.is_none()).count()
-}
-
-/// Where they stand.
-pub(crate) fn stacks() -> Vec<(Identity, Stack)> {
-    lock().iter().map(|entry| (entry.who, entry.stack)).collect()
-}
-
-/// How many there are.
-pub(crate) fn count() -> usize {
-    lock().len()
 }
 
 /// The thread of one of them, for signals.

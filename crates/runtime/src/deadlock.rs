@@ -28,16 +28,12 @@ pub struct Link {
     pub place: &'static Location<'static>,
     /// Those who could end the wait: one, or several any of which would do. They all wait, too.
     pub holders: Vec<Identity>,
-    /// Could nobody else end it, for sure? Not known of channels and queues, whose handles may lie
-    /// where nobody looks.
-    pub is_certain: bool,
 }
 
 impl Deadlock {
     pub(crate) fn new(links: Vec<Link>) -> Deadlock {
-        let kind = if links.iter().all(|link| link.is_certain) { "" } else { "suspected " };
         let waits: Vec<_> = links.iter().map(Link::to_string).collect();
-        let text = format!("{kind}deadlock: {}", waits.join("; "));
+        let text = format!("deadlock: {}", waits.join("; "));
         Deadlock { links, text }
     }
 
@@ -56,12 +52,7 @@ impl Deadlock {
     pub fn is_circle(&self) -> bool {
         let nexts = self.links.iter().skip(1).chain(self.links.first());
         let mut pairs = self.links.iter().zip(nexts);
-        pairs.all(|(link, next)| link.is_certain && link.holders == [next.who])
-    }
-
-    /// Is it one for sure?
-    pub fn is_certain(&self) -> bool {
-        self.links.iter().all(|link| link.is_certain)
+        pairs.all(|(link, next)| link.holders == [next.who])
     }
 
     /// All of it in one line.
@@ -83,7 +74,7 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Link { who, what, place, .. } = self;
         match &self.holders[..] {
-            [holder] if self.is_certain => {
+            [holder] => {
                 write!(f, "{who} waits for {what} of {holder} at {place}")
             }
             holders => {

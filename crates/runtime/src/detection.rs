@@ -1,7 +1,6 @@
 //! What is done about deadlocks, and how many were found: of the whole process.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// What is done about deadlocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +22,8 @@ const PANIC: u8 = 3;
 /// `UNSET` until first asked for, then one of the others; written by anybody.
 static DETECTION: AtomicU8 = AtomicU8::new(UNSET);
 
-/// After how many milliseconds suspicions are looked into; written by anybody.
-static PATIENCE_MS: AtomicU64 = AtomicU64::new(1_000);
-
-/// Suspicions are not looked into.
-const NEVER: u64 = u64::MAX;
-
 /// Deadlocks found so far.
 static FOUND: AtomicU64 = AtomicU64::new(0);
-
-/// Suspected ones that were told of so far.
-static SUSPECTED: AtomicU64 = AtomicU64::new(0);
 
 /// Sets what is done about deadlocks, in the whole process.
 ///
@@ -49,27 +39,11 @@ pub fn detect_deadlocks(detection: Detection) {
     DETECTION.store(bits, Ordering::Relaxed);
 }
 
-/// Sets for how long waits through channels and queues must stand before they are looked into, as
-/// suspected deadlocks, where deadlocks are looked for; `None`: they never are. At first a second.
-///
-/// Never suspends.
-pub fn suspect_deadlocks(patience: Option<Duration>) {
-    let ms = patience.map_or(NEVER, |patience| patience.as_millis().min(1 << 40) as u64);
-    PATIENCE_MS.store(ms, Ordering::Relaxed);
-}
-
-/// How many deadlocks have been found so far, not counting suspected ones.
+/// How many deadlocks have been found so far.
 ///
 /// Never suspends.
 pub fn deadlocks_found() -> u64 {
     FOUND.load(Ordering::Relaxed)
-}
-
-/// How many suspected deadlocks have been told of so far.
-///
-/// Never suspends.
-pub fn deadlocks_suspected() -> u64 {
-    SUSPECTED.load(Ordering::Relaxed)
 }
 
 #[inline]
@@ -88,18 +62,8 @@ pub(crate) fn is_on() -> bool {
     detection() != Detection::Off
 }
 
-/// For how long a suspicion must stand; `None`: nothing is suspected.
-pub(crate) fn patience() -> Option<Duration> {
-    let ms = PATIENCE_MS.load(Ordering::Relaxed);
-    (ms != NEVER && is_on()).then(|| Duration::from_millis(ms))
-}
-
 pub(crate) fn count_found() {
     FOUND.fetch_add(1, Ordering::Relaxed);
-}
-
-pub(crate) fn count_suspected() {
-    SUSPECTED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// What the environment says, else what suits the build.

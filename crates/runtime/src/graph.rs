@@ -20,18 +20,20 @@
 //! waiter is held by the one who waits for it, and ends the search. Who was asked to end, or has a
 //! time limit, moves.
 //!
-//! Waits at channels and queues are *not*: those who have had a hand in them are known, but a
-//! handle may have been moved to somebody who has not used it yet. A knot with such a wait is only
-//! suspected, and looked into later (see [`suspects`](crate::suspects)).
+//! Waits at channels and queues are *not*: their participants are recorded, but a handle may have
+//! been moved to a task that has not used it yet. A knot with such a wait is only suspected: dumps
+//! list it, and nothing else is done about it.
 //!
 //! In pools that holds with deadlocks looked for or not: their threads always stand here. Those
 //! with a time limit do as well, for who must know whether anybody moves *before* some limit ends.
 #![expect(unsafe_code, reason = "reasons lie in the frames of those who wait")]
 
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use crate::caller::Caller;
 use crate::deadlock::{Deadlock, Link};
@@ -39,7 +41,7 @@ use crate::detection::{self, Detection};
 use crate::glance::fiber;
 use crate::identity::Identity;
 use crate::reason::{Holder, Reason};
-use crate::side::Span;
+use crate::snapshot::SuspectedWait;
 use crate::task::Task;
 
 /// A wait that stands.
@@ -47,8 +49,7 @@ struct Wait {
     /// In the frame of who waits; valid under the lock.
     reason: *const Reason<'static>,
     who: Who,
-    /// Counted over all waits: tells one from the next of the same task.
-    serial: u64,
+    since: Instant,
     is_timed: bool,
 }
 
@@ -101,10 +102,6 @@ type Reached = Vec<(Identity, Vec<Identity>)>;
 #[derive(Default)]
 struct Graph {
     waits: HashMap<Identity, Wait>,
-    /// Waits at channels and queues among them.
-    uncertain: usize,
-    /// Waits begun so far.
-    begun: u64,
     /// The knots that were told of, by their sorted members.
     told: HashSet<Vec<Identity>>,
     /// Those that were asked to end: their waits end by themselves, however late they hear of it.
@@ -120,49 +117,38 @@ fn lock() -> MutexGuard<'static, Graph> {
 /// Knots that are remembered; numbers are never used again, so old ones may be forgotten.
 const TOLD_MAX: usize = 4096;
 
-/// Members of a suspected knot whose waiters are told of as well.
-const WAITERS_MAX: usize = 16;
+/// A wait at a channel that is younger is no suspect: an item may be on its way to the waiter.
+const SUSPECTED_AFTER: Duration = Duration::from_secs(1);
 
 /// Keeps a wait in the graph while it lives.
 pub(crate) struct Edge<'a> {
     who: Identity,
-    _reason: &'a Reason<'a>,
+    _reason: PhantomData<&'a Reason<'a>>,
 }
 
 impl Drop for Edge<'_> {
     fn drop(&mut self) {
-        lock().remove(self.who);
+        lock().waits.remove(&self.who);
     }
-}
-
-/// What was found when a wait began.
-pub(crate) enum Finding {
-    Nothing,
-    /// Only perhaps.
-    Suspicion,
-    Deadlock(Deadlock),
 }
 
 /// Puts a wait into the graph, and says what it closes; a deadlock only if it was not told of
 /// before.
-pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Finding) {
+pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Option<Deadlock>) {
     let mut graph = lock();
     let edge = graph.insert(me, reason, false);
     let knot = graph.knot(me.identity, CERTAIN);
-    let finding = match knot.as_ref().map(|knot| graph.is_news(knot)) {
-        // Whoever has caught the panic and tries again is not to wait for ever.
-        Some(is_news) if is_news || detection::detection() == Detection::Panic => {
-            Finding::Deadlock(graph.deadlock(&knot.unwrap_or_default()))
-        }
-        Some(_) => Finding::Nothing,
-        None if graph.may_be_knot(me.identity) => Finding::Suspicion,
-        None => Finding::Nothing,
+    // A waiter that has caught the panic and tries again must not wait for ever.
+    let is_to_tell = |knot: &Reached, graph: &mut Graph| {
+        graph.is_news(knot) || detection::detection() == Detection::Panic
     };
+    let knot = knot.filter(|knot| is_to_tell(knot, &mut graph));
+    let deadlock = knot.map(|knot| graph.deadlock(&knot));
     drop(graph);
-    if matches!(finding, Finding::Deadlock(_)) {
+    if deadlock.is_some() {
         detection::count_found();
     }
-    (edge, finding)
+    (edge, deadlock)
 }
 
 /// Puts a wait into the graph, unless that would be hopeless: then says what is to be told, where
@@ -170,12 +156,11 @@ pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Findin
 pub(crate) fn begin_if_it_can_end<'a>(
     me: Caller,
     reason: &'a Reason<'a>,
-) -> Result<(Edge<'a>, Finding), Option<Deadlock>> {
+) -> Result<Edge<'a>, Option<Deadlock>> {
     let mut graph = lock();
     let edge = graph.insert(me, reason, false);
     let Some(reached) = graph.reached(me.identity, reason, CERTAIN) else {
-        let is_suspect = graph.may_be_knot(me.identity);
-        return Ok((edge, if is_suspect { Finding::Suspicion } else { Finding::Nothing }));
+        return Ok(edge);
     };
     let is_mixed = |(who, _): &(Identity, Vec<Identity>)| {
         let wait = graph.waits.get(who);
@@ -215,38 +200,18 @@ pub(crate) fn is_ending(who: Identity) {
     graph.ending.insert(who);
 }
 
-/// Does anybody wait at a channel or queue?
-pub(crate) fn has_uncertain() -> bool {
-    lock().uncertain > 0
-}
-
-/// A knot that is one if nobody else has handles.
-pub(crate) struct Suspect {
-    pub(crate) deadlock: Deadlock,
-    /// Which waits they are: the same as long as these are.
-    pub(crate) serials: Vec<u64>,
-    /// Where handles point that could undo it.
-    pub(crate) spans: Vec<Span>,
-}
-
-/// All knots with waits at channels and queues, and everybody whose wait is hopeless if they are
-/// knots.
-pub(crate) fn suspects() -> (Vec<Suspect>, HashSet<Identity>) {
+/// The waits that none but another of them could end, if at least one is at a channel or queue and
+/// no handle is kept by a task or thread that has not used it yet.
+pub(crate) fn suspects() -> Vec<SuspectedWait> {
     let graph = lock();
-    let stuck = graph.stuck();
-    let mut seen = HashSet::new();
-    let mut suspects = Vec::new();
-    for (who, wait) in &graph.waits {
-        let is_new = stuck.contains(who) && !seen.contains(who);
-        if !is_new || !matches!(wait.reason().holder, Holder::Touched(_)) {
-            continue;
-        }
-        if let Some(knot) = graph.knot(*who, ALL) {
-            seen.extend(knot.iter().map(|(who, _)| *who));
-            suspects.push(graph.suspect(knot, &stuck));
-        }
+    let mut hopeless: Vec<_> = graph.hopeless().into_iter().collect();
+    hopeless.sort_unstable();
+    let waits = || hopeless.iter().filter_map(|who| Some((*who, graph.waits.get(who)?)));
+    let is_uncertain = |wait: &Wait| matches!(wait.reason().holder, Holder::Touched(_));
+    if !waits().any(|(_, wait)| is_uncertain(wait)) {
+        return Vec::new();
     }
-    (suspects, stuck)
+    waits().map(|(who, wait)| graph.suspect(who, wait)).collect()
 }
 
 /// Does the search that found all these lead back to where it began?
@@ -256,23 +221,14 @@ fn leads_to(reached: &Reached, who: Identity) -> bool {
 
 impl Graph {
     fn insert<'a>(&mut self, me: Caller, reason: &'a Reason<'a>, is_timed: bool) -> Edge<'a> {
-        self.begun += 1;
         let who = match me.task {
             Some(task) => Who::Task(task),
             None => Who::Thread(thread::current()),
         };
-        let wait =
-            Wait { reason: std::ptr::from_ref(reason).cast(), who, serial: self.begun, is_timed };
-        self.remove(me.identity);
-        self.uncertain += usize::from(matches!(reason.holder, Holder::Touched(_)));
+        let (reason, since) = (std::ptr::from_ref(reason).cast(), Instant::now());
+        let wait = Wait { reason, who, since, is_timed };
         self.waits.insert(me.identity, wait);
-        Edge { who: me.identity, _reason: reason }
-    }
-
-    fn remove(&mut self, who: Identity) {
-        if let Some(wait) = self.waits.remove(&who) {
-            self.uncertain -= usize::from(matches!(wait.reason().holder, Holder::Touched(_)));
-        }
+        Edge { who: me.identity, _reason: PhantomData }
     }
 
     /// Those who could end the wait of one; `None`: that one moves, or others could as well.
@@ -305,30 +261,27 @@ impl Graph {
         self.reached(who, wait.reason(), follow).filter(|reached| leads_to(reached, who))
     }
 
-    fn may_be_knot(&self, who: Identity) -> bool {
-        self.uncertain > 0 && detection::patience().is_some() && self.knot(who, ALL).is_some()
-    }
-
-    /// Everybody whose wait is hopeless: all but those from whom one can be reached who moves.
-    fn stuck(&self) -> HashSet<Identity> {
-        let mut stuck = HashSet::new();
+    /// The waiters from whom no task or thread can be reached that moves, or waits since recently.
+    fn hopeless(&self) -> HashSet<Identity> {
+        let lasts = |wait: &Wait| wait.since.elapsed() >= SUSPECTED_AFTER;
+        let mut hopeless = HashSet::new();
         let mut waiters: HashMap<Identity, Vec<Identity>> = HashMap::new();
         let mut moving = Vec::new();
-        for who in self.waits.keys() {
-            match self.holders(*who, ALL) {
+        for (who, wait) in &self.waits {
+            match self.holders(*who, ALL).filter(|_| lasts(wait)) {
                 Some(holders) => {
-                    stuck.insert(*who);
+                    hopeless.insert(*who);
                     holders.into_iter().for_each(|one| waiters.entry(one).or_default().push(*who));
                 }
                 None => moving.push(*who),
             }
         }
-        moving.extend(waiters.keys().filter(|one| !stuck.contains(one)));
+        moving.extend(waiters.keys().filter(|one| !hopeless.contains(one)));
         while let Some(one) = moving.pop() {
             let freed = waiters.remove(&one).unwrap_or_default();
-            moving.extend(freed.into_iter().filter(|waiter| stuck.remove(waiter)));
+            moving.extend(freed.into_iter().filter(|waiter| hopeless.remove(waiter)));
         }
-        stuck
+        hopeless
     }
 
     /// Has this knot not been told of? A wait begins again when it was woken for nothing.
@@ -344,40 +297,22 @@ impl Graph {
     fn deadlock(&self, reached: &Reached) -> Deadlock {
         let link = |(who, holders): &(Identity, Vec<Identity>)| {
             let wait = self.waits.get(who)?;
-            let Reason { what, place, holder, .. } = *wait.reason();
-            let is_certain = !matches!(holder, Holder::Touched(_));
+            let Reason { what, place, .. } = *wait.reason();
             let (who, name, holders) = (*who, wait.name(), holders.clone());
-            Some(Link { who, name, what, place, holders, is_certain })
+            Some(Link { who, name, what, place, holders })
         };
         Deadlock::new(reached.iter().filter_map(link).collect())
     }
 
-    /// The knot with those who wait for it: one of them may hold the handle that matters.
-    fn suspect(&self, knot: Reached, stuck: &HashSet<Identity>) -> Suspect {
-        let waits: Vec<_> = knot.iter().filter_map(|(who, _)| self.waits.get(who)).collect();
-        let mut serials: Vec<_> = waits.iter().map(|wait| wait.serial).collect();
-        serials.sort_unstable();
-        let span = |wait: &&Wait| match wait.reason() {
-            Reason { holder: Holder::Touched(side), on, .. } => Some(side.span(*on)),
-            _ => None,
-        };
-        let spans = waits.iter().filter_map(span).collect();
-        let mut all = knot;
-        let mut waiters: Vec<_> = stuck.iter().copied().collect();
-        waiters.sort_unstable();
-        let mut waiters: Reached = waiters
-            .into_iter()
-            .filter(|who| all.iter().all(|(member, _)| member != who))
-            .filter_map(|who| Some((who, self.holders(who, ALL)?)))
-            .collect();
-        let mut next = 0;
-        while let Some((member, _)) = all.get(next).filter(|_| next < WAITERS_MAX) {
-            let member = *member;
-            let leads_there = |waiter: &mut (_, Vec<_>)| waiter.1.contains(&member);
-            all.extend(waiters.extract_if(.., leads_there));
-            next += 1;
+    fn suspect(&self, who: Identity, wait: &Wait) -> SuspectedWait {
+        let enders = self.holders(who, ALL).unwrap_or_default();
+        SuspectedWait {
+            who: who.to_string(),
+            name: wait.name(),
+            what: wait.reason().what.to_owned(),
+            place: wait.reason().place.into(),
+            enders: enders.iter().map(Identity::to_string).collect(),
         }
-        Suspect { deadlock: self.deadlock(&all), serials, spans }
     }
 }
 
@@ -419,11 +354,8 @@ mod tests {
         Reason::new("mutex", word).held(Holder::In(word))
     }
 
-    fn members(finding: Finding) -> Vec<Identity> {
-        match finding {
-            Finding::Deadlock(deadlock) => deadlock.circle().collect(),
-            Finding::Nothing | Finding::Suspicion => Vec::new(),
-        }
+    fn members(found: Option<Deadlock>) -> Vec<Identity> {
+        found.map_or(Vec::new(), |deadlock| deadlock.circle().collect())
     }
 
     /// Any of these could end it.
@@ -449,9 +381,9 @@ mod tests {
         let (_two, none) = begin(caller(2), &two);
         assert_eq!(members(none), []);
         let (last, circle) = begin(caller(3), &three);
-        let Finding::Deadlock(circle) = circle else { panic!("it closes the circle") };
+        let Some(circle) = circle else { panic!("it closes the circle") };
         assert!(circle.to_string().starts_with("deadlock: task "), "{circle}");
-        assert!(circle.is_circle() && circle.is_certain());
+        assert!(circle.is_circle());
         assert_eq!(circle.circle().collect::<Vec<_>>(), [3, 1, 2].map(task));
         drop(last);
         let (_again, circle) = begin(caller(3), &three);
@@ -492,7 +424,7 @@ mod tests {
         let (_two, none) = begin(caller(32), &lock);
         assert_eq!(members(none), [], "33 still moves");
         let (_three, knot) = begin(caller(33), &lock);
-        let Finding::Deadlock(knot) = knot else { panic!("nobody moves any more") };
+        let Some(knot) = knot else { panic!("nobody moves any more") };
         assert_eq!(knot.circle().collect::<Vec<_>>(), [33, 31, 32].map(task));
         assert!(!knot.is_circle());
         let text = knot.to_string();

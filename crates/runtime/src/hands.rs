@@ -3,14 +3,12 @@
 //! Remembered only by those that are made while deadlocks are looked for: all others pay for the
 //! look at one word that is null.
 
-use std::alloc::Layout;
 use std::fmt;
 
 use crate::caller::{me, me_till_my_end};
 use crate::detection;
 use crate::reason::Holder;
 use crate::side::Side;
-use crate::suspects;
 
 /// What a hand does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,25 +38,16 @@ struct Sides {
     takers: Side,
 }
 
-/// What lies before the shared part in its allocation: two counters. It is exact, or handles of
-/// neighbours would count.
-const COUNTERS: usize = 2 * size_of::<usize>();
-
 impl Hands {
-    /// Makes it, by the caller's hand, for something of this layout that begins what an `Arc`
-    /// holds.
-    ///
-    /// Never suspends.
+    /// Creates a record for a channel or queue, in which the caller is the first participant.
     #[inline]
-    pub fn new(layout: Layout, handles: Handles) -> Hands {
-        Hands(detection::is_on().then(|| Hands::remembering(layout, handles)))
+    pub fn new(handles: Handles) -> Hands {
+        Hands(detection::is_on().then(|| Hands::remembering(handles)))
     }
 
     #[cold]
-    fn remembering(layout: Layout, handles: Handles) -> Box<Sides> {
-        suspects::heed_ends();
-        let side = || Side::new(layout.align().max(COUNTERS), layout.size());
-        let sides = Box::new(Sides { handles, givers: side(), takers: side() });
+    fn remembering(handles: Handles) -> Box<Sides> {
+        let sides = Box::new(Sides { handles, givers: Side::new(), takers: Side::new() });
         sides.touch(Hand::Gives);
         sides.touch(Hand::Takes);
         sides

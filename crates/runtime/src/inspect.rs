@@ -5,6 +5,7 @@ use std::time::Duration;
 use fiveways_sys::process;
 
 use crate::blocked;
+use crate::graph;
 use crate::snapshot::{Dump, Place, RuntimeDump, Stuck, WorkerDump};
 use crate::stuck::{self, Told};
 use crate::survey::{self, Answer, Request};
@@ -57,6 +58,7 @@ impl DumpOptions {
             process: process::id().as_raw_nonzero().get().unsigned_abs(),
             runtimes: runtimes.filter(|runtime| !runtime.workers.is_empty()).collect(),
             threads: blocked::all(),
+            suspected: graph::suspects(),
         }
     }
 }

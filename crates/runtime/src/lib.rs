@@ -34,11 +34,8 @@ mod hands;
 mod stand;
 mod park;
 mod seat;
-mod suspects;
 mod telling;
-mod reach;
 mod graph;
-mod others;
 mod inspect;
 mod survey;
 mod blocked;
@@ -71,9 +68,7 @@ pub use caller::me;
 pub use canceller::{Canceller, canceller};
 pub use completions::Completions;
 pub use deadlock::{Deadlock, Link};
-pub use detection::{
-    Detection, deadlocks_found, deadlocks_suspected, detect_deadlocks, suspect_deadlocks,
-};
+pub use detection::{Detection, deadlocks_found, detect_deadlocks};
 pub use forbid::{allow_wait, without_waiting};
 pub use graph::Movers;
 pub use handle::{Handle, Stats, counters};
@@ -93,8 +88,8 @@ pub use reason::{Enders, Holder, Reason};
 pub use runtime::{Builder, Runtime, Shutdown, current};
 pub use side::Side;
 pub use snapshot::{
-    Counts, Dump, Frame, LostTask, Place, RuntimeDump, Stuck, TaskDump, TaskState, ThreadDump,
-    Wait, WorkerDump,
+    Counts, Dump, Frame, LostTask, Place, RuntimeDump, Stuck, SuspectedWait, TaskDump, TaskState,
+    ThreadDump, Wait, WorkerDump,
 };
 pub use spawn::Spawn;
 pub use stand::{Hopeless, Seen, is_hopeless, stand};

@@ -19,11 +19,10 @@ use crate::deadlock::Deadlock;
 use crate::destructor::{BLOCKED_LIMIT, Unwinding, refuse_endless};
 use crate::detection::{self, Detection};
 use crate::forbid::{allow_wait, is_forbidden};
-use crate::graph::{self, Edge, Finding};
+use crate::graph::{self, Edge};
 use crate::inbox::Message;
 use crate::reason::{Holder, Reason};
 use crate::seat::Ticket;
-use crate::suspects;
 use crate::task::{State, Task, TaskId, earlier};
 use crate::teams;
 use crate::telling::Tale;
@@ -227,15 +226,14 @@ fn stand_in_graph<'a>(
 
 #[cold]
 fn stand_there<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
-    let (edge, finding) = graph::begin(me, reason);
-    match finding {
-        Finding::Nothing => {}
-        Finding::Suspicion => suspects::raise(),
-        Finding::Deadlock(deadlock) if detection::detection() == Detection::Panic => {
+    let (edge, found) = graph::begin(me, reason);
+    match found {
+        Some(deadlock) if detection::detection() == Detection::Panic => {
             tell_of(deadlock.clone());
             resume_unwind(Box::new(deadlock));
         }
-        Finding::Deadlock(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
+        Some(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
+        None => {}
     }
     edge
 }

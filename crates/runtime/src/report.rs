@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::time::Duration;
 
 use crate::snapshot::{
-    Counts, Dump, Frame, LostTask, RuntimeDump, Stuck, TaskDump, ThreadDump, Wait, WorkerDump,
+    Counts, Dump, Frame, LostTask, RuntimeDump, Stuck, SuspectedWait, TaskDump, ThreadDump, Wait,
+    WorkerDump,
 };
 
 impl Display for Dump {
@@ -16,7 +17,22 @@ impl Display for Dump {
         if !self.threads.is_empty() {
             writeln!(f, "\nblocked: {}", count(self.threads.len(), "plain thread"))?;
         }
-        self.threads.iter().try_for_each(|thread| write!(f, "\n{thread}"))
+        self.threads.iter().try_for_each(|thread| write!(f, "\n{thread}"))?;
+        if !self.suspected.is_empty() {
+            writeln!(f, "\nsuspected deadlock: none of these waits can end before another does")?;
+            self.suspected.iter().try_for_each(|wait| writeln!(f, "\n{wait}"))?;
+            writeln!(f, "\nunless a handle is kept by a task or thread that has not used it yet")?;
+        }
+        Ok(())
+    }
+}
+
+/// `task 1.2 'left' waits for receive from channel at src/main.rs:7:5`, then who could end it.
+impl Display for SuspectedWait {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (who, name, what) = (&self.who, named(&self.name), plain(&self.what));
+        writeln!(f, "{who}{name} waits for {what} at {}", self.place)?;
+        write!(f, "    could be ended by {}", self.enders.join(", "))
     }
 }
 

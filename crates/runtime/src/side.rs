@@ -23,15 +23,12 @@ pub struct Side {
     hands: [AtomicU64; HANDS_MAX],
     /// false → true, when there was no place.
     is_crowd: AtomicBool,
-    /// The bytes around the address of a wait at which handles point.
-    before: usize,
-    after: usize,
 }
 
 impl Side {
-    pub(crate) fn new(before: usize, after: usize) -> Side {
+    pub(crate) fn new() -> Side {
         let hands = [const { AtomicU64::new(0) }; HANDS_MAX];
-        Side { hands, is_crowd: AtomicBool::new(false), before, after }
+        Side { hands, is_crowd: AtomicBool::new(false) }
     }
 
     /// Is this one noted?
@@ -64,25 +61,6 @@ impl Side {
         });
         Some(all.collect())
     }
-
-    /// Where handles point, if the wait is on this address.
-    pub(crate) fn span(&self, on: usize) -> Span {
-        Span { not_start: !on.saturating_sub(self.before), not_end: !on.saturating_add(self.after) }
-    }
-}
-
-/// A range of addresses that are searched for in memory: kept as what they are not, or the search
-/// would find itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    not_start: usize,
-    not_end: usize,
-}
-
-impl Span {
-    pub(crate) fn contains(self, address: usize) -> bool {
-        (!self.not_start..!self.not_end).contains(&address)
-    }
 }
 
 impl fmt::Debug for Side {
@@ -101,7 +79,7 @@ mod tests {
 
     #[test]
     fn those_who_have_ended_make_room_and_a_crowd_is_nobody() {
-        let side = Side::new(0, 8);
+        let side = Side::new();
         assert_eq!(side.living(), Some(Vec::new()));
         for count in 1..=8 {
             living::add(task(count));

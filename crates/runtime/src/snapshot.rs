@@ -19,6 +19,26 @@ pub struct Dump {
     pub runtimes: Vec<RuntimeDump>,
     /// Its plain threads that are blocked in a wait of ours.
     pub threads: Vec<ThreadDump>,
+    /// Waits that no task or thread but another waiter among them could end, if no handle of a
+    /// channel is kept by a task or thread that has not used it yet.
+    #[serde(default)]
+    pub suspected: Vec<SuspectedWait>,
+}
+
+/// One wait of a suspected deadlock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SuspectedWait {
+    /// The waiter: `task 3.17` or `thread 2`.
+    pub who: String,
+    /// Its name; empty if it has none.
+    pub name: String,
+    /// What it waits for: `receive from channel`, `mutex`.
+    pub what: String,
+    /// Where the user's code waits.
+    pub place: Place,
+    /// The recorded participants, any of which could end the wait.
+    pub enders: Vec<String>,
 }
 
 /// One runtime.

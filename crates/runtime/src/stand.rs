@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use crate::caller::Caller;
 use crate::detection;
-use crate::graph::{self, Finding, Movers};
+use crate::graph::{self, Movers};
 use crate::park::tell_of;
 use crate::reason::Reason;
-use crate::suspects;
 
 /// A wait that would never end, and did not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +49,7 @@ pub fn stand<R>(
         Seen::Always | Seen::WhenLookedFor => {}
     }
     match graph::begin_if_it_can_end(me, reason) {
-        Ok((_edge, finding)) => {
-            if let Finding::Suspicion = finding {
-                suspects::raise();
-            }
-            Ok(wait())
-        }
+        Ok(_edge) => Ok(wait()),
         Err(deadlock) => {
             if let Some(deadlock) = deadlock {
                 tell_of(deadlock);

@@ -15,18 +15,14 @@ use crate::trace::{Symbols, own_frames};
 /// A deadlock, and where the wait stands that closed it: to be told by another thread.
 pub(crate) struct Tale {
     deadlock: Deadlock,
-    /// Of the first, if that is the caller: it cannot be asked.
-    frames: Option<Vec<usize>>,
+    /// The caller's, which is the first member: it cannot be asked.
+    frames: Vec<usize>,
 }
 
 impl Tale {
     /// To be called by who has closed it.
     pub(crate) fn of_caller(deadlock: Deadlock) -> Tale {
-        Tale { deadlock, frames: Some(own_frames()) }
-    }
-
-    pub(crate) fn of_others(deadlock: Deadlock) -> Tale {
-        Tale { deadlock, frames: None }
+        Tale { deadlock, frames: own_frames() }
     }
 
     /// Tells of it on stderr. Blocks the thread: asks the members' workers.
@@ -47,34 +43,23 @@ impl Tale {
         let mut text = heading(&self.deadlock).to_owned();
         for (number, link) in links.iter().enumerate() {
             let task = tasks.iter().find(|task| task.task == link.who.to_string());
-            let frames = match (number, task, &self.frames) {
-                (0, _, Some(frames)) => symbols.resolve(frames),
-                (_, Some(task), _) => symbols.resolve(&task.addresses),
-                (_, None, _) => symbols.resolve(&frames_of_thread(link.who)),
+            let frames = match (number, task) {
+                (0, _) => symbols.resolve(&self.frames),
+                (_, Some(task)) => symbols.resolve(&task.addresses),
+                (_, None) => symbols.resolve(&frames_of_thread(link.who)),
             };
             // Writing to a string does not fail.
             let _ = write_link(&mut text, link, task, &frames);
-        }
-        if !self.deadlock.is_certain() {
-            text.push_str(DOUBT);
         }
         text
     }
 }
 
-/// Why a suspected deadlock is not told of as one.
-const DOUBT: &str = "
-Nobody else was seen with a handle of these channels and queues. But if one is kept where nobody
-has looked (on the heap of another task, in a thread-local), this is no deadlock.
-";
-
 fn heading(deadlock: &Deadlock) -> &'static str {
     if deadlock.is_circle() {
         "\nfiveways: deadlock: each of these waits for the next\n"
-    } else if deadlock.is_certain() {
-        "\nfiveways: deadlock: none of these can go on before another of them does\n"
     } else {
-        "\nfiveways: suspected deadlock: none of these can go on before another of them does\n"
+        "\nfiveways: deadlock: none of these can go on before another of them does\n"
     }
 }
 
@@ -90,10 +75,10 @@ fn write_link(
     task: Option<&TaskDump>,
     frames: &[Frame],
 ) -> fmt::Result {
-    let Link { who, name, what, place, holders, is_certain } = link;
+    let Link { who, name, what, place, holders } = link;
     let (name, what) = (named(name), plain(what));
     match &holders[..] {
-        [holder] if *is_certain => {
+        [holder] => {
             writeln!(text, "\n{who}{name} waits for {what} of {holder} at {place}")?;
         }
         holders => {

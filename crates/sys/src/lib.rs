@@ -25,7 +25,6 @@ pub mod signal;
 pub mod terminal;
 pub mod timeout;
 pub mod uring;
-pub mod own_memory;
 pub mod memory;
 pub mod message;
 pub mod net;

@@ -1,7 +1,5 @@
 //! In the place of the runtime's memory of who had a hand in a channel: nobody is remembered.
 
-use std::alloc::Layout;
-
 use crate::reason::Holder;
 
 /// What a hand does.
@@ -28,7 +26,7 @@ pub struct Hands;
 
 impl Hands {
     /// Remembers nobody.
-    pub fn new(_: Layout, _: Handles) -> Hands {
+    pub fn new(_: Handles) -> Hands {
         Hands
     }
 

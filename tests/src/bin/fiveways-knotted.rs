@@ -1,8 +1,9 @@
 //! A program whose tasks wait for each other at channels: for ever, or only for long. It plays the
-//! part that its argument names, and writes a byte to stdout when it has begun.
+//! part that its argument names, writes a byte to stdout when it has begun, and the deadlocks that
+//! its dumps suspect to stderr.
 
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,18 +15,31 @@ use fiveways::sync::{Barrier, Mutex};
 use fiveways::task::JoinHandle;
 use fiveways::{Model, inspect, task, time};
 
-/// Much longer than suspicions must stand here.
-const LONG: Duration = Duration::from_millis(1_500);
+/// Much longer than waits must last to be suspected.
+const LONG: Duration = Duration::from_millis(2_500);
 
 fn main() -> std::io::Result<()> {
     let part = std::env::args().nth(1).unwrap_or_default();
-    inspect::suspect_deadlocks(Some(Duration::from_millis(100)));
+    thread::spawn(print_suspected);
     let runtime = Runtime::builder().model(Model::Epoll).workers(2).build()?;
     match part.as_str() {
         "thread" => with_a_thread(&runtime),
         _ => runtime.block_on(move || play(&part)),
     }
     Ok(())
+}
+
+/// Prints the first dump with a suspected deadlock.
+fn print_suspected() {
+    let options = inspect::Options::new().backtraces(false);
+    loop {
+        thread::sleep(Duration::from_millis(100));
+        let dump = inspect::dump_with(&options);
+        if !dump.suspected.is_empty() {
+            eprint!("{dump}");
+            return;
+        }
+    }
 }
 
 fn play(part: &str) {
@@ -37,14 +51,6 @@ fn play(part: &str) {
         "queue-join" => queue_join(),
         "maker-ends" => maker_ends(),
         "beside-others" => beside_others(),
-        "asleep-on-stack" => awaited(|sender| send_later(&sender)),
-        "asleep-on-heap" => {
-            let hide = |sender| Arc::new((0, Box::new(Some(sender))));
-            awaited_by(hide, |state| send_later(state.1.as_ref().as_ref().expect("it is there")));
-        }
-        "asleep-borrowed" => asleep_borrowed(),
-        "in-static" => in_static(),
-        "in-thread" => in_thread(),
         "accepting" => accepting(),
         "has-sent-and-sleeps" => has_sent_and_sleeps(),
         "ping-pong" => ping_pong(),
@@ -174,61 +180,10 @@ fn send_later(sender: &Sender<u32>) {
     sender.send(1).expect("somebody listens");
 }
 
-/// One task receives what another sends after a long sleep, who has never touched the channel yet;
-/// and nobody else who has can move.
-fn awaited(send: impl FnOnce(Sender<u32>) + Send + 'static) {
-    awaited_by(|sender| sender, send);
-}
-
-fn awaited_by<S: Send + 'static>(
-    hide: impl FnOnce(Sender<u32>) -> S,
-    send: impl FnOnce(S) + Send + 'static,
-) {
-    let (sender, receiver) = unbounded();
-    let hidden = hide(sender);
-    let sender = spawn("sender", move || send(hidden));
-    receive(receiver);
-    sender.join().expect("no panic");
-}
-
 fn receive(receiver: Receiver<u32>) {
     let receiver = spawn("receiver", move || assert_eq!(receiver.recv(), Ok(1)));
     ready();
     receiver.join().expect("no panic");
-}
-
-/// The sender lies in the frame of one who waits himself.
-fn asleep_borrowed() {
-    let (sender, receiver) = unbounded();
-    task::scope(|scope| {
-        let lent = &sender;
-        scope.spawn(move || send_later(lent));
-        ready();
-        assert_eq!(receiver.recv(), Ok(1));
-    });
-}
-
-static SENDER: OnceLock<Sender<u32>> = OnceLock::new();
-
-fn in_static() {
-    let (sender, receiver) = unbounded();
-    SENDER.set(sender).expect("it is set once");
-    let sender = spawn("sender", || {
-        time::sleep(LONG);
-        SENDER.get().expect("it is set").send(1).expect("somebody listens");
-    });
-    receive(receiver);
-    sender.join().expect("no panic");
-}
-
-fn in_thread() {
-    let (sender, receiver) = unbounded();
-    let thread = thread::spawn(move || {
-        thread::sleep(LONG);
-        sender.send(1).expect("somebody listens");
-    });
-    receive(receiver);
-    thread.join().expect("no panic");
 }
 
 /// A server: receivers idle, their senders are with who accepts.

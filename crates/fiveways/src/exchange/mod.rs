@@ -30,7 +30,6 @@
 mod places;
 mod store;
 
-use std::alloc::Layout;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -104,7 +103,7 @@ impl<S: Store> Exchange<S> {
     pub(crate) fn new(store: S, capacity: usize, handles: Handles) -> Exchange<S> {
         let (takers, givers) = (Places::new(), Places::new());
         let state = State { store, capacity, phase: Phase::Open, takers, givers };
-        let hands = Hands::new(Layout::new::<Self>(), handles);
+        let hands = Hands::new(handles);
         Exchange { state: Mutex::new(state), hands }
     }
 

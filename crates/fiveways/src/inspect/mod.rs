@@ -21,11 +21,10 @@
 //! `FIVEWAYS_DEADLOCK=off`, `report` or
 //! `panic`. Who waits for a future is not reported to but told, by its error.
 //!
-//! Channels and queues that are made meanwhile remember who has had a hand in them: made them,
-//! cloned a handle, given or taken. If all of these wait for each other as well, that is
-//! *suspected*: when it has stood for a second ([`suspect_deadlocks`]), and no handle is found in
-//! the memory of anybody else, it is reported with its doubt. A thread of the process of which
-//! nothing is known may have a handle: then nothing is reported.
+//! Channels and queues that are made meanwhile record their participants: the tasks and threads
+//! that made them, cloned a handle, sent or received. If all participants wait for each other, a
+//! [`Dump`] lists the waits as a suspected deadlock. It is no proof (a handle may have been moved to a
+//! task that has not used it yet), so nothing is printed unless a dump is asked for.
 //!
 //! Where deadlocks are looked for, a plain thread that joins a task (as `block_on` does) also
 //! notices that *all tasks are asleep*: no worker runs, no deadline is set, no operation is under
@@ -49,9 +48,9 @@ use std::time::Duration;
 
 pub use fiveways_runtime::{
     Counts, Deadlock, Detection, Dump, DumpOptions as Options, Frame, Identity, Incident, Link,
-    LostTask, Place, RuntimeDump, Shutdown, Stuck, TaskDump, TaskState, ThreadDump, Wait, Watchdog,
-    WorkerDump, deadlocks_found, deadlocks_suspected, detect_deadlocks, incidents,
-    suspect_deadlocks, watch_workers as watchdog,
+    LostTask, Place, RuntimeDump, Shutdown, Stuck, SuspectedWait, TaskDump, TaskState, ThreadDump,
+    Wait, Watchdog, WorkerDump, deadlocks_found, detect_deadlocks, incidents,
+    watch_workers as watchdog,
 };
 use fiveways_runtime::{Onlooker, unblock};
 use fiveways_sys::fault::write_to_stderr;

@@ -83,8 +83,6 @@ pub(crate) struct Worker {
     probing: Cell<Probe>,
     /// Where it stands.
     stand: RefCell<Vec<usize>>,
-    /// How far its stack goes down.
-    depth: Cell<usize>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
     past: Instant,
 }
@@ -95,8 +93,6 @@ enum Probe {
     No,
     /// To tell where it stands.
     Stand,
-    /// To tell how far its stack goes down.
-    Depth,
 }
 
 impl Worker {
@@ -133,7 +129,6 @@ impl Worker {
             clock: Cell::new(0),
             probing: Cell::new(Probe::No),
             stand: RefCell::default(),
-            depth: Cell::new(0),
             past: Instant::now(),
         }
     }
@@ -193,13 +188,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn answer_probe(&self, task: NonNull<Task>) {
-        match self.probing.get() {
-            Probe::Stand => self.tell_stand(task),
-            Probe::Depth | Probe::No => {
-                let here = 0_u8;
-                self.depth.set(ptr::from_ref(&here).addr());
-            }
-        }
+        self.tell_stand(task);
         // SAFETY: required: called on the fiber's own stack. `task` runs this.
         unsafe { Fiber::suspend(task) };
     }
@@ -221,13 +210,6 @@ impl Worker {
     pub(crate) fn stand_of(&self, task: NonNull<Task>) -> Vec<usize> {
         self.probe(task, Probe::Stand);
         self.stand.take()
-    }
-
-    /// How far the stack of a suspended task of this worker goes down: an address in its innermost
-    /// frame, below which lie only the registers that the switch keeps. To be asked between tasks.
-    pub(crate) fn depth_of(&self, task: NonNull<Task>) -> usize {
-        self.probe(task, Probe::Depth);
-        self.depth.get()
     }
 
     fn probe(&self, task: NonNull<Task>, probe: Probe) {
