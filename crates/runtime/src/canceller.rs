@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::graph;
+use crate::WAIT_OBSERVER;
 use crate::identity::Identity;
 use crate::inbox::Message;
 use crate::task::TaskId;
@@ -50,7 +50,7 @@ pub fn canceller() -> Option<Canceller> {
 /// Cancels a task of the worker of this number; both may be gone.
 pub(crate) fn cancel(worker: u32, id: TaskId, identity: Option<Identity>) {
     if let Some(identity) = identity {
-        graph::is_ending(identity);
+        (WAIT_OBSERVER.asked_to_end)(identity);
     }
     let here = with_worker(|here| {
         let is_own = here.number == worker;

@@ -30,6 +30,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -126,10 +127,22 @@ pub(crate) struct Edge<'a> {
     _reason: PhantomData<&'a Reason<'a>>,
 }
 
+impl Edge<'_> {
+    /// Leaves the wait in the graph, until [`end`].
+    pub(crate) fn keep(self) {
+        mem::forget(self);
+    }
+}
+
 impl Drop for Edge<'_> {
     fn drop(&mut self) {
-        lock().waits.remove(&self.who);
+        end(self.who);
     }
+}
+
+/// Takes a wait out of the graph.
+pub(crate) fn end(who: Identity) {
+    lock().waits.remove(&who);
 }
 
 /// Puts a wait into the graph, and says what it closes; a deadlock only if it was not told of

@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::WAIT_OBSERVER;
 use crate::caller::me;
 use crate::canceller;
 use crate::completions::{Completions, Observer};
@@ -15,7 +16,6 @@ use crate::identity::Identity;
 use crate::join_error::JoinError;
 use crate::packet::{Bond, HandleSide, Neighbour};
 use crate::park::{as_task, in_task, park_by_turns, park_for_while_not, park_here, unparker};
-use crate::quiet;
 use crate::reason::{Holder, Reason};
 use crate::teams;
 use crate::unwind::thread_scope;
@@ -243,7 +243,7 @@ impl Bond {
         let watches = !ends && detection::is_on() && !in_task();
         match teams::inbox_of(self.worker).filter(|_| watches) {
             Some(inbox) => {
-                quiet::park_watching(reason, || self.is_done(), &inbox);
+                (WAIT_OBSERVER.joined_on_thread)(reason, &|| self.is_done(), &inbox);
                 true
             }
             None => park_for_while_not(reason, || self.is_done(), deadline),

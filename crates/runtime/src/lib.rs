@@ -18,10 +18,15 @@
 //! This crate is the engine room; users import `fiveways`.
 
 mod runtime;
+mod stand;
+mod telling;
+mod hands;
 mod watchdog;
+mod quiet;
+mod inspect;
+mod graph;
 mod spawn;
 mod join;
-mod quiet;
 mod unblock;
 mod wait;
 mod local;
@@ -30,13 +35,9 @@ mod join_error;
 mod completions;
 mod canceller;
 mod waiter;
-mod hands;
-mod stand;
 mod park;
+mod observer;
 mod seat;
-mod telling;
-mod graph;
-mod inspect;
 mod survey;
 mod blocked;
 mod stuck;
@@ -63,6 +64,14 @@ mod onlooker;
 mod identity;
 mod trace;
 mod snapshot;
+
+/// Joins the engine with the diagnosis above it: a call of a lower module into a higher one.
+static WAIT_OBSERVER: observer::WaitObserver = observer::WaitObserver {
+    wait_begins: stand::wait_begins,
+    wait_ends: graph::end,
+    asked_to_end: graph::is_ending,
+    joined_on_thread: quiet::park_watching,
+};
 
 pub use caller::me;
 pub use canceller::{Canceller, canceller};

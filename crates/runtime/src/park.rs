@@ -5,27 +5,22 @@
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use std::fmt;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::blocked::Listed;
 use crate::caller::{Caller, me};
-use crate::deadlock::Deadlock;
 use crate::destructor::{BLOCKED_LIMIT, Unwinding, refuse_endless};
-use crate::detection::{self, Detection};
+use crate::detection;
 use crate::forbid::{allow_wait, is_forbidden};
-use crate::graph::{self, Edge};
 use crate::inbox::Message;
+use crate::observer::ObservedWait;
 use crate::reason::{Holder, Reason};
 use crate::seat::Ticket;
 use crate::task::{State, Task, TaskId, earlier};
 use crate::teams;
-use crate::telling::Tale;
 use crate::unwind::{Interrupt, thread_scope, unwind_cancelled, unwind_expired};
 use crate::worker::{Team, Worker, with_worker};
 
@@ -166,7 +161,7 @@ pub fn park_unless_interrupted(
     deadline: Option<Instant>,
 ) -> Result<Wake, Interrupt> {
     admit(Some(reason))?;
-    let _edge = stand_in_graph(reason, deadline)?;
+    let _observed = observe(reason, deadline)?;
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
@@ -201,68 +196,24 @@ fn admit(reason: Option<&Reason<'_>>) -> Result<(), Interrupt> {
     if is_forbidden() { caught(|| allow_wait(reason)) } else { Ok(()) }
 }
 
-/// How long the panic of a deadlock waits for the report, for which other workers are asked.
-const REPORT_LIMIT: Duration = Duration::from_secs(5);
-
 /// Runs what may panic, for who has something to leave before it unwinds.
 #[cold]
 fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Interrupt> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Interrupt::of)
 }
 
-/// Stands in the graph of those who wait, if others are to see it; deals with what that closes.
+/// Reports the wait to the search for deadlocks, if that is on and could follow it.
 #[inline]
-fn stand_in_graph<'a>(
+fn observe<'a>(
     reason: &'a Reason<'a>,
     deadline: Option<Instant>,
-) -> Result<Option<Edge<'a>>, Interrupt> {
+) -> Result<Option<ObservedWait<'a>>, Interrupt> {
     let is_followed = !matches!(reason.holder, Holder::Anyone | Holder::AnyOf(_));
     if !is_followed || deadline.is_some() || !detection::is_on() {
         return Ok(None);
     }
     let me = Caller::now();
-    if me.will_end() { Ok(None) } else { caught(|| stand_there(me, reason)).map(Some) }
-}
-
-#[cold]
-fn stand_there<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
-    let (edge, found) = graph::begin(me, reason);
-    match found {
-        Some(deadlock) if detection::detection() == Detection::Panic => {
-            tell_of(deadlock.clone());
-            resume_unwind(Box::new(deadlock));
-        }
-        Some(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
-        None => {}
-    }
-    edge
-}
-
-/// Tells of a deadlock that the caller has closed, and waits until that is done.
-pub(crate) fn tell_of(deadlock: Deadlock) {
-    let is_told = Arc::new(AtomicBool::new(false));
-    let (tells, waiter) = (Arc::clone(&is_told), unparker());
-    let told = begin_to_tell_of(deadlock, move || {
-        tells.store(true, Ordering::Release);
-        waiter.unpark();
-    });
-    if told.is_ok() {
-        let limit = Instant::now() + REPORT_LIMIT;
-        park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
-    }
-}
-
-/// Has a thread tell of it: our own worker is asked, too.
-fn begin_to_tell_of(
-    deadlock: Deadlock,
-    then: impl FnOnce() + Send + 'static,
-) -> io::Result<thread::JoinHandle<()>> {
-    let tale = Tale::of_caller(deadlock);
-    let tell = move || {
-        tale.tell();
-        then();
-    };
-    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
+    if me.will_end() { Ok(None) } else { caught(|| ObservedWait::begin(me, reason)).map(Some) }
 }
 
 /// Keeps what a task waits for in its control block while this lives.
@@ -308,7 +259,7 @@ pub(crate) fn park_watched(
     mut look: impl FnMut() -> bool,
 ) {
     allow_wait(Some(reason));
-    let _edge = stand_in_graph(reason, None).unwrap_or_else(|interrupt| interrupt.unwind());
+    let _observed = observe(reason, None).unwrap_or_else(|interrupt| interrupt.unwind());
     let ticket = Ticket::of_thread();
     let _listed = Listed::new(me(), Some(reason), None);
     let (mut looks, mut keeps) = (true, false);

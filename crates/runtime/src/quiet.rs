@@ -36,9 +36,9 @@ const NOISE: Duration = Duration::from_millis(20);
 
 /// Parks a plain thread until `is_so`; tells once if all tasks of that worker's runtime fall asleep
 /// for ever.
-pub(crate) fn park_watching(reason: &Reason<'_>, is_so: impl Fn() -> bool, inbox: &Arc<Inbox>) {
+pub(crate) fn park_watching(reason: &Reason<'_>, is_so: &dyn Fn() -> bool, inbox: &Arc<Inbox>) {
     let mut before = None;
-    park_watched(reason, &is_so, INTERVAL, || look(inbox, &mut before));
+    park_watched(reason, is_so, INTERVAL, || look(inbox, &mut before));
 }
 
 /// Looks once. False: it was told of, and need not be looked at any more.

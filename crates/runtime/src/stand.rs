@@ -1,12 +1,37 @@
-//! Waits that any of several could end, and that are refused where nobody ever would.
+//! What is done when a wait begins whose enders are known: it is put into the graph, and refused or
+//! reported where it would never end.
+#![expect(unsafe_code, reason = "the graph keeps pointers to reasons")]
 
+use std::panic::resume_unwind;
 use std::time::Instant;
 
 use crate::caller::Caller;
-use crate::detection;
+use crate::detection::{self, Detection};
 use crate::graph::{self, Movers};
-use crate::park::tell_of;
 use crate::reason::Reason;
+use crate::telling::{begin_to_tell_of, tell_of};
+
+/// Puts a wait of the caller into the graph, and reports the deadlock that it closes.
+///
+/// # Panics
+///
+/// With the [`Deadlock`](crate::Deadlock), where that is asked for.
+///
+/// # Safety
+///
+/// The reason lives until the caller's wait is taken out of the graph, unless this panics.
+pub(crate) unsafe fn wait_begins(me: Caller, reason: &Reason<'_>) {
+    let (edge, found) = graph::begin(me, reason);
+    match found {
+        Some(deadlock) if detection::detection() == Detection::Panic => {
+            tell_of(deadlock.clone());
+            resume_unwind(Box::new(deadlock));
+        }
+        Some(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
+        None => {}
+    }
+    edge.keep();
+}
 
 /// A wait that would never end, and did not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,16 @@
 //! Telling of a deadlock: who waits for what, where, with the backtraces of all.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::blocked;
 use crate::deadlock::{Deadlock, Link, list};
 use crate::identity::Identity;
+use crate::park::{park_while_not, unparker};
 use crate::report::{named, plain, write_frames};
 use crate::snapshot::{Frame, TaskDump};
 use crate::stuck;
@@ -12,8 +18,38 @@ use crate::survey::{self, Request};
 use crate::teams;
 use crate::trace::{Symbols, own_frames};
 
+/// How long a deadlock's report may take, for which other workers are asked.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Reports a deadlock that the caller has closed, and waits until that is done.
+pub(crate) fn tell_of(deadlock: Deadlock) {
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (tells, waiter) = (Arc::clone(&is_told), unparker());
+    let told = begin_to_tell_of(deadlock, move || {
+        tells.store(true, Ordering::Release);
+        waiter.unpark();
+    });
+    if told.is_ok() {
+        let limit = Instant::now() + REPORT_LIMIT;
+        park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+    }
+}
+
+/// Has a thread report it: the caller's own worker is asked, too.
+pub(crate) fn begin_to_tell_of(
+    deadlock: Deadlock,
+    then: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let tale = Tale::of_caller(deadlock);
+    let tell = move || {
+        tale.tell();
+        then();
+    };
+    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
+}
+
 /// A deadlock, and where the wait stands that closed it: to be told by another thread.
-pub(crate) struct Tale {
+struct Tale {
     deadlock: Deadlock,
     /// The caller's, which is the first member: it cannot be asked.
     frames: Vec<usize>,
@@ -21,12 +57,12 @@ pub(crate) struct Tale {
 
 impl Tale {
     /// To be called by who has closed it.
-    pub(crate) fn of_caller(deadlock: Deadlock) -> Tale {
+    fn of_caller(deadlock: Deadlock) -> Tale {
         Tale { deadlock, frames: own_frames() }
     }
 
     /// Tells of it on stderr. Blocks the thread: asks the members' workers.
-    pub(crate) fn tell(self) {
+    fn tell(self) {
         eprint!("{}", self.text());
     }
 

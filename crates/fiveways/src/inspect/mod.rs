@@ -23,8 +23,8 @@
 //!
 //! Channels and queues that are made meanwhile record their participants: the tasks and threads
 //! that made them, cloned a handle, sent or received. If all participants wait for each other, a
-//! [`Dump`] lists the waits as a suspected deadlock. It is no proof (a handle may have been moved to a
-//! task that has not used it yet), so nothing is printed unless a dump is asked for.
+//! [`Dump`] lists the waits as a suspected deadlock. It is no proof (a handle may have been moved
+//! to a task that has not used it yet), so nothing is printed unless a dump is asked for.
 //!
 //! Where deadlocks are looked for, a plain thread that joins a task (as `block_on` does) also
 //! notices that *all tasks are asleep*: no worker runs, no deadline is set, no operation is under
