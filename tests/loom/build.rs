@@ -29,7 +29,7 @@ const THREAD: Change = ("use std::thread;", "use crate::over_loom::thread;");
 
 /// The files, by module; the changes that each needs.
 const PRODUCT: &[(&str, &str, &[Change])] = &[
-    ("waiter", "runtime/src/waiter.rs", &[SYNC, MAKING]),
+    ("waiter", "runtime/src/park/wait_queue.rs", &[SYNC, MAKING]),
     ("reason", "runtime/src/reason.rs", &[SYNC]),
     ("identity", "runtime/src/identity.rs", &[LOCAL, CONST, LOOK, KEEP]),
     ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC]),

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::atomic::AtomicU64;
 
 use crate::identity::Identity;
-use crate::side::Side;
+use crate::participant_set::Side;
 
 /// What a task or thread waits for; lies in the frame of the wait.
 #[derive(Clone, Copy, Debug)]

@@ -13,16 +13,16 @@ use fiveways_coro::StackPool;
 use fiveways_driver::{Model, Options};
 use fiveways_sys::generation::{PerProcess, generation};
 
-use crate::handle::Handle;
+use crate::dump_data::LostTask;
 use crate::identity::Identity;
-use crate::inbox::{Inbox, Message};
+use crate::inspect::format::count;
+use crate::inspect::watchdog::watch_workers;
+use crate::park::limits::in_any_case;
 use crate::park::{in_task, sleep_until};
-use crate::report::count;
-use crate::snapshot::LostTask;
-use crate::spawn::Spawn;
-use crate::teams;
-use crate::unwind::in_any_case;
-use crate::watchdog::watch_workers;
+use crate::task::spawn::Spawn;
+use crate::worker::handle::Handle;
+use crate::worker::inbox::{Inbox, Message};
+use crate::worker::registry;
 use crate::worker::{Team, Worker, coarse_ms, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
@@ -166,7 +166,7 @@ impl Builder {
             runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         drop(tell);
-        teams::add(&runtime.handle.team);
+        registry::add(&runtime.handle.team);
         // Each worker tells once; on the first error the drop of `runtime` ends the others.
         for _ in 0..self.workers {
             let lost = || io::Error::other("a worker ended before it began");

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use crate::task::earlier;
+use crate::task_block::earlier;
 
 /// Unused stacks that may keep their memory.
 const WARM_STACKS: usize = 64;

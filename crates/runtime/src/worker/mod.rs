@@ -7,11 +7,18 @@
 #![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
 
 mod round;
-mod mail;
+mod messages;
 mod idle;
-mod lives;
+mod lifecycle;
 mod slice;
 mod table;
+pub(crate) mod handle;
+pub(crate) mod registry;
+pub(crate) mod spin;
+pub(crate) mod timers;
+pub(crate) mod inbox;
+pub(crate) mod peek;
+pub(crate) mod backtrace;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,14 +35,13 @@ use fiveways_driver::{Driver, Ready};
 use fiveways_sys::interrupt::Thread;
 use fiveways_sys::{clock, ending};
 
-use crate::forbid::{insist_on_not_waiting, is_forbidden};
-use crate::inbox::{Inbox, Message, Start};
-use crate::spin::Spin;
-use crate::task::{NOWHERE, State, Task, TaskId};
-use crate::timers::Timers;
-use crate::trace;
+use crate::may_park::{insist_on_not_waiting, is_forbidden};
+use crate::task_block::{NOWHERE, State, Task, TaskId};
+use crate::worker::inbox::{Inbox, Message, Start};
+use crate::worker::spin::Spin;
+use crate::worker::timers::Timers;
 
-pub(crate) use lives::Settings;
+pub(crate) use lifecycle::Settings;
 use slice::Slice;
 pub(crate) use slice::units_of;
 use table::Table;
@@ -198,7 +204,7 @@ impl Worker {
         let mut stand = self.stand.take();
         // A worker lies on its thread's stack, further out than its loop.
         let base = ptr::from_ref(self).addr();
-        let look = || trace::other_stack(base, &mut stand);
+        let look = || backtrace::other_stack(base, &mut stand);
         // SAFETY: required: called on the fiber's own stack, with a function that does not unwind.
         // `task` runs this; walking a stack unwinds nothing.
         unsafe { Fiber::on_resumers_stack(task, look) };

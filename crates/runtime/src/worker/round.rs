@@ -19,7 +19,7 @@
 //! times that.
 //!
 //! A worker with nothing to run first spins for a moment if that has paid lately (see
-//! [`Spin`](crate::spin::Spin)), then sleeps in the driver until the next deadline.
+//! [`Spin`](crate::worker::spin::Spin)), then sleeps in the driver until the next deadline.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use fiveways_coro::Fiber;
 
 use super::{Worker, coarse_ms, contain, slice};
-use crate::task::Task;
+use crate::task_block::Task;
 
 /// Resumptions in the second part of a round, at least.
 ///

@@ -5,7 +5,7 @@
 
 use std::ptr::NonNull;
 
-use crate::task::{Task, TaskId};
+use crate::task_block::{Task, TaskId};
 
 /// The live tasks by number; a number is used again with the next generation.
 #[derive(Default)]

@@ -1,0 +1,130 @@
+//! Telling of a deadlock: who waits for what, where, with the backtraces of all.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::deadlock_data::{Deadlock, Link, list};
+use crate::dump_data::{Frame, TaskDump};
+use crate::identity::Identity;
+use crate::inspect::collect::{self, Request};
+use crate::inspect::format::{named, plain, write_frames};
+use crate::inspect::interrupt;
+use crate::park::blocked_threads;
+use crate::park::{park_while_not, unparker};
+use crate::worker::backtrace::{Symbols, own_frames};
+use crate::worker::registry;
+
+/// How long a deadlock's report may take, for which other workers are asked.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Reports a deadlock that the caller has closed, and waits until that is done.
+pub(crate) fn tell_of(deadlock: Deadlock) {
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (tells, waiter) = (Arc::clone(&is_told), unparker());
+    let told = begin_to_tell_of(deadlock, move || {
+        tells.store(true, Ordering::Release);
+        waiter.unpark();
+    });
+    if told.is_ok() {
+        let limit = Instant::now() + REPORT_LIMIT;
+        park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+    }
+}
+
+/// Has a thread report it: the caller's own worker is asked, too.
+pub(crate) fn begin_to_tell_of(
+    deadlock: Deadlock,
+    then: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let tale = Tale::of_caller(deadlock);
+    let tell = move || {
+        tale.tell();
+        then();
+    };
+    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
+}
+
+/// A deadlock, and where the wait stands that closed it: to be told by another thread.
+struct Tale {
+    deadlock: Deadlock,
+    /// The caller's, which is the first member: it cannot be asked.
+    frames: Vec<usize>,
+}
+
+impl Tale {
+    /// To be called by who has closed it.
+    fn of_caller(deadlock: Deadlock) -> Tale {
+        Tale { deadlock, frames: own_frames() }
+    }
+
+    /// Tells of it on stderr. Blocks the thread: asks the members' workers.
+    fn tell(self) {
+        eprint!("{}", self.text());
+    }
+
+    fn text(&self) -> String {
+        let links = self.deadlock.links();
+        let only = links.iter().map(|link| link.who).collect();
+        let request = Request { only, ..Request::default() };
+        let mut tasks = Vec::new();
+        for team in registry::all() {
+            let (_, answers) = collect::ask(&team, &request);
+            tasks.extend(answers.into_iter().flat_map(|answer| answer.worker.tasks));
+        }
+        let mut symbols = Symbols::default();
+        let mut text = heading(&self.deadlock).to_owned();
+        for (number, link) in links.iter().enumerate() {
+            let task = tasks.iter().find(|task| task.task == link.who.to_string());
+            let frames = match (number, task) {
+                (0, _) => symbols.resolve(&self.frames),
+                (_, Some(task)) => symbols.resolve(&task.addresses),
+                (_, None) => symbols.resolve(&frames_of_thread(link.who)),
+            };
+            // Writing to a string does not fail.
+            let _ = write_link(&mut text, link, task, &frames);
+        }
+        text
+    }
+}
+
+fn heading(deadlock: &Deadlock) -> &'static str {
+    if deadlock.is_circle() {
+        "\nfiveways: deadlock: each of these waits for the next\n"
+    } else {
+        "\nfiveways: deadlock: none of these can go on before another of them does\n"
+    }
+}
+
+/// Where a blocked plain thread stands.
+fn frames_of_thread(who: Identity) -> Vec<usize> {
+    let told = blocked_threads::number_of(who).and_then(interrupt::ask);
+    told.map_or(Vec::new(), |told| told.frames)
+}
+
+fn write_link(
+    text: &mut impl fmt::Write,
+    link: &Link,
+    task: Option<&TaskDump>,
+    frames: &[Frame],
+) -> fmt::Result {
+    let Link { who, name, what, place, holders } = link;
+    let (name, what) = (named(name), plain(what));
+    match &holders[..] {
+        [holder] => {
+            writeln!(text, "\n{who}{name} waits for {what} of {holder} at {place}")?;
+        }
+        holders => {
+            writeln!(text, "\n{who}{name} waits for {what} at {place}")?;
+            writeln!(text, "    could be ended by {}", list(holders))?;
+        }
+    }
+    if let Some(task) = task {
+        let by = task.spawned_by.as_deref().unwrap_or("somebody");
+        writeln!(text, "    spawned at {} by {by}", task.spawned_at)?;
+    }
+    write_frames(text, frames)
+}

@@ -1,0 +1,475 @@
+//! Who waits for whom, and which of the waits can never end.
+//!
+//! ```text
+//!   task 1.2 ──waits for a mutex──▶ held by task 1.3
+//!      ▲                                │ waits for a future
+//!      │                                ▼
+//!      │                           run by thread 7, or to be begun by thread 7 or thread 8
+//!      │                                │                                 │
+//!      └──────── both wait for a mutex held by ◀──────────────────────────┘
+//! ```
+//!
+//! A wait names those who could end it: one, or several any of which would do. It is *hopeless* if
+//! all of them wait hopelessly, so if nobody can be reached from it who moves. Then all that can be
+//! reached is a **knot**; a plain circle is the simplest. The last wait of a knot to begin sees all
+//! others: they stand in the graph, whose lock orders them. So each wait looks when it begins, and
+//! what merely leads to a knot is not told of: that knot was, by one of its own.
+//!
+//! *Certain* waits are those for locks, joins and what pools run. Who stands here runs no code, so
+//! what it holds it goes on holding: hence no false alarm. A lock that was just handed to its
+//! waiter is held by the one who waits for it, and ends the search. Who was asked to end, or has a
+//! time limit, moves.
+//!
+//! Waits at channels and queues are *not*: their participants are recorded, but a handle may have
+//! been moved to a task that has not used it yet. A knot with such a wait is only suspected: dumps
+//! list it, and nothing else is done about it.
+//!
+//! In pools that holds with deadlocks looked for or not: their threads always stand here. Those
+//! with a time limit do as well, for who must know whether anybody moves *before* some limit ends.
+#![expect(unsafe_code, reason = "reasons lie in the frames of those who wait")]
+
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::mem;
+use std::ptr::NonNull;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::deadlock_data::{Deadlock, Link};
+use crate::detection::{self, Detection};
+use crate::dump_data::SuspectedWait;
+use crate::identity::Identity;
+use crate::park::current::Caller;
+use crate::reason::{Holder, Reason};
+use crate::task_block::Task;
+use crate::worker::peek::fiber;
+
+/// A wait that stands.
+struct Wait {
+    /// In the frame of who waits; valid under the lock.
+    reason: *const Reason<'static>,
+    who: Who,
+    since: Instant,
+    is_timed: bool,
+}
+
+/// Where a name is to be had.
+enum Who {
+    Task(NonNull<Task>),
+    Thread(Thread),
+}
+
+// SAFETY: required: usable from any thread. It is read under the graph's lock only, while whoever
+// waits cannot leave the frame, or end; reasons are plain data and atomics, as are names.
+unsafe impl Send for Wait {}
+
+impl Wait {
+    fn reason(&self) -> &Reason<'_> {
+        // SAFETY: required: live and shared. It stands in the graph, which is locked.
+        unsafe { &*self.reason }
+    }
+
+    fn name(&self) -> String {
+        match &self.who {
+            Who::Task(task) => fiber(*task).name(),
+            Who::Thread(thread) => thread.name().unwrap_or("").to_owned(),
+        }
+    }
+}
+
+/// What counts as one that moves, besides those who do not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movers {
+    /// Who waits until its time is over.
+    WithTimed,
+    /// Nobody else.
+    Free,
+}
+
+/// Which waits are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Follow {
+    timed: bool,
+    uncertain: bool,
+}
+
+const CERTAIN: Follow = Follow { timed: false, uncertain: false };
+const ALL: Follow = Follow { timed: false, uncertain: true };
+
+/// Who can be reached, with those who could end the wait of each; in the order of the search.
+type Reached = Vec<(Identity, Vec<Identity>)>;
+
+#[derive(Default)]
+struct Graph {
+    waits: HashMap<Identity, Wait>,
+    /// The knots that were told of, by their sorted members.
+    told: HashSet<Vec<Identity>>,
+    /// Those that were asked to end: their waits end by themselves, however late they hear of it.
+    ending: HashSet<Identity>,
+}
+
+static GRAPH: LazyLock<Mutex<Graph>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, Graph> {
+    GRAPH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Knots that are remembered; numbers are never used again, so old ones may be forgotten.
+const TOLD_MAX: usize = 4096;
+
+/// A wait at a channel that is younger is no suspect: an item may be on its way to the waiter.
+const SUSPECTED_AFTER: Duration = Duration::from_secs(1);
+
+/// Keeps a wait in the graph while it lives.
+pub(crate) struct Edge<'a> {
+    who: Identity,
+    _reason: PhantomData<&'a Reason<'a>>,
+}
+
+impl Edge<'_> {
+    /// Leaves the wait in the graph, until [`end`].
+    pub(crate) fn keep(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Edge<'_> {
+    fn drop(&mut self) {
+        end(self.who);
+    }
+}
+
+/// Takes a wait out of the graph.
+pub(crate) fn end(who: Identity) {
+    lock().waits.remove(&who);
+}
+
+/// Puts a wait into the graph, and says what it closes; a deadlock only if it was not told of
+/// before.
+pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Option<Deadlock>) {
+    let mut graph = lock();
+    let edge = graph.insert(me, reason, false);
+    let knot = graph.knot(me.identity, CERTAIN);
+    // A waiter that has caught the panic and tries again must not wait for ever.
+    let is_to_tell = |knot: &Reached, graph: &mut Graph| {
+        graph.is_news(knot) || detection::detection() == Detection::Panic
+    };
+    let knot = knot.filter(|knot| is_to_tell(knot, &mut graph));
+    let deadlock = knot.map(|knot| graph.deadlock(&knot));
+    drop(graph);
+    if deadlock.is_some() {
+        detection::count_found();
+    }
+    (edge, deadlock)
+}
+
+/// Puts a wait into the graph, unless that would be hopeless: then says what is to be told, where
+/// more than the threads of pools is in it.
+pub(crate) fn begin_if_it_can_end<'a>(
+    me: Caller,
+    reason: &'a Reason<'a>,
+) -> Result<Edge<'a>, Option<Deadlock>> {
+    let mut graph = lock();
+    let edge = graph.insert(me, reason, false);
+    let Some(reached) = graph.reached(me.identity, reason, CERTAIN) else {
+        return Ok(edge);
+    };
+    let is_mixed = |(who, _): &(Identity, Vec<Identity>)| {
+        let wait = graph.waits.get(who);
+        wait.is_some_and(|wait| !matches!(wait.reason().holder, Holder::AnyOf(_)))
+    };
+    let is_to_tell = detection::is_on() && reached.iter().any(is_mixed);
+    let is_to_tell = is_to_tell && leads_to(&reached, me.identity) && graph.is_news(&reached);
+    let deadlock = is_to_tell.then(|| graph.deadlock(&reached));
+    drop(graph);
+    drop(edge);
+    if deadlock.is_some() {
+        detection::count_found();
+    }
+    Err(deadlock)
+}
+
+/// Puts a wait into the graph that ends by itself.
+pub(crate) fn begin_timed<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
+    lock().insert(me, reason, true)
+}
+
+/// Can nobody be reached from such a wait who moves?
+pub(crate) fn is_hopeless(me: Caller, reason: &Reason<'_>, movers: Movers) -> bool {
+    let follow = Follow { timed: movers == Movers::Free, uncertain: false };
+    lock().reached(me.identity, reason, follow).is_some()
+}
+
+/// Notes that a task is asked to end.
+pub(crate) fn is_ending(who: Identity) {
+    if !detection::is_on() {
+        return;
+    }
+    let mut graph = lock();
+    if graph.ending.len() >= TOLD_MAX {
+        graph.ending.clear();
+    }
+    graph.ending.insert(who);
+}
+
+/// The waits that none but another of them could end, if at least one is at a channel or queue and
+/// no handle is kept by a task or thread that has not used it yet.
+pub(crate) fn suspects() -> Vec<SuspectedWait> {
+    let graph = lock();
+    let mut hopeless: Vec<_> = graph.hopeless().into_iter().collect();
+    hopeless.sort_unstable();
+    let waits = || hopeless.iter().filter_map(|who| Some((*who, graph.waits.get(who)?)));
+    let is_uncertain = |wait: &Wait| matches!(wait.reason().holder, Holder::Touched(_));
+    if !waits().any(|(_, wait)| is_uncertain(wait)) {
+        return Vec::new();
+    }
+    waits().map(|(who, wait)| graph.suspect(who, wait)).collect()
+}
+
+/// Does the search that found all these lead back to where it began?
+fn leads_to(reached: &Reached, who: Identity) -> bool {
+    reached.iter().any(|(_, holders)| holders.contains(&who))
+}
+
+impl Graph {
+    fn insert<'a>(&mut self, me: Caller, reason: &'a Reason<'a>, is_timed: bool) -> Edge<'a> {
+        let who = match me.task {
+            Some(task) => Who::Task(task),
+            None => Who::Thread(thread::current()),
+        };
+        let (reason, since) = (std::ptr::from_ref(reason).cast(), Instant::now());
+        let wait = Wait { reason, who, since, is_timed };
+        self.waits.insert(me.identity, wait);
+        Edge { who: me.identity, _reason: PhantomData }
+    }
+
+    /// Those who could end the wait of one; `None`: that one moves, or others could as well.
+    fn holders(&self, of: Identity, follow: Follow) -> Option<Vec<Identity>> {
+        let wait = self.waits.get(&of).filter(|_| !self.ending.contains(&of))?;
+        if wait.is_timed && !follow.timed {
+            return None;
+        }
+        holders(of, wait.reason(), follow)
+    }
+
+    /// All that can be reached from a wait, if nobody among them moves; the one who waits does not.
+    fn reached(&self, from: Identity, reason: &Reason<'_>, follow: Follow) -> Option<Reached> {
+        let mut reached = vec![(from, holders(from, reason, follow)?)];
+        let mut seen = HashSet::from([from]);
+        let mut next = 0;
+        while let Some((_, holders)) = reached.get(next) {
+            let new: Vec<_> = holders.iter().copied().filter(|who| seen.insert(*who)).collect();
+            for who in new {
+                reached.push((who, self.holders(who, follow)?));
+            }
+            next += 1;
+        }
+        Some(reached)
+    }
+
+    /// The knot that this wait is a part of, if it is.
+    fn knot(&self, who: Identity, follow: Follow) -> Option<Reached> {
+        let wait = self.waits.get(&who).filter(|_| !self.ending.contains(&who))?;
+        self.reached(who, wait.reason(), follow).filter(|reached| leads_to(reached, who))
+    }
+
+    /// The waiters from whom no task or thread can be reached that moves, or waits since recently.
+    fn hopeless(&self) -> HashSet<Identity> {
+        let lasts = |wait: &Wait| wait.since.elapsed() >= SUSPECTED_AFTER;
+        let mut hopeless = HashSet::new();
+        let mut waiters: HashMap<Identity, Vec<Identity>> = HashMap::new();
+        let mut moving = Vec::new();
+        for (who, wait) in &self.waits {
+            match self.holders(*who, ALL).filter(|_| lasts(wait)) {
+                Some(holders) => {
+                    hopeless.insert(*who);
+                    holders.into_iter().for_each(|one| waiters.entry(one).or_default().push(*who));
+                }
+                None => moving.push(*who),
+            }
+        }
+        moving.extend(waiters.keys().filter(|one| !hopeless.contains(one)));
+        while let Some(one) = moving.pop() {
+            let freed = waiters.remove(&one).unwrap_or_default();
+            moving.extend(freed.into_iter().filter(|waiter| hopeless.remove(waiter)));
+        }
+        hopeless
+    }
+
+    /// Has this knot not been told of? A wait begins again when it was woken for nothing.
+    fn is_news(&mut self, reached: &Reached) -> bool {
+        let mut members: Vec<_> = reached.iter().map(|(who, _)| *who).collect();
+        members.sort_unstable();
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
+        }
+        self.told.insert(members)
+    }
+
+    fn deadlock(&self, reached: &Reached) -> Deadlock {
+        let link = |(who, holders): &(Identity, Vec<Identity>)| {
+            let wait = self.waits.get(who)?;
+            let Reason { what, place, .. } = *wait.reason();
+            let (who, name, holders) = (*who, wait.name(), holders.clone());
+            Some(Link { who, name, what, place, holders })
+        };
+        Deadlock::new(reached.iter().filter_map(link).collect())
+    }
+
+    fn suspect(&self, who: Identity, wait: &Wait) -> SuspectedWait {
+        let enders = self.holders(who, ALL).unwrap_or_default();
+        SuspectedWait {
+            who: who.to_string(),
+            name: wait.name(),
+            what: wait.reason().what.to_owned(),
+            place: wait.reason().place.into(),
+            enders: enders.iter().map(Identity::to_string).collect(),
+        }
+    }
+}
+
+/// Those who could end such a wait of this one; `None`: others could as well, or it has ended.
+fn holders(of: Identity, reason: &Reason<'_>, follow: Follow) -> Option<Vec<Identity>> {
+    match &reason.holder {
+        Holder::Anyone => None,
+        Holder::One(one) => Some(vec![*one]),
+        // If it is its own: it was just handed over.
+        Holder::In(_) => reason.holder.one().filter(|one| *one != of).map(|one| vec![one]),
+        Holder::Touched(_) if !follow.uncertain => None,
+        Holder::AnyOf(_) | Holder::Touched(_) => {
+            reason.holder.several().filter(|all| !all.is_empty())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::reason::Enders;
+
+    fn task(count: u64) -> Identity {
+        Identity::of_task((1 << 21) - 1, count)
+    }
+
+    fn caller(count: u64) -> Caller {
+        Caller { identity: task(count), task: None }
+    }
+
+    fn lock_of(holder: u64) -> AtomicU64 {
+        // The highest bit is the lock's own.
+        AtomicU64::new(task(holder).to_bits() | 1 << 63)
+    }
+
+    fn wait_for(word: &AtomicU64) -> Reason<'_> {
+        Reason::new("mutex", word).held(Holder::In(word))
+    }
+
+    fn members(found: Option<Deadlock>) -> Vec<Identity> {
+        found.map_or(Vec::new(), |deadlock| deadlock.circle().collect())
+    }
+
+    /// Any of these could end it.
+    struct Any(&'static [u64]);
+
+    impl Enders for Any {
+        fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool {
+            self.0.iter().for_each(|count| each(task(*count)));
+            true
+        }
+    }
+
+    fn wait_for_any(any: &Any) -> Reason<'_> {
+        Reason::new("future", any).held(Holder::AnyOf(any))
+    }
+
+    #[test]
+    fn the_last_of_three_closes_the_circle_and_it_is_told_of_once() {
+        let (of_2, of_3, of_1) = (lock_of(2), lock_of(3), lock_of(1));
+        let (one, two, three) = (wait_for(&of_2), wait_for(&of_3), wait_for(&of_1));
+        let (_one, none) = begin(caller(1), &one);
+        assert_eq!(members(none), []);
+        let (_two, none) = begin(caller(2), &two);
+        assert_eq!(members(none), []);
+        let (last, circle) = begin(caller(3), &three);
+        let Some(circle) = circle else { panic!("it closes the circle") };
+        assert!(circle.to_string().starts_with("deadlock: task "), "{circle}");
+        assert!(circle.is_circle());
+        assert_eq!(circle.circle().collect::<Vec<_>>(), [3, 1, 2].map(task));
+        drop(last);
+        let (_again, circle) = begin(caller(3), &three);
+        assert_eq!(members(circle), []);
+    }
+
+    #[test]
+    fn a_lock_that_was_just_handed_to_its_waiter_is_no_circle() {
+        let word = lock_of(11);
+        let reason = wait_for(&word);
+        let (_edge, circle) = begin(caller(11), &reason);
+        assert_eq!(members(circle), []);
+        let own = Reason::new("join", &word).held(Holder::One(task(12)));
+        let (_edge, circle) = begin(caller(12), &own);
+        assert_eq!(members(circle), [task(12)]);
+    }
+
+    #[test]
+    fn a_wait_that_leads_to_a_circle_of_others_or_has_ended_is_none() {
+        let (of_22, of_21, of_23) = (lock_of(22), lock_of(21), lock_of(23));
+        let (one, two, outside) = (wait_for(&of_22), wait_for(&of_21), wait_for(&of_21));
+        let (_one, _) = begin(caller(21), &one);
+        let (two, circle) = begin(caller(22), &two);
+        assert_eq!(members(circle).len(), 2);
+        let (_outside, circle) = begin(caller(23), &outside);
+        assert_eq!(members(circle), []);
+        drop(two);
+        let free = wait_for(&of_23);
+        let (_edge, circle) = begin(caller(22), &free);
+        assert_eq!(members(circle), [22, 23, 21].map(task));
+    }
+
+    #[test]
+    fn a_wait_that_any_of_several_could_end_is_hopeless_when_all_of_them_wait() {
+        let (any, of_31) = (Any(&[32, 33]), lock_of(31));
+        let (several, lock) = (wait_for_any(&any), wait_for(&of_31));
+        let (_one, _) = begin(caller(31), &several);
+        let (_two, none) = begin(caller(32), &lock);
+        assert_eq!(members(none), [], "33 still moves");
+        let (_three, knot) = begin(caller(33), &lock);
+        let Some(knot) = knot else { panic!("nobody moves any more") };
+        assert_eq!(knot.circle().collect::<Vec<_>>(), [33, 31, 32].map(task));
+        assert!(!knot.is_circle());
+        let text = knot.to_string();
+        assert!(
+            text.contains("waits for future at") && text.contains("could be ended by"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn who_has_a_time_limit_moves_but_not_before_it_is_over() {
+        let (any, of_41) = (Any(&[42]), lock_of(41));
+        let (several, lock) = (wait_for_any(&any), wait_for(&of_41));
+        let timed = begin_timed(caller(41), &several);
+        assert!(!is_hopeless(caller(42), &lock, Movers::WithTimed));
+        assert!(is_hopeless(caller(42), &lock, Movers::Free));
+        let (_lock, none) = begin(caller(42), &lock);
+        assert_eq!(members(none), []);
+        drop(timed);
+        let hopeless = begin_if_it_can_end(caller(41), &several).err();
+        let told = hopeless.flatten().map(|deadlock| deadlock.circle().collect::<Vec<_>>());
+        assert_eq!(told, Some(vec![task(41), task(42)]));
+    }
+
+    #[test]
+    fn who_is_asked_to_end_is_in_no_knot() {
+        let (of_52, of_51) = (lock_of(52), lock_of(51));
+        let (one, two) = (wait_for(&of_52), wait_for(&of_51));
+        detection::detect_deadlocks(Detection::Report);
+        is_ending(task(51));
+        let (_one, _) = begin(caller(51), &one);
+        let (_two, none) = begin(caller(52), &two);
+        assert_eq!(members(none), []);
+    }
+}

@@ -1,0 +1,108 @@
+//! Noticing that all tasks of a runtime are asleep and nothing in it can wake them.
+//!
+//! Looked at by a plain thread that joins a task without a deadline, as `block_on` does; so nobody
+//! pays for it who does not wait anyway. Quiet are: every worker asleep, no deadline, no operation
+//! in a driver, no message, no task on its way. A server is never quiet: it accepts.
+//!
+//! What cannot be known is whether another thread of the process is about to wake a task. If there
+//! is none but quiet workers and blocked ones, a second of quiet is told of; else ten, with a
+//! "unless", and only while the process uses no processor.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::process;
+
+use crate::dump::dump_team;
+use crate::inspect::format::count;
+use crate::io::blocking::is_busy;
+use crate::park::blocked_threads;
+use crate::park::park_watched;
+use crate::reason::Reason;
+use crate::service_thread::Onlooker;
+use crate::worker::Team;
+use crate::worker::inbox::{Inbox, Pulse};
+use crate::worker::registry;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long it must be quiet when nobody else could wake a task, and when others might.
+const SURE: Duration = Duration::from_secs(1);
+const UNSURE: Duration = Duration::from_secs(10);
+
+/// Processor time that a process may use in the meantime and still be called quiet.
+const NOISE: Duration = Duration::from_millis(20);
+
+/// Parks a plain thread until `is_so`; tells once if all tasks of that worker's runtime fall asleep
+/// for ever.
+pub(crate) fn park_watching(reason: &Reason<'_>, is_so: &dyn Fn() -> bool, inbox: &Arc<Inbox>) {
+    let mut before = None;
+    park_watched(reason, is_so, INTERVAL, || look(inbox, &mut before));
+}
+
+/// Looks once. False: it was told of, and need not be looked at any more.
+fn look(inbox: &Arc<Inbox>, before: &mut Option<(Quiet, Instant)>) -> bool {
+    let Some(team) = registry::of(inbox) else { return true };
+    let Some(state) = Quiet::now(&team) else {
+        *before = None;
+        return true;
+    };
+    let (seen, since) = before.get_or_insert_with(|| (state.clone(), Instant::now()));
+    if !seen.lasts(&state) {
+        *before = Some((state, Instant::now()));
+        return true;
+    }
+    let others = who_may_wake();
+    let limit = if others == 0 { SURE } else { UNSURE };
+    let goes_on = since.elapsed() < limit;
+    if !goes_on {
+        tell(&team, others);
+    }
+    goes_on
+}
+
+/// What must not change while it is quiet.
+#[derive(Clone)]
+struct Quiet {
+    pulses: Vec<Pulse>,
+    used: Duration,
+}
+
+impl Quiet {
+    /// `None`: something goes on, or may.
+    fn now(team: &Team) -> Option<Quiet> {
+        let asleep = |inbox: &Arc<Inbox>| {
+            let pulse = inbox.pulse();
+            (pulse.is_quiet() && !inbox.is_filled()).then_some(pulse)
+        };
+        let pulses = team.iter().map(asleep).collect::<Option<Vec<_>>>()?;
+        let used = process::cpu_time_of(process::id()).ok()?;
+        let tasks: usize = team.iter().map(|inbox| inbox.load()).sum();
+        (tasks > 0 && !is_busy()).then_some(Quiet { pulses, used })
+    }
+
+    fn lasts(&self, later: &Quiet) -> bool {
+        self.pulses == later.pulses && later.used.saturating_sub(self.used) < NOISE
+    }
+}
+
+/// Threads that are neither quiet workers nor blocked in a wait of ours without deadline. (A worker
+/// of another runtime may wake a task when its own deadline comes, or what it runs goes on.)
+fn who_may_wake() -> usize {
+    let teams = registry::all();
+    let is_quiet = |inbox: &&Arc<Inbox>| inbox.pulse().is_quiet() && !inbox.is_filled();
+    let workers = teams.iter().flat_map(|team| team.iter()).filter(is_quiet).count();
+    let blocked = blocked_threads::count_without_deadline();
+    let known = workers + blocked + Onlooker::count();
+    process::thread_count().unwrap_or(usize::MAX).saturating_sub(known)
+}
+
+fn tell(team: &Team, others: usize) {
+    let unless = match others {
+        0 => String::new(),
+        others => format!(" (unless one of {} wakes one)", count(others, "other thread")),
+    };
+    let dump = dump_team(team);
+    eprint!("\nfiveways: all tasks are asleep: deadlock!{unless}\n\n{dump}");
+}

@@ -1,0 +1,7 @@
+//! Seeing inside from outside: what workers and blocked threads do, as data and as text.
+
+pub(crate) mod watchdog;
+pub(crate) mod all_asleep;
+pub(crate) mod collect;
+pub(crate) mod interrupt;
+pub(crate) mod format;

@@ -1,0 +1,189 @@
+//! Running code that blocks the thread somewhere else.
+//!
+//! The threads for it are shared by the whole program. They are started when more calls wait than
+//! threads are idle, at most [`THREADS_MAX`], and end after [`IDLE_LIMIT`] without a call:
+//!
+//! ```text
+//!   queue ──▶ a thread runs the call ──▶ idle ──a call──▶ …
+//!                                          └──nothing for a while──▶ ends
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways_sys::generation::PerProcess;
+
+use crate::may_park::allow_wait;
+use crate::park::{in_task, park_while_not, unparker};
+use crate::service_thread::Onlooker;
+use crate::worker::contain;
+
+/// Threads there are at most; then calls wait for each other.
+const THREADS_MAX: usize = 512;
+
+/// A thread without a call ends after this time.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `f` on another thread, so that it may block without stopping the worker; on a plain thread
+/// runs it right here.
+///
+/// The threads are kept for a while and shared by the whole program. There are at most 512: what
+/// `f` waits for must not itself need one, or must be sure to get one.
+///
+/// # Suspends
+///
+/// Until `f` has returned.
+///
+/// # Cancellation
+///
+/// A cancelled task is unwound from here; `f` runs to its end and its value is dropped.
+///
+/// # Panics
+///
+/// With the panic of `f`; when there is no such thread and none can be started.
+#[doc(alias = "run_in_executor")]
+#[doc(alias = "spawn_blocking")]
+#[track_caller]
+pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    if !in_task() {
+        return f();
+    }
+    allow_wait(None);
+    let result = Arc::new(Mutex::new(None));
+    let (theirs, waiter) = (Arc::clone(&result), unparker());
+    let run = move || {
+        let value = catch_unwind(AssertUnwindSafe(f));
+        *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        waiter.unpark();
+    };
+    if let Err(error) = threads().submit(Box::new(run)) {
+        panic!("no thread for blocking code could be started: {error}");
+    }
+    let look = || result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    park_while_not(look, None);
+    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match value.expect("parked until it was there") {
+        Ok(value) => value,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Has `call` begun at once by one of the threads of [`unblock`], kept or new; gives it back when
+/// all are busy and no more can be started.
+///
+/// For calls that may wait for each other, and so must not wait for a thread. Never suspends. A
+/// panic of `call` ends nothing but the call.
+pub fn hand_to_thread(call: Call) -> Result<(), Call> {
+    threads().submit_now(call)
+}
+
+/// Is any call being run, or about to be?
+pub(crate) fn is_busy() -> bool {
+    let state = threads().lock();
+    state.threads > state.idle || !state.queue.is_empty()
+}
+
+/// What is run.
+type Call = Box<dyn FnOnce() + Send>;
+
+/// A fork has none of the threads.
+static THREADS: PerProcess<Threads> = PerProcess::new();
+
+fn threads() -> &'static Threads {
+    THREADS.get(Threads::default)
+}
+
+#[derive(Default)]
+struct Threads {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Call>,
+    threads: usize,
+    /// Those that sleep; also those that were woken and have not come to the queue yet.
+    idle: usize,
+}
+
+impl Threads {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a call into the queue and sees to it that a thread will come to it.
+    fn submit(&'static self, call: Call) -> io::Result<()> {
+        let mut state = self.lock();
+        state.queue.push_back(call);
+        // The lock is held meanwhile, or another call would count on a thread that never comes.
+        if state.queue.len() > state.idle
+            && state.threads < THREADS_MAX
+            && let Err(error) = self.start(&mut state)
+            && state.threads == 0
+        {
+            let call = state.queue.pop_back();
+            drop(state);
+            drop(call);
+            return Err(error);
+        }
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Puts a call into the queue if a thread comes to it at once. As many threads as there are
+    /// calls in the queue are on their way to it, unless there are too few threads.
+    fn submit_now(&'static self, call: Call) -> Result<(), Call> {
+        let mut state = self.lock();
+        let idle = state.queue.len() < state.idle;
+        let begins = idle || (state.threads < THREADS_MAX && self.start(&mut state).is_ok());
+        if !begins {
+            return Err(call);
+        }
+        state.queue.push_back(call);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn start(&'static self, state: &mut State) -> io::Result<()> {
+        thread::Builder::new().name("unblock".to_owned()).spawn(|| self.serve())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// The life of a thread.
+    fn serve(&self) {
+        while let Some(call) = self.next() {
+            // A value that nobody waits for any more is dropped with the call.
+            contain(call);
+        }
+    }
+
+    /// The next call; `None` after a while without any: the thread no longer counts.
+    fn next(&self) -> Option<Call> {
+        let mut state = self.lock();
+        let deadline = Instant::now() + IDLE_LIMIT;
+        loop {
+            if let Some(call) = state.queue.pop_front() {
+                return Some(call);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.threads -= 1;
+                return None;
+            }
+            state.idle += 1;
+            let idle = Onlooker::enter();
+            let woken = self.work.wait_timeout(state, left);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            drop(idle);
+            state.idle -= 1;
+        }
+    }
+}

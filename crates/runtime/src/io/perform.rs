@@ -1,0 +1,391 @@
+//! Performing operations: in a task through its worker's driver, on a plain thread by blocking.
+//!
+//! The order of things in a task: refuse if cancelled; submit (most operations are done then and
+//! there); else suspend with the operation in this very frame, which stays until the driver has
+//! handed it back (I6). A deadline or a cancellation asks the driver for the operation and waits
+//! for the answer; a result that won the race is delivered.
+#![expect(unsafe_code, reason = "operations are handed to drivers by pointer")]
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fiveways_driver::{HotBuffers, Op, Outcome, Pending, Source, Submitted};
+use fiveways_sys::errno;
+use fiveways_sys::message;
+use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
+
+use crate::may_park::{allow_wait, is_forbidden};
+use crate::park::limits::{Elapsed, refuse, thread_scope};
+use crate::park::{as_task, is_over};
+use crate::task_block::{State, Task, earlier};
+use crate::worker::{Worker, units_of, whole, with_worker};
+
+/// Performs one operation, waiting for it as long as it takes or until the deadline.
+///
+/// # Suspends
+///
+/// While the operation waits; a plain thread blocks.
+///
+/// # Errors
+///
+/// The kernel's; `TimedOut` after the deadline; `ECANCELED` in a cancelled task.
+///
+/// # Safety
+///
+/// What the operation points at must stay valid and in place until this returns, and its
+/// descriptor must stay open.
+#[inline]
+pub unsafe fn perform(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
+    // SAFETY: required: what the operation points at stays; passed on to our caller.
+    unsafe { perform_kept(op, deadline, || None::<()>) }
+}
+
+/// As [`perform`], and tells a plain thread how the kernel keeps the deadline: `keep` makes a
+/// blocking call of the operation end by itself at the deadline (`SO_RCVTIMEO`, `SO_SNDTIMEO`),
+/// until its value is dropped. It may end earlier; then the call is made again. `None`: the kernel
+/// does not, so the thread waits by poll(2) and calls without waiting.
+///
+/// # Suspends
+///
+/// While the operation waits; a plain thread blocks.
+///
+/// # Errors
+///
+/// As of [`perform`].
+///
+/// # Safety
+///
+/// As of [`perform`].
+#[inline]
+pub unsafe fn perform_kept<K>(
+    op: Op,
+    deadline: Option<Instant>,
+    keep: impl FnOnce() -> Option<K>,
+) -> io::Result<usize> {
+    match as_task(|worker, task| perform_task(worker, task, op, deadline)) {
+        Some(result) => result,
+        None => perform_thread(op, deadline, keep),
+    }
+}
+
+#[inline]
+fn perform_task(
+    worker: &Worker,
+    task: NonNull<Task>,
+    op: Op,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    // SAFETY: required: a live task. It is the running one.
+    let block = unsafe { task.as_ref() };
+    admit(block).inspect_err(|_| worker.spend(task, units_of(0)))?;
+    let pending = Pending::new(op, task.as_ptr().cast());
+    // SAFETY: required: in place until handed back. This frame stays: `wait_for` returns only then.
+    let submit = || unsafe { worker.driver.borrow_mut().submit(NonNull::from(&pending)) };
+    match whole(submit) {
+        Submitted::Done(answer) => {
+            worker.spend(task, units_of(answer));
+            net::decode(answer)
+        }
+        Submitted::Waiting => wait_for(worker, block, &pending, deadline),
+    }
+}
+
+/// Refuses a task that was cancelled, or whose time is over.
+#[inline]
+fn admit(task: &Task) -> io::Result<()> {
+    if !task.is_to_unwind() && task.scope.get().is_none() && !is_forbidden() {
+        return Ok(());
+    }
+    // Later it would be in the kernel already (I6).
+    allow_wait(None);
+    if task.is_to_unwind() {
+        return Err(refuse(task));
+    }
+    is_over(task).map_or(Ok(()), |_| Err(Elapsed.into()))
+}
+
+/// Waits until the driver has handed the operation back for good.
+fn wait_for(
+    worker: &Worker,
+    task: &Task,
+    pending: &Pending,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    task.timed_out.set(false);
+    task.pending.set(pending);
+    if let Some(at) = earlier(deadline, task.scope.get()) {
+        worker.set_timer(NonNull::from(task), at);
+    }
+    let answer = loop {
+        worker.suspend(NonNull::from(task), State::Waiting);
+        if let Outcome::Done(answer) = pending.outcome.get() {
+            break answer;
+        }
+        // SAFETY: required: in place until handed back. This loop ends only then.
+        let submit = || unsafe { worker.driver.borrow_mut().submit(NonNull::from(pending)) };
+        match whole(submit) {
+            Submitted::Done(answer) => break answer,
+            Submitted::Waiting if task.timed_out.get() || task.is_to_unwind() => {
+                worker.cancel_operation(NonNull::from(task));
+            }
+            Submitted::Waiting => {}
+        }
+    };
+    task.pending.set(std::ptr::null());
+    worker.clear_timer(task);
+    conclude(task, answer, deadline)
+}
+
+/// Tells why an operation was asked back.
+#[inline]
+fn conclude(task: &Task, answer: Answer, deadline: Option<Instant>) -> io::Result<usize> {
+    if answer != -errno::ECANCELED {
+        return net::decode(answer);
+    }
+    if task.is_to_unwind() {
+        return Err(refuse(task));
+    }
+    if task.timed_out.get() {
+        return Err(timed_out(deadline, task.scope.get()));
+    }
+    net::decode(answer)
+}
+
+/// The error of a late call: of its own deadline, or of the `timeout` scope around it.
+fn timed_out(deadline: Option<Instant>, scope: Option<Instant>) -> io::Error {
+    match scope {
+        Some(scope) if deadline.is_none_or(|own| scope < own) => Elapsed.into(),
+        _ => io::ErrorKind::TimedOut.into(),
+    }
+}
+
+thread_local! {
+    /// The receive buffers of a plain thread.
+    static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
+}
+
+/// When a call of a plain thread has to end: its own deadline, and that of the `timeout` scope.
+#[derive(Clone, Copy)]
+struct Until {
+    own: Option<Instant>,
+    scope: Option<Instant>,
+}
+
+impl Until {
+    fn deadline(self) -> Option<Instant> {
+        earlier(self.own, self.scope)
+    }
+
+    fn is_over(self) -> bool {
+        self.deadline().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Waits in poll(2).
+    fn wait(self, fd: RawFd, writable: bool) -> io::Result<()> {
+        match net::wait_ready(borrow(fd), writable, self.deadline())? {
+            true => Ok(()),
+            false => Err(self.error()),
+        }
+    }
+
+    fn error(self) -> io::Error {
+        timed_out(self.own, self.scope)
+    }
+}
+
+/// Performs an operation on a plain thread: the socket is in blocking mode, so the kernel waits.
+#[cold]
+fn perform_thread<K>(
+    op: Op,
+    own: Option<Instant>,
+    keep: impl FnOnce() -> Option<K>,
+) -> io::Result<usize> {
+    if !op.must_not_wait() {
+        allow_wait(None);
+    }
+    let fd = op.source().fd;
+    let until = Until { own, scope: thread_scope() };
+    match op {
+        Op::Readable { .. } => until.wait(fd, false).map(|()| 0),
+        Op::Writable { .. } => until.wait(fd, true).map(|()| 0),
+        Op::Connect { address, .. } => connect_thread(fd, address, until),
+        Op::Accept { .. } => ask_again(&op, until),
+        _ => ask_thread(&op, until, keep),
+    }
+}
+
+/// How long a plain thread pauses when the kernel calls a socket writable that is not.
+const FUTILE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Asks once, in which the kernel waits if it keeps the deadline or there is none; then as long as
+/// that was not enough.
+fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io::Result<usize> {
+    let scope_is_first = until.scope.is_some_and(|scope| until.own.is_none_or(|own| scope < own));
+    let kept = if scope_is_first { None } else { keep() };
+    if kept.is_none() && until.deadline().is_some() {
+        return ask_again(op, until);
+    }
+    let answer = attempt_thread(op, 0);
+    drop(kept);
+    match answer {
+        // A limit of the kernel begins anew after an interruption, and may be shorter than ours.
+        errno::NEG_EINTR | errno::NEG_EAGAIN if !op.must_not_wait() => {
+            if until.is_over() {
+                return Err(until.error());
+            }
+            ask_again(op, until)
+        }
+        answer => net::decode(answer),
+    }
+}
+
+/// Asks without waiting, and waits in between.
+fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
+    let writes = op.direction() == fiveways_driver::Direction::Write;
+    let mut waited = false;
+    loop {
+        let answer = attempt_thread(op, DONT_WAIT);
+        if answer == errno::NEG_EINTR {
+            continue;
+        }
+        if !net::is_would_block(answer) || op.must_not_wait() {
+            return net::decode(answer);
+        }
+        if waited {
+            if until.is_over() {
+                return Err(until.error());
+            }
+            // A Unix datagram socket is called writable however full its receiver's queue is.
+            if writes {
+                thread::sleep(FUTILE_PAUSE);
+            }
+        }
+        until.wait(op.source().fd, writes)?;
+        waited = true;
+    }
+}
+
+/// Makes the call once; an interruption is an answer.
+fn attempt_thread(op: &Op, more: u32) -> Answer {
+    match *op {
+        Op::Recv { source, buf, len, flags } => {
+            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
+            unsafe { net::recv_once(source.fd, buf, len, flags | more) }
+        }
+        Op::Send { source, buf, len, flags } => {
+            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
+            unsafe { net::send_once(source.fd, buf, len, flags | more) }
+        }
+        Op::RecvMsg { source, header, flags } => {
+            // SAFETY: required: a prepared header in place. By the contract of `perform`.
+            unsafe { message::recvmsg_once(source.fd, header, flags | more) }
+        }
+        Op::SendMsg { source, header, flags } => {
+            // SAFETY: required: a prepared header in place. By the contract of `perform`.
+            unsafe { message::sendmsg_once(source.fd, header, flags | more) }
+        }
+        Op::Accept { source, peer } => {
+            // SAFETY: required: `peer` valid for writes. By the contract of `perform`.
+            unsafe { net::accept(source.fd, peer) }
+        }
+        Op::Fill { source, loan } => HOT.with_borrow_mut(|hot| {
+            let buffer = hot.writable();
+            let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
+            // SAFETY: required: valid for `len` bytes. They come from one slice.
+            let answer = unsafe { net::recv_once(source.fd, buf, len, more) };
+            if answer > 0 {
+                // SAFETY: required: valid for writes. By the contract of `perform`.
+                unsafe { *loan = Some(hot.lend(answer as usize)) };
+            }
+            answer
+        }),
+        Op::Connect { .. } | Op::Readable { .. } | Op::Writable { .. } => 0,
+    }
+}
+
+/// Connects on a plain thread: blocking, or without blocking and then waiting until the deadline.
+fn connect_thread(fd: RawFd, address: *const net::Address, until: Until) -> io::Result<usize> {
+    let limited = until.deadline().is_some();
+    if limited {
+        net::set_nonblocking(borrow(fd), true)?;
+    }
+    // SAFETY: required: valid for reads. By the contract of `perform`.
+    let mut answer = net::connect(fd, unsafe { &*address });
+    if answer == errno::NEG_EINPROGRESS {
+        until.wait(fd, true)?;
+        answer = net::take_error(fd);
+    }
+    if limited {
+        net::set_nonblocking(borrow(fd), false)?;
+    }
+    net::decode(answer)
+}
+
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: required: open for the length of the use, not -1. By the contract of `perform`.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Makes a control call, of the driver in a task (I8) and of the kernel elsewhere.
+///
+/// Never suspends.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn control(call: Control<'_>) -> io::Result<Reply> {
+    let mut call = Some(call);
+    let answered = with_worker(|worker| {
+        worker.current()?;
+        Some(worker.driver.borrow_mut().control(call.take()?))
+    });
+    match (answered.flatten(), call) {
+        (Some(reply), _) => reply,
+        (None, Some(call)) => net::control(call),
+        (None, None) => unreachable!("a call is only taken to be made"),
+    }
+}
+
+/// Tells this thread's driver that a descriptor, which nobody waits on, is no longer its owner's to
+/// use here.
+///
+/// Never suspends.
+pub fn forget(source: Source) {
+    with_worker(|worker| {
+        if let Ok(mut driver) = worker.driver.try_borrow_mut() {
+            whole(|| driver.forget(source));
+        }
+    });
+}
+
+/// Closes a descriptor that nobody waits on, telling this thread's driver.
+///
+/// Never suspends.
+pub fn close(source: Source, fd: OwnedFd) {
+    let mut fd = Some(fd);
+    with_worker(|worker| {
+        if let (Ok(mut driver), Some(fd)) = (worker.driver.try_borrow_mut(), fd.take()) {
+            whole(|| driver.close(source, fd));
+        }
+    });
+    // On a plain thread the descriptor is closed here, by its drop.
+    drop(fd);
+}
+
+/// When the time of the running task or plain thread is over, by a limit of its scope; `None`:
+/// never.
+pub fn time_limit() -> Option<Instant> {
+    // SAFETY: required: a live task. It is the running one.
+    let of_task = as_task(|_, task| unsafe { task.as_ref() }.scope.get());
+    of_task.unwrap_or_else(thread_scope)
+}
+
+/// The number of this thread's worker, unique in the process.
+#[inline]
+pub fn worker_index() -> Option<u32> {
+    with_worker(|worker| worker.inbox.index)
+}

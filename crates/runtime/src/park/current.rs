@@ -1,0 +1,94 @@
+//! Who is calling, and what is known of its waits.
+#![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
+
+use std::ptr::NonNull;
+use std::thread;
+
+use crate::exits;
+use crate::identity::{Identity, this_thread};
+use crate::park::limits::thread_scope;
+use crate::task_block::Task;
+use crate::worker::with_worker;
+
+/// The calling task (also while it unwinds) or thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) identity: Identity,
+    /// Its control block, if it is a task.
+    pub(crate) task: Option<NonNull<Task>>,
+}
+
+impl Caller {
+    pub(crate) fn now() -> Caller {
+        let task = with_worker(|worker| worker.current()).flatten();
+        // SAFETY: required: a live task. It is the running one.
+        let identity = task.map(|task| unsafe { task.as_ref() }.identity);
+        Caller { identity: identity.unwrap_or_else(this_thread), task }
+    }
+
+    /// Will its waits end by themselves, by a cancel or a `timeout` scope?
+    pub(crate) fn will_end(self) -> bool {
+        // SAFETY: required: a live task. It is the running one.
+        let block = self.task.map(|task| unsafe { task.as_ref() });
+        match block {
+            _ if thread::panicking() => false,
+            Some(block) => block.is_to_unwind() || block.scope.get().is_some(),
+            None => thread_scope().is_some(),
+        }
+    }
+}
+
+/// The caller's number: of the running task (also while it unwinds), else of this thread.
+///
+/// Never suspends.
+#[inline]
+pub fn me() -> Identity {
+    let task = with_worker(|worker| {
+        // SAFETY: required: a live task. It is the running one.
+        worker.current().map(|task| unsafe { task.as_ref() }.identity)
+    });
+    task.flatten().unwrap_or_else(this_thread)
+}
+
+/// The caller's number, and from now on its end is heard of.
+pub(crate) fn me_till_my_end() -> Identity {
+    let me = Caller::now();
+    match me.task {
+        Some(task) => {
+            // SAFETY: required: a live task. It is the running one.
+            let block = unsafe { task.as_ref() };
+            if !block.is_mourned.replace(true) {
+                exits::add(me.identity);
+            }
+        }
+        None => mourn_this_thread(),
+    }
+    me.identity
+}
+
+/// Has this thread's end heard of.
+fn mourn_this_thread() {
+    thread_local! {
+        static MOURNED: Mourned = Mourned::new();
+    }
+    // A thread that is about to end and has not been noted counts as one that never does.
+    if MOURNED.try_with(|_| ()).is_err() {
+        exits::add(this_thread());
+    }
+}
+
+struct Mourned(Identity);
+
+impl Mourned {
+    fn new() -> Mourned {
+        let me = this_thread();
+        exits::add(me);
+        Mourned(me)
+    }
+}
+
+impl Drop for Mourned {
+    fn drop(&mut self) {
+        exits::end(self.0);
+    }
+}

@@ -1,0 +1,265 @@
+//! The handle of a task: joining, watching, cancelling.
+#![expect(unsafe_code, reason = "a joiner next door is noted without a lock")]
+
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::WAIT_OBSERVER;
+use crate::detection;
+use crate::identity::Identity;
+use crate::park::current::me;
+use crate::park::limits::thread_scope;
+use crate::park::{as_task, in_task, park_by_turns, park_for_while_not, park_here, unparker};
+use crate::reason::{Holder, Reason};
+use crate::task::canceller;
+use crate::task::completions::{Completions, Observer};
+use crate::task::join_error::JoinError;
+use crate::task::packet::{Bond, HandleSide, Neighbour};
+use crate::worker::registry;
+use crate::worker::with_worker;
+
+/// Owns the right to join a task. Dropping it detaches the task.
+#[must_use = "a task that nobody joins may be cut short when its runtime ends"]
+pub struct JoinHandle<T>(pub(crate) HandleSide<T>);
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Waits for the task to end and gives its value.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
+    /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
+    /// and so cannot let it run; and a task that joins itself.
+    #[track_caller]
+    #[inline(always)]
+    pub fn join(self) -> Result<T, JoinError> {
+        let (this, is_done) = self.wait_until(None);
+        if is_done { this.0.take() } else { Err(JoinError::unending()) }
+    }
+
+    /// Waits for the task to end until the deadline; gives the handle back if it has not.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended or the deadline has come; a plain thread blocks.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, when the deadline has come.
+    #[track_caller]
+    pub fn join_until(self, deadline: Instant) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        let (this, is_done) = self.wait_until(Some(deadline));
+        if is_done { Ok(this.0.take()) } else { Err(this) }
+    }
+
+    /// Waits for the task to end for a duration; gives the handle back if it has not.
+    ///
+    /// # Suspends
+    ///
+    /// Until the task has ended or the time is over; a plain thread blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// If the joining task is cancelled it is unwound from here.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, when the time is over.
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.join_until(deadline),
+            None => Ok(self.join()),
+        }
+    }
+
+    /// Has the task ended? Never suspends.
+    #[inline]
+    pub fn is_finished(&self) -> bool {
+        self.0.bond().is_done()
+    }
+
+    /// Asks the task to end: see [`crate::with_deadline`] and the runtime's documentation for how
+    /// that surfaces in it. Never suspends; does not wait for the end.
+    pub fn cancel(&self) {
+        self.0.bond().ask_to_end();
+    }
+
+    /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
+    /// and after an end without value. Never suspends.
+    ///
+    /// It borrows the handle mutably, so that handles can be shared whose values cannot.
+    #[doc(alias = "Greenlet.value")]
+    pub fn value(&mut self) -> Option<&T> {
+        self.0.outcome().and_then(|outcome| outcome.as_ref().ok())
+    }
+
+    /// Has `tag` put into the queue at the task's end; at once if it has ended.
+    ///
+    /// A task that cannot end while the caller waits, because the caller unwinds on its worker,
+    /// counts as ended: [`JoinHandle::join`] says what is the matter.
+    ///
+    /// Never suspends.
+    pub fn watch(&self, completions: &Completions, tag: usize) {
+        self.0.bond().add_observer(completions, tag);
+    }
+
+    /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
+    ///
+    /// Never suspends.
+    pub fn unwatch(&self, completions: &Completions) {
+        if self.0.bond().is_watched() {
+            drop(self.0.bond().take_observers(completions));
+        }
+    }
+
+    /// Waits for the end; gives the handle back, and whether the task has ended.
+    // Each frame between the caller and the switch costs a mispredicted return.
+    #[inline(always)]
+    #[track_caller]
+    fn wait_until(self, deadline: Option<Instant>) -> (JoinHandle<T>, bool) {
+        let bond = self.0.bond();
+        // SAFETY: required: we own the handle and keep it until this is over. It is ours by value,
+        // and given back afterwards.
+        let is_done = bond.is_done() || unsafe { bond.wait(deadline, Location::caller()) };
+        (self, is_done)
+    }
+}
+
+impl Bond {
+    fn ask_to_end(&self) {
+        let Some(id) = self.cancel() else { return };
+        let identity = Identity::from_bits(self.identity.load(Ordering::Relaxed));
+        canceller::cancel(self.worker, id, identity);
+    }
+
+    fn add_observer(&self, completions: &Completions, tag: usize) {
+        let observer = completions.observer(tag);
+        if self.is_done() || self.is_stuck() {
+            return observer.tell();
+        }
+        self.strangers().get_or_insert_default().observers.push(observer);
+        if !self.watch() {
+            // Whoever takes it out tells, we or the task's end.
+            self.take_observers(completions).into_iter().for_each(Observer::tell);
+        }
+    }
+
+    fn take_observers(&self, completions: &Completions) -> Vec<Observer> {
+        let mut strangers = self.strangers();
+        let observers = strangers.iter_mut().flat_map(|strangers| {
+            strangers.observers.extract_if(.., |observer| observer.is_of(completions))
+        });
+        observers.collect()
+    }
+
+    /// Can it not end while the caller waits, because the caller unwinds on its worker?
+    fn is_stuck(&self) -> bool {
+        self.is_here() && as_task(|_, _| ()).is_none()
+    }
+
+    /// Is the caller on the task's worker?
+    fn is_here(&self) -> bool {
+        with_worker(|worker| self.is_of(worker)) == Some(true)
+    }
+
+    /// Waits for the end, on the task's own worker if the caller runs there: nothing can happen
+    /// between a look and a park.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the handle and keeps it until this is over.
+    #[inline(always)]
+    unsafe fn wait(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
+        let waited = as_task(|worker, task| {
+            // SAFETY: required: a live task. It is the running one.
+            let block = unsafe { task.as_ref() };
+            let is_own = self.identity.load(Ordering::Relaxed) == block.identity.to_bits();
+            if !self.is_of(worker) || is_own || detection::is_on() {
+                return None;
+            }
+            let reason = self.reason(place);
+            // SAFETY: required: in this task, on its worker, and the handle stays. The first two
+            // were asked for; the caller promises the third.
+            let _noted = unsafe { Neighbour::new(self, task) };
+            let park = || park_here(worker, task, &reason, deadline);
+            Some(park_by_turns(|| self.is_done(), park))
+        });
+        match waited.flatten() {
+            Some(is_done) => is_done,
+            // SAFETY: required: the handle stays. The caller promises it.
+            None => unsafe { self.wait_watched(deadline, place) },
+        }
+    }
+
+    /// As [`Bond::wait`], where more is to be thought of.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cold]
+    unsafe fn wait_watched(
+        &self,
+        deadline: Option<Instant>,
+        place: &'static Location<'static>,
+    ) -> bool {
+        let reason = self.reason(place);
+        if self.is_own() && !detection::is_on() {
+            // Nobody will say so later.
+            return false;
+        }
+        if !self.is_here() {
+            return self.wait_elsewhere(&reason, deadline);
+        }
+        // Unwinding, we cannot let the task run: it will not end while we wait.
+        let Some(me) = as_task(|_, task| task) else { return false };
+        // SAFETY: required: in this task, on its worker, and the handle stays. The first two were
+        // asked for; the caller promises the third.
+        let _noted = unsafe { Neighbour::new(self, me) };
+        park_for_while_not(&reason, || self.is_done(), deadline)
+    }
+
+    fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
+        self.strangers().get_or_insert_default().joiner = Some(unparker());
+        self.watch();
+        let ends = deadline.is_some() || thread_scope().is_some();
+        let watches = !ends && detection::is_on() && !in_task();
+        match registry::inbox_of(self.worker).filter(|_| watches) {
+            Some(inbox) => {
+                (WAIT_OBSERVER.joined_on_thread)(reason, &|| self.is_done(), &inbox);
+                true
+            }
+            None => park_for_while_not(reason, || self.is_done(), deadline),
+        }
+    }
+
+    /// Is it the handle of the calling task itself?
+    fn is_own(&self) -> bool {
+        self.identity.load(Ordering::Relaxed) == me().to_bits()
+    }
+
+    /// What a join waits for: the end of the task, which only it can bring.
+    #[inline]
+    fn reason(&self, place: &'static Location<'static>) -> Reason<'_> {
+        // A word may be passed on, as locks are; that one is itself is final.
+        let holder = if self.is_own() { Holder::One(me()) } else { Holder::In(&self.identity) };
+        Reason { what: "join", on: ptr::from_ref(self).addr(), holder, place }
+    }
+}

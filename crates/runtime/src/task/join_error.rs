@@ -1,0 +1,107 @@
+//! Why a join gives no value.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+
+use crate::deadlock_data::Deadlock;
+use crate::park::limits::is_cancel;
+
+/// Why a task gave no value.
+pub struct JoinError(Why);
+
+enum Why {
+    Cancelled,
+    /// Locked only to be `Sync`, as errors should be: it is taken out by value.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+    NotStarted(io::Error),
+    /// Joined where it cannot run, and not ended.
+    Unending,
+}
+
+impl JoinError {
+    /// Makes the error of a task that unwound with this payload.
+    pub fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError(if is_cancel(payload.as_ref()) {
+            Why::Cancelled
+        } else {
+            Why::Panicked(Mutex::new(payload))
+        })
+    }
+
+    /// Makes the error of a task that was cancelled.
+    pub fn cancelled() -> JoinError {
+        JoinError(Why::Cancelled)
+    }
+
+    /// Makes the error of a task that could not be started.
+    pub(crate) fn not_started(error: io::Error) -> JoinError {
+        JoinError(Why::NotStarted(error))
+    }
+
+    /// Makes the error of a join that would never end.
+    pub fn unending() -> JoinError {
+        JoinError(Why::Unending)
+    }
+
+    /// Was the task cancelled (unwound, or dropped before it began)?
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0, Why::Cancelled)
+    }
+
+    /// Did the task panic?
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Why::Panicked(_))
+    }
+
+    /// The panic's payload, as std's `JoinHandle::join` gives it; of other ends, a message.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.0 {
+            Why::Panicked(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            other => Box::new(JoinError(other).to_string()),
+        }
+    }
+
+    /// Goes on panicking in the caller, with the task's payload.
+    pub fn resume(self) -> ! {
+        resume_unwind(self.into_panic())
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Why::Cancelled => f.write_str("the task was cancelled"),
+            Why::NotStarted(error) => write!(f, "the task could not be started: {error}"),
+            Why::Unending => {
+                f.write_str("the task cannot go on while its worker unwinds the one that joins it")
+            }
+            Why::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                let message = message_of(payload.as_ref()).map(str::to_owned);
+                // Writing may be the user's, and wait.
+                drop(payload);
+                match message {
+                    Some(message) => write!(f, "the task panicked: {message}"),
+                    None => f.write_str("the task panicked"),
+                }
+            }
+        }
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let literal = payload.downcast_ref::<&str>().copied();
+    let text = || payload.downcast_ref::<String>().map(String::as_str);
+    literal.or_else(text).or_else(|| payload.downcast_ref::<Deadlock>().map(Deadlock::text))
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

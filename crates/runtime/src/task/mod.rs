@@ -1,0 +1,9 @@
+//! A task from outside: starting it, its handle, its end, its values.
+
+pub(crate) mod spawn;
+pub(crate) mod join;
+pub(crate) mod locals_api;
+pub(crate) mod packet;
+pub(crate) mod join_error;
+pub(crate) mod completions;
+pub(crate) mod canceller;

@@ -1,0 +1,101 @@
+//! Handles on a runtime: which workers there are and where a new task goes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fiveways_driver::{Counters, Model};
+
+use crate::worker::inbox::Inbox;
+use crate::worker::{Team, with_worker};
+
+/// A local task more than this above the least busy worker is placed there instead.
+const SLACK: usize = 16;
+
+/// Spawns tasks on a runtime, from anywhere; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) team: Team,
+    pub(crate) model: Model,
+    pub(crate) fell_back: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workers = self.team.len();
+        f.debug_struct("Handle").field("model", &self.model).field("workers", &workers).finish()
+    }
+}
+
+/// Numbers of a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Live tasks of each worker.
+    pub tasks: Vec<usize>,
+}
+
+impl Handle {
+    pub(crate) fn new(team: Team, model: Model) -> Handle {
+        Handle { team, model, fell_back: None }
+    }
+
+    /// The handle of the runtime this task runs in.
+    pub fn of_task() -> Option<Handle> {
+        with_worker(|worker| {
+            let model = worker.driver.borrow().model();
+            Handle::new(Arc::clone(&worker.team), model)
+        })
+    }
+
+    /// The model its workers wait with; never `auto`.
+    pub fn model(&self) -> Model {
+        self.model
+    }
+
+    /// Why `auto` did not take its first choice, if it did not.
+    pub fn fell_back(&self) -> Option<&str> {
+        self.fell_back.as_deref()
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.team.len()
+    }
+
+    /// Its numbers now.
+    pub fn stats(&self) -> Stats {
+        Stats { tasks: self.team.iter().map(|inbox| inbox.load()).collect() }
+    }
+
+    /// The number of the worker with the fewest tasks.
+    pub fn least_busy(&self) -> usize {
+        let load = |at: &usize| self.team[*at].load();
+        (0..self.team.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    /// The worker for a new task.
+    #[inline]
+    pub(crate) fn place(&self) -> &Arc<Inbox> {
+        place(&self.team)
+    }
+}
+
+/// The numbers of this worker's driver, if the caller is a task.
+pub fn counters() -> Option<Counters> {
+    with_worker(|worker| worker.driver.borrow().counters())
+}
+
+/// The least busy worker, with a preference for the caller's own.
+#[inline]
+pub(crate) fn place(team: &Team) -> &Arc<Inbox> {
+    if let [only] = &**team {
+        return only;
+    }
+    let load = |inbox: &Arc<Inbox>| inbox.load();
+    let least = team.iter().min_by_key(|inbox| load(inbox)).expect("a runtime has a worker");
+    let own = with_worker(|worker| {
+        let own = team.iter().find(|inbox| Arc::ptr_eq(inbox, &worker.inbox))?;
+        (load(own) <= load(least) + SLACK).then_some(own)
+    });
+    own.flatten().unwrap_or(least)
+}

@@ -1,0 +1,251 @@
+//! A worker's inbox: the only way in from other threads.
+//!
+//! `asleep` has two states. The worker sets it before it sleeps in the driver and looks at the
+//! queue once more; a sender that finds it set clears it and wakes the driver. So a message is
+//! either seen by the worker's last look or followed by a wake-up, and a busy worker costs senders
+//! no system call.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fiveways_driver::Waker;
+use fiveways_sys::generation::generation;
+use fiveways_sys::interrupt::Thread;
+
+use crate::dump_data::LostTask;
+use crate::task_block::TaskId;
+
+/// Starts a task, on the worker and between tasks.
+pub(crate) type Start = Box<dyn FnOnce() + Send>;
+
+/// Work for a worker, from another thread.
+pub(crate) enum Message {
+    /// A task to be started.
+    Run(Start),
+    /// Unparks a task.
+    Wake(TaskId),
+    /// Cancels a task.
+    Cancel(TaskId),
+    /// Has the worker look at itself between two tasks.
+    Look(Start),
+    /// Cancels every task and ends when none is left.
+    Shutdown,
+}
+
+/// What other threads know of a worker.
+pub(crate) struct Inbox {
+    pub(crate) index: u32,
+    /// The process that has the worker's thread.
+    process: u64,
+    queue: Mutex<Queue>,
+    /// Is there anything in the queue? Written under its lock.
+    filled: AtomicBool,
+    /// Is the worker about to sleep, or asleep?
+    asleep: AtomicBool,
+    waker: OnceLock<Waker>,
+    /// The worker's thread while it runs; for signals, which are sent under the lock.
+    pub(crate) thread: Mutex<Option<Thread>>,
+    /// What the worker is doing, see [`Pulse`]. Written by the worker alone.
+    pulse: AtomicU64,
+    /// Tasks that were cancelled because the worker ended; `None`: nobody wants to know.
+    pub(crate) lost: Mutex<Option<Vec<LostTask>>>,
+    /// Live tasks, for placement and statistics. Written by the worker alone.
+    pub(crate) live: AtomicUsize,
+    /// Tasks on their way to the worker. Raised by senders, lowered by the worker (and by a sender
+    /// that is refused).
+    coming: AtomicUsize,
+    /// Does the worker leave? false → true, and back if a task was on its way; by the worker.
+    leaving: AtomicBool,
+}
+
+/// What a worker was doing when it was looked at: its rounds so far, and whether it sleeps.
+///
+/// ```text
+///   bits 63…2   rounds, counting up
+///   bits 1, 0   00 running   01 asleep until something comes   11 asleep, and nothing is to come:
+///               no deadline, no operation in the driver
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pulse(u64);
+
+impl Pulse {
+    const ROUND: u64 = 4;
+    const ASLEEP: u64 = 1;
+    const NOTHING_TO_COME: u64 = 2;
+
+    pub(crate) fn rounds(self) -> u64 {
+        self.0 / Pulse::ROUND
+    }
+
+    pub(crate) fn is_asleep(self) -> bool {
+        self.0 & Pulse::ASLEEP != 0
+    }
+
+    /// Does it sleep with nothing that could end its sleep but other threads?
+    pub(crate) fn is_quiet(self) -> bool {
+        self.0 & Pulse::NOTHING_TO_COME != 0
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: Vec<Message>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(index: u32) -> Inbox {
+        Inbox {
+            index,
+            process: generation(),
+            queue: Mutex::default(),
+            filled: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            waker: OnceLock::new(),
+            thread: Mutex::new(None),
+            lost: Mutex::new(None),
+            pulse: AtomicU64::new(0),
+            live: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// Announces a task, which must then be sent. False: the worker ends, nothing is to be sent.
+    pub(crate) fn announce(&self) -> bool {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `leave`: either it sees our task or we see it leave.
+        fence(Ordering::SeqCst);
+        let leaves = self.leaving.load(Ordering::Relaxed);
+        if leaves {
+            self.coming.fetch_sub(1, Ordering::Relaxed);
+        }
+        !leaves
+    }
+
+    /// Notes that an announced task has arrived.
+    pub(crate) fn arrived(&self) {
+        self.coming.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Refuses further tasks, for ever. False: one is here or on its way, nothing is refused yet.
+    pub(crate) fn leave(&self) -> bool {
+        self.leaving.store(true, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `announce`.
+        fence(Ordering::SeqCst);
+        let empty = self.load() == 0;
+        if !empty {
+            self.leaving.store(false, Ordering::Relaxed);
+        }
+        empty
+    }
+
+    /// Tasks that the worker has.
+    #[inline]
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Tasks that the worker has or will have.
+    #[inline]
+    pub(crate) fn load(&self) -> usize {
+        self.live() + self.coming.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held; a poisoned queue is still a good queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message; gives it back when the worker has ended, or belongs to a process that this
+    /// one is a fork of.
+    pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
+        if self.process != generation() {
+            return Err(message);
+        }
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(message);
+        }
+        queue.messages.push(message);
+        self.filled.store(true, Ordering::Relaxed);
+        drop(queue);
+        // ORDERING: pairs with the fence in `prepare_sleep`: either that look sees our message or
+        // we see that the worker is going to sleep.
+        fence(Ordering::SeqCst);
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        if let (true, Some(waker)) = (asleep, self.waker.get()) {
+            // Whoever comes next need not wake it again.
+            self.asleep.store(false, Ordering::Relaxed);
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Is there anything to take? A hint, good enough between tasks.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
+    /// Takes everything, keeping the storage of `into`.
+    pub(crate) fn take(&self, into: &mut Vec<Message>) {
+        let mut queue = self.lock();
+        self.filled.store(false, Ordering::Relaxed);
+        mem::swap(&mut queue.messages, into);
+    }
+
+    /// What the worker is doing.
+    pub(crate) fn pulse(&self) -> Pulse {
+        // ORDERING: Acquire: who sees a quiet worker sees the wake-ups that it has sent.
+        Pulse(self.pulse.load(Ordering::Acquire))
+    }
+
+    /// Does the worker run?
+    pub(crate) fn has_thread(&self) -> bool {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Notes that the worker begins a round.
+    #[inline]
+    pub(crate) fn beat(&self) {
+        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
+        self.pulse.store(rounds + Pulse::ROUND, Ordering::Release);
+    }
+
+    /// Notes that the worker goes to sleep; it awakes with the next [`Inbox::beat`].
+    pub(crate) fn rest(&self, nothing_to_come: bool) {
+        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
+        let nothing = if nothing_to_come { Pulse::NOTHING_TO_COME } else { 0 };
+        self.pulse.store(rounds | Pulse::ASLEEP | nothing, Ordering::Release);
+    }
+
+    /// Announces that the worker is going to sleep. False: it must not, there is mail.
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `send`.
+        fence(Ordering::SeqCst);
+        if self.is_filled() {
+            self.asleep.store(false, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// The worker is awake again.
+    pub(crate) fn woke(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Refuses further messages; gives the last ones.
+    pub(crate) fn close(&self) -> Vec<Message> {
+        let mut queue = self.lock();
+        queue.closed = true;
+        mem::take(&mut queue.messages)
+    }
+}

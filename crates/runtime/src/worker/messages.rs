@@ -1,0 +1,55 @@
+//! What a worker does with the messages of other threads.
+
+use std::mem;
+use std::ptr::NonNull;
+use std::sync::PoisonError;
+
+use super::Worker;
+use crate::task_block::Task;
+use crate::worker::inbox::Message;
+use crate::worker::peek;
+
+impl Worker {
+    pub(super) fn read_mail(&self) {
+        if !self.inbox.is_filled() {
+            return;
+        }
+        let mut mail = mem::take(&mut *self.mail.borrow_mut());
+        self.inbox.take(&mut mail);
+        for message in mail.drain(..) {
+            match message {
+                // Other messages may overtake these: they know only tasks that have begun. Who
+                // looks is to see what was sent before.
+                Message::Run(call) | Message::Look(call) => {
+                    self.arrivals.borrow_mut().push_back(call);
+                }
+                Message::Wake(id) => self.unpark(id),
+                Message::Cancel(id) => self.cancel(id),
+                Message::Shutdown => self.shut_down(),
+            }
+        }
+        *self.mail.borrow_mut() = mail;
+    }
+
+    fn shut_down(&self) {
+        self.ending.set(true);
+        for task in self.tasks() {
+            self.note_lost(task);
+            self.cancel_task(task);
+        }
+    }
+
+    /// Notes a task that is cancelled because the worker ends, for who wants to know.
+    #[cold]
+    pub(super) fn note_lost(&self, task: NonNull<Task>) {
+        let mut lost = self.inbox.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lost) = &mut *lost {
+            lost.push(peek::lost(task));
+        }
+    }
+
+    /// Is the worker shutting down? Then new tasks begin cancelled.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+}
