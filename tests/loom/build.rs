@@ -29,7 +29,7 @@ const THREAD: Change = ("use std::thread;", "use crate::over_loom::thread;");
 
 /// The files, by module; the changes that each needs.
 const PRODUCT: &[(&str, &str, &[Change])] = &[
-    ("waiter", "runtime/src/park/wait_queue.rs", &[SYNC, MAKING]),
+    ("wait_queue", "runtime/src/park/wait_queue.rs", &[SYNC, MAKING]),
     ("reason", "runtime/src/reason.rs", &[SYNC]),
     ("identity", "runtime/src/identity.rs", &[LOCAL, CONST, LOOK, KEEP]),
     ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC]),
@@ -85,7 +85,7 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
 ];
 
 /// The modules of the copies, without those whose parent is a copy itself.
-const ROOTS: &[&str] = &["waiter", "reason", "identity", "exchange/mod", "queue/mod"];
+const ROOTS: &[&str] = &["wait_queue", "reason", "identity", "exchange/mod", "queue/mod"];
 const LOCKS: &[&str] = &[
     "channel/mod",
     "mpsc",

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use crate::park::limits::Cancelled;
 use crate::park::{Token, with_token};
-use crate::unwind::Cancelled;
 
 /// The fate of one thread of a model, in the hands of another.
 #[derive(Clone, Default)]

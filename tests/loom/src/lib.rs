@@ -10,7 +10,7 @@
 //!   std's Mutex                   over_loom/sync.rs, out of a loom atomic
 //!   std's Cell                    loom's, where another thread uses it: the slots of an exchange
 //!   runtime::park                 park.rs: a token; deadlines and cancels come from the model
-//!   runtime::unwind               unwind.rs: one thread of a model unwinds, the others do not
+//!   runtime::park::limits         limits.rs: one thread of a model unwinds, the others do not
 //!   what a lock protects          a `Witness`, which notices two that touch it at a time
 //! ```
 //!
@@ -22,19 +22,18 @@ extern crate self as fiveways_runtime;
 pub mod fate;
 pub mod witness;
 pub mod park;
-pub mod unwind;
-pub mod hands;
-pub mod side;
+pub mod participants;
+pub mod participant_set;
 pub mod over_loom;
 
-pub use hands::{Hand, Handles, Hands};
 pub use identity::Identity;
+pub use park::limits::Interrupt;
 pub use park::{
     Unparker, Wake, me, park_unless_interrupted, spend, unparker, without_interruption,
 };
+pub use participants::{Hand, Handles, Hands};
 pub use reason::{Holder, Reason};
-pub use unwind::Interrupt;
-pub use waiter::{CHOSEN, Line, Selection, Waiter};
+pub use wait_queue::{CHOSEN, Line, Selection, Waiter};
 
 /// In the place of the runtime's: nothing in a model compares by waiting.
 pub fn without_waiting<R>(_what: &'static str, compare: impl FnOnce() -> R) -> R {

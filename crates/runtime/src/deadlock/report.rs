@@ -13,9 +13,10 @@ use crate::identity::Identity;
 use crate::inspect::collect::{self, Request};
 use crate::inspect::format::{named, plain, write_frames};
 use crate::inspect::interrupt;
+use crate::inspect::symbols::Symbols;
 use crate::park::blocked_threads;
 use crate::park::{park_while_not, unparker};
-use crate::worker::backtrace::{Symbols, own_frames};
+use crate::worker::backtrace::own_frames;
 use crate::worker::registry;
 
 /// How long a deadlock's report may take, for which other workers are asked.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::process;
 
-use crate::dump::dump_team;
+use crate::inspect::collect::dump_runtime;
 use crate::inspect::format::count;
 use crate::io::blocking::is_busy;
 use crate::park::blocked_threads;
@@ -103,6 +103,6 @@ fn tell(team: &Team, others: usize) {
         0 => String::new(),
         others => format!(" (unless one of {} wakes one)", count(others, "other thread")),
     };
-    let dump = dump_team(team);
+    let dump = dump_runtime(team);
     eprint!("\nfiveways: all tasks are asleep: deadlock!{unless}\n\n{dump}");
 }

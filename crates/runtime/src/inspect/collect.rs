@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use fiveways_driver::{Op, Pending};
 use fiveways_sys::net::{self, Control, Reply};
 
-use crate::dump_data::{RuntimeDump, TaskDump, TaskState, Wait, WorkerDump};
+use crate::dump_data::{Place, RuntimeDump, Stuck, TaskDump, TaskState, Wait, WorkerDump};
 use crate::identity::Identity;
+use crate::inspect::interrupt::{self, Told};
+use crate::inspect::symbols::Symbols;
 use crate::park::blocked_threads::wait_for;
 use crate::task_block::{State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message};
@@ -251,5 +253,41 @@ fn name_of(address: &net::Address) -> Option<String> {
             let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             Some(String::from_utf8_lossy(&path[..end]).into_owned())
         }
+    }
+}
+
+/// A dump of one runtime, with backtraces.
+pub(crate) fn dump_runtime(team: &Team) -> RuntimeDump {
+    runtime(team, &Request::default(), &mut Symbols::default())
+}
+
+/// A dump of one runtime, as far as it is asked for.
+pub(crate) fn runtime(team: &Team, request: &Request, symbols: &mut Symbols) -> RuntimeDump {
+    let (mut runtime, answers) = ask(team, request);
+    runtime.workers = answers.into_iter().map(|answer| worker(answer, symbols)).collect();
+    runtime
+}
+
+fn worker(answer: Answer, symbols: &mut Symbols) -> WorkerDump {
+    let Answer { inbox, mut worker, is_whole } = answer;
+    for task in &mut worker.tasks {
+        task.backtrace = symbols.resolve(&task.addresses);
+        task.addresses = Vec::new();
+    }
+    if !is_whole {
+        let told = interrupt::ask_worker(&inbox).unwrap_or_default();
+        worker.stuck = Some(stuck_by(told, Duration::ZERO, symbols));
+    }
+    worker
+}
+
+/// What a worker does that does not answer.
+pub(crate) fn stuck_by(told: Told, at_least: Duration, symbols: &mut Symbols) -> Stuck {
+    Stuck {
+        task: told.task.map(|task| task.to_string()),
+        name: told.name,
+        spawned_at: told.place.map(Place::from),
+        for_ms: at_least.as_millis() as u64,
+        backtrace: symbols.resolve(&told.frames),
     }
 }

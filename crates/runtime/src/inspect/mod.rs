@@ -4,4 +4,5 @@ pub(crate) mod watchdog;
 pub(crate) mod all_asleep;
 pub(crate) mod collect;
 pub(crate) mod interrupt;
+pub(crate) mod symbols;
 pub(crate) mod format;

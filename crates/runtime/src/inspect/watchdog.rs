@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::{PerProcess, generation};
 
-use crate::dump::stuck_by;
 use crate::dump_data::Stuck;
+use crate::inspect::collect::stuck_by;
 use crate::inspect::interrupt;
+use crate::inspect::symbols::Symbols;
 use crate::service_thread::Onlooker;
-use crate::worker::backtrace::Symbols;
 use crate::worker::inbox::{Inbox, Pulse};
 use crate::worker::registry;
 

@@ -4,5 +4,5 @@ pub use std::thread::Result;
 
 /// Does the calling thread unwind?
 pub fn panicking() -> bool {
-    crate::unwind::unwinds()
+    crate::park::limits::unwinds()
 }

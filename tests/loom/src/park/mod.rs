@@ -3,6 +3,8 @@
 //! Time does not pass here, and nobody is cancelled, unless the model lets it happen with a
 //! [`Fate`](crate::fate::Fate): then at every moment in turn.
 
+pub mod limits;
+
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,8 +13,8 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread::Thread;
 
 use crate::identity::{Identity, this_thread};
+use crate::park::limits::{Interrupt, unwinds};
 use crate::reason::Reason;
-use crate::unwind::{Interrupt, unwinds};
 
 const UNPARKED: usize = 1;
 const LATE: usize = 2;
