@@ -13,6 +13,8 @@
 //! 4. [`Driver::forget`] and [`Driver::close`] end what is known of a descriptor that nobody waits
 //!    on. The kernel holds nothing of it then: work begun for an operation ends with it.
 //! 5. [`Driver::waker`] ends a turn from any thread.
+//! 6. [`Driver::trim`] gives memory back that a peak needed, piece by piece, while nothing is to be
+//!    done.
 //!
 //! Invariants: a driver runs no user code and allocates nothing per event (I4); it is used by one
 //! thread; it never touches a `Pending` after handing it back (I6); a descriptor is known by number
@@ -113,6 +115,17 @@ pub trait Driver {
     fn close(&mut self, source: Source, fd: OwnedFd) {
         self.forget(source);
         drop(fd);
+    }
+
+    /// Returns `true` if memory is held that was needed for a peak and is not in use now.
+    fn has_unused_memory(&self) -> bool {
+        false
+    }
+
+    /// Gives back some of the memory that nobody has used since this was begun last; to be called
+    /// when idle. Returns `true` if there is more: then it is to be called again after a turn.
+    fn trim(&mut self) -> bool {
+        false
     }
 
     /// Ends a turn from any thread.

@@ -18,9 +18,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use fiveways_sys::memory::Mapping;
+
 /// A buffer that loans may keep alive.
+///
+/// It is mapped, so that the memory of many goes back to the kernel when their loans end: an
+/// allocator keeps pieces of this size.
 #[derive(Debug)]
-pub(crate) struct HotBuffer(Box<[u8]>);
+pub(crate) enum HotBuffer {
+    Mapped(Mapping),
+    /// Where nothing more can be mapped.
+    Allocated(Box<[u8]>),
+}
 
 /// Takes lent buffers back; called once for each loan, on any thread.
 pub trait Lender: Send + Sync {
@@ -141,14 +150,14 @@ impl HotBuffers {
         // SAFETY: required: nobody else reads or writes the buffer. We hold the only reference
         // (checked or just made), and `&mut self` keeps it from being lent meanwhile.
         let buffer = unsafe { &mut *buffer };
-        &mut buffer.0
+        buffer.bytes_mut()
     }
 
     /// Lends the first `len` bytes of the buffer last given by [`HotBuffers::writable`].
     #[inline]
     pub fn lend(&self, len: usize) -> Loan {
         let home = Home::Hot { _buffer: Arc::clone(&self.current) };
-        Loan { start: self.current.0.as_ptr(), len, home }
+        Loan { start: self.current.start(), len, home }
     }
 
     /// Puts a lent-out buffer aside and takes one that is free.
@@ -168,7 +177,31 @@ impl HotBuffers {
 
 impl HotBuffer {
     fn new(size: usize) -> Arc<HotBuffer> {
-        Arc::new(HotBuffer(vec![0; size].into_boxed_slice()))
+        Arc::new(match Mapping::new(size) {
+            Ok(mapping) => HotBuffer::Mapped(mapping),
+            Err(_) => HotBuffer::Allocated(vec![0; size].into_boxed_slice()),
+        })
+    }
+
+    #[inline]
+    fn start(&self) -> *const u8 {
+        match self {
+            HotBuffer::Mapped(mapping) => mapping.base().as_ptr(),
+            HotBuffer::Allocated(bytes) => bytes.as_ptr(),
+        }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            HotBuffer::Mapped(mapping) => {
+                let (start, len) = (mapping.base().as_ptr(), mapping.len());
+                // SAFETY: required: valid, initialised, nobody else's while borrowed. The mapping
+                // is of so many bytes and began as zeroes; `&mut self` is the only way to write.
+                unsafe { std::slice::from_raw_parts_mut(start, len) }
+            }
+            HotBuffer::Allocated(bytes) => bytes,
+        }
     }
 }
 

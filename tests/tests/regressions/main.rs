@@ -73,6 +73,7 @@ fiveways_tests::on_every_model! {
 fiveways_tests::on_cooperative_models! {
     streams:
         d13_reading_goes_on_while_writing_waits,
+        the_memory_of_a_crowd_is_given_back,
         d49_a_flood_starves_nobody;
     servers:
         d15_a_full_backlog_does_not_go_before_those_inside,

@@ -1,15 +1,16 @@
 //! Defects about bytes: lost, duplicated, hoarded, or taken for messages.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream as Client};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fiveways::Model;
 use fiveways::net::TcpStream;
 use fiveways::service::Service;
+use fiveways::sync::Event;
 use fiveways::task;
 use fiveways_tests::arena::{Arena, echo_by_read, in_task, pair};
 use fiveways_tests::client::{
@@ -17,7 +18,7 @@ use fiveways_tests::client::{
 };
 use fiveways_tests::hold::Hold;
 use fiveways_tests::leaks::{descriptor_count, resident_bytes};
-use fiveways_tests::patience::eventually;
+use fiveways_tests::patience::{LONG, eventually};
 use rustix::net::{SendFlags, send};
 
 fn serve(model: Model, service: Service) -> Arena {
@@ -193,13 +194,61 @@ pub(crate) fn d09_a_client_that_never_reads_costs_little(model: Model) {
         drop(clients);
         arena.wait_for_connections(0);
     }
-    // A ring touches its buffers one after the other, as crowds come: they are the server's.
+    // A ring touches its 128 buffers one after the other, as crowds come: they are the server's.
     let is_ring = matches!(model, Model::Auto | Model::Uring);
-    let ring = if is_ring { 256 * 64 * 1024 } else { 0 };
+    let ring = if is_ring { 8 * 1024 * 1024 } else { 0 };
     let most = grown.iter().max().copied();
     assert!(most < Some(ring + 8 * 1024 * 1024), "kept for {crowd} clients: {grown:?}");
     assert!(is_ring || grown[3] < grown[1] + 3 * 1024 * 1024, "more with each crowd: {grown:?}");
     arena.stop();
+}
+
+/// The buffers that a crowd of stalled clients held were kept for good.
+pub(crate) fn the_memory_of_a_crowd_is_given_back(model: Model) {
+    const CROWD: usize = 350;
+    let (held, leave) = (Arc::new(AtomicUsize::new(0)), Arc::new(Event::new()));
+    let (count, left) = (Arc::clone(&held), Arc::clone(&leave));
+    let arena = Arena::new(model, move |mut stream: TcpStream| -> io::Result<()> {
+        loop {
+            match stream.fill_buf()?.len() {
+                0 => return Ok(()),
+                len @ 1..20 => stream.consume(len),
+                // What it was lent, it keeps.
+                _ => break,
+            }
+            stream.write_all(b"more")?;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        left.wait();
+        Ok(())
+    });
+    ask_for_more(&arena.connect());
+    let before = resident_bytes();
+    let crowd: Vec<_> = (0..CROWD).map(|_| arena.connect()).collect();
+    // Each takes its turn in the ring some times before it stalls.
+    (0..3).for_each(|_| crowd.iter().for_each(ask_for_more));
+    for client in &crowd {
+        send_noise(client, 0, 60_000).expect("taken");
+    }
+    eventually("all hold bytes", || held.load(Ordering::Relaxed) == CROWD);
+    let most = resident_bytes().saturating_sub(before);
+    assert!(most > 8 << 20, "{most} bytes for {CROWD} clients are no crowd");
+    leave.set();
+    arena.wait_for_connections(0);
+    // A ring keeps 160 buffers of 68 KiB at most; a hot buffer has 128 KiB, of which nine are kept.
+    let (mut least, end) = (usize::MAX, Instant::now() + LONG);
+    while least >= 13 << 20 {
+        assert!(Instant::now() < end, "{least} bytes of {most} are kept");
+        thread::sleep(Duration::from_millis(5));
+        least = least.min(resident_bytes().saturating_sub(before));
+    }
+    arena.stop();
+}
+
+/// Sends a little and has a little back.
+fn ask_for_more(mut client: &Client) {
+    client.write_all(b"a little").expect("taken");
+    client.read_exact(&mut [0; 4]).expect("answered");
 }
 
 /// D10: one read was taken for one message.

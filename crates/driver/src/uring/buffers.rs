@@ -14,8 +14,15 @@
 //! and shrinks back slowly while it does not: the ring is walked through in a circle, so a large
 //! one is a cold one.
 //!
-//! Starts are staggered by the stride (64 KiB and five cache lines), or else the first lines of all
-//! buffers would fight for the same cache sets.
+//! Each buffer has pages of its own, one more than its size: it begins at a multiple of five cache
+//! lines in its first page, or else the first lines of all buffers would fight for the same cache
+//! sets.
+//!
+//! A *warm* buffer was used and holds memory. Warm buffers that nobody needed for a while are given
+//! back (`trim`), a few at a time, but for `least` and some: first free ones from the bottom of the
+//! stack, which become *cold* (the cold ones lie below all warm ones); then ones out of the ring.
+//! What is in the ring is the kernel's, and stays so until a completion names it. So each is asked
+//! back by a request that receives one byte of our own into whichever buffer is the next.
 //!
 //! Who touches what: the free stack and the links belong to the worker's thread (`owner`). A loan
 //! that ends on another thread puts its buffer into `foreign`, which the owner drains when it runs
@@ -28,7 +35,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fiveways_sys::memory::Mapping;
+use fiveways_sys::memory::{Mapping, page_size};
 use fiveways_sys::uring::BufferRing;
 
 use crate::loan::{Lender, Loan};
@@ -42,14 +49,21 @@ pub(super) const NONE: u16 = u16::MAX;
 /// Turns without want after which a quarter of the buffers leaves the ring.
 const STEADY: u16 = 256;
 
-/// Cache lines by which each start is shifted against the one before: odd, so that all sets get
-/// their turn.
+/// Cache lines by which each start is shifted against the one before, within a page: odd, so that
+/// all sets get their turn.
 const STAGGER: usize = 5 * 64;
+
+/// Unused buffers that may stay warm for each one that is to be in the ring, as a fraction.
+const SPARE: u32 = 4;
+
+/// Buffers given back at once: some 200 µs, in which the worker does nothing else.
+pub(super) const PIECE: u32 = 64;
 
 /// The memory, and the buffers that are free. Outlives the driver while anything is lent.
 pub(super) struct Pool {
     pages: Mapping,
     stride: usize,
+    stagger_mask: usize,
     /// Who may touch the cells: a thread by [`here`], 0 when the driver is gone. Written by the
     /// driver's end alone.
     owner: AtomicUsize,
@@ -57,6 +71,8 @@ pub(super) struct Pool {
     free: Cell<u16>,
     /// Buffers in the free stack.
     free_count: Cell<u16>,
+    /// Those of them, at its bottom, that hold no memory.
+    cold: Cell<u16>,
     /// For each buffer the next below it in the free stack.
     next: Box<[Cell<u16>]>,
     /// Buffers that came back on other threads.
@@ -96,7 +112,33 @@ impl Pool {
         }
         self.free.set(self.next[usize::from(id)].get());
         self.free_count.set(self.free_count.get() - 1);
+        self.cold.set(self.cold.get().min(self.free_count.get()));
         Some(id)
+    }
+
+    /// Free buffers that hold memory.
+    #[inline]
+    fn warm(&self) -> u16 {
+        self.free_count.get() - self.cold.get()
+    }
+
+    /// Gives back the memory of the `count` lowest of the warm free buffers.
+    fn discard(&self, count: u16) {
+        let keep = self.warm() - count;
+        let mut id = self.free.get();
+        for at in 0..keep + count {
+            if at >= keep {
+                let start = usize::from(id) * self.stride;
+                // SAFETY: required: nobody relies on the content. The buffer is free: the kernel
+                // named it in a completion since it was last in the ring, and its loan has ended.
+                // It stays free meanwhile, for its owner's thread alone takes from the stack, and
+                // is here. No other buffer has a byte in its pages. Refused only for locked
+                // memory, which is then meant to stay.
+                let _ = unsafe { self.pages.discard(start..start + self.stride) };
+            }
+            id = self.next[usize::from(id)].get();
+        }
+        self.cold.set(self.cold.get() + count);
     }
 
     /// Takes over what came back on other threads.
@@ -147,20 +189,29 @@ pub(super) struct Buffers {
     /// The first buffer that was never used.
     fresh: u16,
     limit: u16,
+    /// The fewest warm buffers that nobody used, after any turn since this was last looked at.
+    fewest: u32,
+    /// Warm buffers yet to be given back.
+    excess: u32,
+    /// Those of them that were asked back from the kernel.
+    recalled: u32,
 }
 
 impl Buffers {
     /// Maps memory for `limit` buffers of `size` bytes, of which `target` will be in the ring.
     pub(super) fn new(size: u32, target: u16, limit: u16) -> io::Result<Buffers> {
         let limit = limit.clamp(1, 1 << 15).next_power_of_two();
-        let stride = size as usize + STAGGER;
+        let page = page_size();
+        let stride = (size as usize).next_multiple_of(page) + page;
         let count = usize::from(limit);
         let pool = Pool {
             pages: Mapping::new(stride * count)?,
             stride,
+            stagger_mask: page - 1,
             owner: AtomicUsize::new(here()),
             free: Cell::new(NONE),
             free_count: Cell::new(0),
+            cold: Cell::new(0),
             next: vec![Cell::new(NONE); count].into_boxed_slice(),
             foreign: Mutex::new(Vec::with_capacity(count)),
             has_foreign: AtomicBool::new(false),
@@ -176,6 +227,9 @@ impl Buffers {
             steady: 0,
             fresh: 0,
             limit,
+            fewest: 0,
+            excess: 0,
+            recalled: 0,
         })
     }
 
@@ -186,8 +240,10 @@ impl Buffers {
 
     #[inline]
     fn start(&self, id: u16) -> *mut u8 {
-        let offset = usize::from(id) * self.pool.stride;
-        // SAFETY: required: within the pages. There are as many strides as buffers.
+        let id = usize::from(id);
+        let offset = id * self.pool.stride + (id * STAGGER & self.pool.stagger_mask);
+        // SAFETY: required: within the pages. There are as many strides as buffers, and each has
+        // room for a buffer that begins in its first page.
         unsafe { self.pool.pages.base().as_ptr().add(offset) }
     }
 
@@ -260,6 +316,83 @@ impl Buffers {
                 self.target = (self.target - self.target.div_ceil(4)).max(self.least);
             }
         }
+    }
+
+    /// Notes how many buffers a turn has left unused.
+    #[inline]
+    pub(super) fn note_unused(&mut self) {
+        self.fewest = self.fewest.min(self.unused());
+    }
+
+    /// Warm buffers that nobody uses.
+    #[inline]
+    fn unused(&self) -> u32 {
+        self.supplied + u32::from(self.pool.warm())
+    }
+
+    /// Warm buffers that are kept though nobody uses them.
+    fn kept(&self) -> u32 {
+        self.least + self.least / SPARE
+    }
+
+    /// Are there unused buffers with more memory than is to be kept?
+    pub(super) fn has_excess(&self) -> bool {
+        self.pool.drain_foreign();
+        self.unused() > self.kept()
+    }
+
+    /// Gives back some memory that nobody has used since this was last begun. Answers how many
+    /// buffers are to be asked back from the kernel; each ends by [`Buffers::recall_ended`].
+    pub(super) fn trim(&mut self) -> u32 {
+        self.pool.drain_foreign();
+        if self.excess == 0 {
+            self.excess = self.fewest.saturating_sub(self.kept());
+            self.fewest = self.unused();
+        }
+        let warm = u32::from(self.pool.warm());
+        let count = warm.min(self.excess).min(PIECE);
+        self.pool.discard(count as u16);
+        self.excess -= count;
+        // What is left of it is in the ring, or was used meanwhile.
+        self.excess = self.excess.min(self.unused().saturating_sub(self.kept()));
+        let in_ring = self.excess.saturating_sub(u32::from(self.pool.warm()));
+        if in_ring == 0 || self.recalled > 0 {
+            return 0;
+        }
+        self.target = self.supplied - in_ring;
+        self.recalled = in_ring.min(PIECE);
+        self.recalled
+    }
+
+    /// Is there more to be given back?
+    pub(super) fn is_trimming(&self) -> bool {
+        self.excess > 0
+    }
+
+    /// Notes the end of a request that asked a buffer back, with the buffer that it brought.
+    /// Returns
+    /// `true` if it was the last of them.
+    pub(super) fn recall_ended(&mut self, id: Option<u16>) -> bool {
+        match id {
+            Some(id) => {
+                self.arrived();
+                self.recycle(id);
+            }
+            None => self.stop_trimming(),
+        }
+        self.recalled -= 1;
+        self.recalled == 0
+    }
+
+    /// Leaves the rest to another time.
+    pub(super) fn stop_trimming(&mut self) {
+        self.excess = 0;
+    }
+
+    /// Notes that `count` buffers were not asked back after all.
+    pub(super) fn not_recalled(&mut self, count: u32) {
+        self.recalled -= count;
+        self.stop_trimming();
     }
 
     /// Notes that the kernel used a buffer: `id` is ours now.
@@ -364,6 +497,68 @@ mod tests {
             assert_eq!(buffers.supplied, expected);
             buffers.note_exhausted();
             buffers.note_exhausted();
+        }
+    }
+
+    /// Says how much memory the buffers hold.
+    fn resident(buffers: &Buffers) -> usize {
+        let pool = &buffers.pool;
+        let holds = |id: &usize| {
+            let start = id * pool.stride;
+            pool.pages.lowest_resident(start..start + pool.stride).expect("told").is_some()
+        };
+        (0..usize::from(buffers.limit)).filter(holds).count()
+    }
+
+    #[test]
+    fn what_a_peak_needed_is_given_back_and_what_is_lent_stays_as_it_is() {
+        let mut buffers = Buffers::new(4096, 4, 32).expect("memory");
+        buffers.target = 32;
+        buffers.supply();
+        for id in 0..20 {
+            arrive(&mut buffers, id, b'a' + id as u8, 4096);
+        }
+        let mut loans: Vec<_> = (0..20).map(|id| buffers.lend(id, 4096)).collect();
+        let last = loans.pop().expect("20 of them");
+        buffers.note_unused();
+        assert!(!buffers.is_trimming());
+        drop(loans);
+        assert!(buffers.has_excess());
+        // It begins to watch now: until then they were needed.
+        assert_eq!((buffers.trim(), resident(&buffers)), (0, 20));
+        buffers.note_unused();
+        // 31 are unused, of which 5 are kept. The 19 free ones go at once, 7 are in the ring.
+        assert_eq!((buffers.trim(), resident(&buffers)), (7, 1));
+        assert!(buffers.is_trimming());
+        for id in 20..27 {
+            // SAFETY: required: valid for a byte. Buffers are larger.
+            unsafe { buffers.start(id).write(0) };
+            assert_eq!(buffers.recall_ended(Some(id)), id == 26);
+        }
+        assert_eq!(resident(&buffers), 8);
+        assert_eq!((buffers.trim(), resident(&buffers)), (0, 1));
+        assert!(!buffers.is_trimming() && !buffers.has_excess());
+        assert!(last.bytes().iter().all(|byte| *byte == b't'));
+        drop(last);
+        // The warm one is used first, and the cold ones as well as ever.
+        buffers.target = 32;
+        buffers.supply();
+        assert_eq!((buffers.supplied, buffers.pool.cold.get(), buffers.pool.warm()), (32, 0, 0));
+    }
+
+    #[test]
+    fn buffers_that_are_in_use_now_and_then_stay_warm() {
+        let mut buffers = Buffers::new(4096, 4, 32).expect("memory");
+        buffers.target = 32;
+        for _ in 0..3 {
+            buffers.supply();
+            for id in 0..30 {
+                arrive(&mut buffers, id, 1, 1);
+            }
+            buffers.note_unused();
+            (0..30).for_each(|id| buffers.recycle(id));
+            assert_eq!((buffers.trim(), resident(&buffers)), (0, 30));
+            buffers.supply();
         }
     }
 

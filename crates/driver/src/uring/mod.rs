@@ -26,6 +26,7 @@
 #![expect(unsafe_code, reason = "requests point into the memory of whoever waits")]
 
 mod reading;
+mod recall;
 mod queue;
 mod slots;
 mod buffers;
@@ -47,6 +48,7 @@ use self::buffers::{Buffers, GROUP};
 pub use self::options::UringOptions;
 use self::queue::Queue;
 use self::reading::stands_in_line;
+use self::recall::Pair;
 use self::slots::{MAX_FD, Slots, Tag};
 use crate::loan::HotBuffers;
 use crate::model::Model;
@@ -79,6 +81,8 @@ pub struct Uring {
     hot: HotBuffers,
     queue: Queue,
     bell: Bell,
+    /// What buffers are being asked back by.
+    recalling: Option<Pair>,
     /// Operations that wait, in the kernel or behind one that is there.
     waiting: usize,
     /// Times the provided buffers ran out.
@@ -111,6 +115,7 @@ impl Uring {
             hot: HotBuffers::new(HOT_BUFFER),
             queue: Queue::new(ring),
             bell: Bell::new()?,
+            recalling: None,
             waiting: 0,
             exhausted: 0,
             counters: Counters::default(),
@@ -232,6 +237,7 @@ impl Uring {
                 }
             }
             Tag::Quiet => {}
+            Tag::Recall => self.recalled(completion.buffer()),
         }
     }
 
@@ -397,11 +403,20 @@ impl Driver for Uring {
             self.queue.wait(deadline)?;
         }
         self.take_completions(ready);
+        self.buffers.note_unused();
         Ok(())
     }
 
     fn forget(&mut self, source: Source) {
         self.slots.forget(source);
+    }
+
+    fn has_unused_memory(&self) -> bool {
+        self.buffers.has_excess()
+    }
+
+    fn trim(&mut self) -> bool {
+        self.trim_buffers()
     }
 
     fn waker(&self) -> Waker {

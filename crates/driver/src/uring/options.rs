@@ -10,7 +10,7 @@ pub struct UringOptions {
     /// Bytes of one provided buffer.
     pub buffer_size: u32,
     /// Provided buffers in the ring at first. Few stay hot; too few are a cliff, and then the
-    /// number doubles by itself.
+    /// number doubles by itself; the memory of more is given back when nobody needs it any more.
     pub buffers: u16,
     /// The most provided buffers, a power of two of at most 32,768: memory is reserved for them,
     /// and used only when they are.

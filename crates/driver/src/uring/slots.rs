@@ -20,7 +20,7 @@
 //! ```text
 //!   63                                             3 2   0
 //!   │           address of a Pending               │ 0,1 │   Once, Nudge
-//!   │                        0                       │ 4,5 │   Wake, Quiet
+//!   │                        0                       │4,5,7│   Wake, Quiet, Recall
 //! ```
 
 use std::os::fd::RawFd;
@@ -40,12 +40,15 @@ pub(super) enum Tag {
     Wake,
     /// Nobody (the answer of a cancel).
     Quiet,
+    /// The buffers: one of them was asked back.
+    Recall,
 }
 
 const ONCE: u64 = 0;
 const NUDGE: u64 = 1;
 const WAKE: u64 = 4;
 const QUIET: u64 = 5;
+const RECALL: u64 = 7;
 const KIND: u64 = 7;
 
 impl Tag {
@@ -57,6 +60,7 @@ impl Tag {
             Tag::Nudge(pending) => pending.as_ptr().expose_provenance() as u64 | NUDGE,
             Tag::Wake => WAKE,
             Tag::Quiet => QUIET,
+            Tag::Recall => RECALL,
         }
     }
 
@@ -71,6 +75,7 @@ impl Tag {
             ONCE => pending().map_or(Tag::Quiet, Tag::Once),
             NUDGE => pending().map_or(Tag::Quiet, Tag::Nudge),
             WAKE => Tag::Wake,
+            RECALL => Tag::Recall,
             _ => Tag::Quiet,
         }
     }
@@ -165,7 +170,8 @@ mod tests {
         let op = Op::Readable { source: Source { fd: 1, generation: 1 } };
         let pending = Pending::new(op, ptr::null_mut());
         let pending = NonNull::from(&pending);
-        for tag in [Tag::Once(pending), Tag::Nudge(pending), Tag::Wake, Tag::Quiet] {
+        let others = [Tag::Wake, Tag::Quiet, Tag::Recall];
+        for tag in [Tag::Once(pending), Tag::Nudge(pending)].into_iter().chain(others) {
             assert_eq!(Tag::from_bits(tag.to_bits()), tag);
         }
     }

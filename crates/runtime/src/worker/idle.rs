@@ -9,24 +9,32 @@ use crate::task_block::earlier;
 /// Unused stacks that may keep their memory.
 const WARM_STACKS: usize = 64;
 
-/// Stacks beyond them lose it when nobody has used them for this long (at most twice as long).
+/// Stacks beyond them, and buffers of the driver, lose it when nobody has used them for this long
+/// (at most twice as long).
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// When to look for stacks that nobody uses any more; `None`: there are few.
+    /// When to look for stacks and buffers that nobody uses any more; `None`: there are few.
     fn trim_at(&self) -> Option<Instant> {
         let many = self.stacks.borrow().warm() > WARM_STACKS;
+        let many = many || self.driver.borrow().has_unused_memory();
         let at = many.then(|| self.trim_at.get().unwrap_or_else(|| Instant::now() + TRIM_AFTER));
         self.trim_at.set(at);
         at
     }
 
-    /// Gives the memory of stacks back that were only needed for a peak.
+    /// Gives back memory that was only needed for a peak.
     fn trim(&self, at: Instant) {
-        if Instant::now() >= at {
-            self.stacks.borrow_mut().trim_unused(WARM_STACKS);
-            self.trim_at.set(None);
+        if Instant::now() < at {
+            return;
         }
+        if !self.trims_driver.get() {
+            self.stacks.borrow_mut().trim_unused(WARM_STACKS);
+        }
+        // The driver does it piece by piece: tasks that have become ready do not wait for all.
+        let more = self.driver.borrow_mut().trim();
+        self.trims_driver.set(more);
+        self.trim_at.set(more.then_some(self.past));
     }
 
     /// Waits for something to do.

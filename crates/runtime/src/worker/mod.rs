@@ -81,8 +81,10 @@ pub(crate) struct Worker {
     ending: Cell<bool>,
     /// Tasks started so far.
     started: Cell<u64>,
-    /// When to look for unused stacks, see [`Worker::trim_at`].
+    /// When to look for unused memory, see [`Worker::trim_at`].
     trim_at: Cell<Option<Instant>>,
+    /// Has the driver more memory to give back at once?
+    trims_driver: Cell<bool>,
     /// The coarse clock at the beginning of this round, in milliseconds.
     clock: Cell<u64>,
     /// Is a task resumed only to tell something?
@@ -132,6 +134,7 @@ impl Worker {
             ending: Cell::new(false),
             started: Cell::new(0),
             trim_at: Cell::new(None),
+            trims_driver: Cell::new(false),
             clock: Cell::new(0),
             probing: Cell::new(Probe::No),
             stand: RefCell::default(),

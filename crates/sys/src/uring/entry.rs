@@ -7,7 +7,7 @@ use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{opcode, squeue};
 
 use crate::message::Header;
-use crate::net::{Address, NO_SIGNAL};
+use crate::net::{Address, DONT_WAIT, NO_SIGNAL};
 
 /// `IORING_RECVSEND_POLL_FIRST`: known not to be ready, so wait before the first try.
 const POLL_FIRST: u16 = 1;
@@ -73,6 +73,13 @@ impl Entry {
         let order = if dry { POLL_FIRST } else { 0 };
         let op = opcode::Recv::new(Fd(fd), ptr::null_mut(), 0).buf_group(group).ioprio(order);
         Entry(op.build().flags(squeue::Flags::BUFFER_SELECT))
+    }
+
+    /// recv(2) of one byte, without waiting for it, into a buffer of `group`.
+    pub fn recv_byte_picked(fd: RawFd, group: u16) -> Entry {
+        let op = opcode::Recv::new(Fd(fd), ptr::null_mut(), 1).buf_group(group);
+        let op = op.flags(DONT_WAIT as i32).build();
+        Entry(op.flags(squeue::Flags::BUFFER_SELECT))
     }
 
     /// Cancels the request with this tag; completes by itself.
