@@ -29,8 +29,8 @@ use crate::loan::Loan;
 pub struct Source {
     /// The descriptor.
     pub fd: RawFd,
-    /// Unique among the sockets that had this number.
-    pub generation: u32,
+    /// Unique among the sockets of the process, and not 0: with 64 bits it never comes again.
+    pub generation: u64,
 }
 
 /// One requested operation, as data.

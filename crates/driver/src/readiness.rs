@@ -36,7 +36,7 @@ use crate::attempt::{self, borrow, is_tcp};
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Op, Outcome, Pending, Source};
-use crate::slot::{READ, Slot, WRITE, index, interest, token};
+use crate::slot::{READ, Slot, WRITE, index, interest, names, token};
 use crate::sweep::Sweep;
 use crate::{Counters, Driver, Ready, Submitted};
 
@@ -232,9 +232,9 @@ impl<S: Selector> Readiness<S> {
     #[inline]
     fn dispatch(&mut self, event: Event, ready: &mut Ready) {
         let fd = (event.token().0 & u64::from(u32::MAX)) as RawFd;
-        let generation = (event.token().0 >> 32) as u32;
         let Some(slot) = self.slots.get_mut(fd as usize) else { return };
-        if slot.generation != generation {
+        let generation = slot.generation;
+        if !names(event.token(), generation) {
             self.strays += 1;
             return;
         }

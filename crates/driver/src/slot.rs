@@ -23,7 +23,7 @@ pub(crate) const WRITE: usize = 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) lines: [PendingList; 2],
-    pub(crate) generation: u32,
+    pub(crate) generation: u64,
     pub(crate) watched: Interest,
     pub(crate) wet: [bool; 2],
     /// Per direction: woken, and not yet back to try.
@@ -33,7 +33,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(generation: u32) -> Slot {
+    pub(crate) fn new(generation: u64) -> Slot {
         Slot {
             lines: [PendingList::EMPTY; 2],
             generation,
@@ -61,6 +61,17 @@ pub(crate) fn interest(direction: usize) -> Interest {
     if direction == READ { Interest::READABLE } else { Interest::WRITABLE }
 }
 
+/// Names a socket to the selector: its descriptor, and the lower half of its generation.
+///
+/// A report for an earlier socket of this number is taken for this one's if there have been 2³²
+/// sockets, or a multiple of it, in between. That wakes a waiter for nothing, who tries again. What
+/// is believed about a socket, and who waits for it, goes by the whole generation.
 pub(crate) fn token(source: Source) -> Token {
-    Token(u64::from(source.generation) << 32 | source.fd as u64)
+    Token(source.generation << 32 | source.fd as u64)
+}
+
+/// Can a report with this token be about a socket of this generation?
+#[inline]
+pub(crate) fn names(token: Token, generation: u64) -> bool {
+    (token.0 >> 32) as u32 == generation as u32
 }

@@ -184,9 +184,12 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         // Fails only when the selector has forgotten it, which is what we want.
         let _ = self.selector.deregister(taken.source.as_fd());
         let slot = &mut self.slots[key.index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
         let state = std::mem::replace(&mut slot.state, State::Vacant { next: self.vacant });
-        self.vacant = Some(key.index);
+        // A slot that has had all generations is not used again: an old key must not find anything.
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.vacant = Some(key.index);
+        }
         self.len -= 1;
         match state {
             State::Taken(taken) => Ok((taken.source, taken.data)),
@@ -302,5 +305,30 @@ impl<F, T, S: Selector> fmt::Debug for Registry<F, T, S> {
             .field("selector", &self.selector.name())
             .field("len", &self.len)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_slot_is_not_used_again_when_its_generations_are_used_up() {
+        let mut registry = Registry::new().expect("a selector");
+        let (one, two) = UnixStream::pair().expect("a pair");
+        let first = registry.register(one, Interest::READABLE, 1).expect("registered");
+        let (one, _) = registry.unregister(first).expect("it was registered");
+        registry.slots[0].generation = u32::MAX;
+        let last = registry.register(one, Interest::READABLE, 2).expect("registered");
+        assert_eq!((last.index, last.generation), (0, u32::MAX));
+        let (one, _) = registry.unregister(last).expect("it was registered");
+        for source in [one, two] {
+            let key = registry.register(source, Interest::READABLE, 3).expect("registered");
+            assert_ne!(key.index, 0, "it has had them all");
+        }
+        assert!(registry.get(first).is_none() && registry.get(last).is_none());
+        assert_eq!((registry.len(), registry.iter().count()), (2, 2));
     }
 }

@@ -95,7 +95,7 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) readers: PendingList,
-    pub(super) generation: u32,
+    pub(super) generation: u64,
     pub(super) streak: u16,
     pub(super) mode: Mode,
     pub(super) wet: bool,
@@ -105,7 +105,7 @@ pub(super) struct Slot {
 const _: () = assert!(size_of::<Slot>() <= 32, "two slots in a cache line");
 
 impl Slot {
-    pub(super) const fn new(generation: u32) -> Slot {
+    pub(super) const fn new(generation: u64) -> Slot {
         Slot {
             readers: PendingList::EMPTY,
             generation,

@@ -115,6 +115,30 @@ fn forgetting_an_earlier_socket_of_a_number_leaves_the_present_one_alone() {
 }
 
 #[test]
+fn a_socket_is_a_new_one_though_four_thousand_million_came_in_between() {
+    on_each(|rig| {
+        let (old, _old_far) = UnixStream::pair().expect("a pair");
+        let before = rig.source(&old);
+        let op = pending(recv(before, &mut [0; 8], 0));
+        rig.wait(&op);
+        rig.cancel(&op);
+        // Closed behind the driver's back, which knows it as watched.
+        let number = old.as_raw_fd();
+        drop(old);
+        rig.skip((1 << 32) - 1);
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let (near, mut far) = if near.as_raw_fd() == number { (near, far) } else { (far, near) };
+        let now = rig.source(&near);
+        assert_eq!((now.fd, now.generation as u32), (before.fd, before.generation as u32));
+        let mut buf = [0; 8];
+        let op = pending(recv(now, &mut buf, 0));
+        rig.wait(&op);
+        far.write_all(b"abc").expect("room");
+        assert_eq!(rig.finish(&op), 3);
+    });
+}
+
+#[test]
 fn closing_what_the_driver_never_saw_closes_it() {
     on_each(|rig| {
         let (near, mut far) = UnixStream::pair().expect("a pair");

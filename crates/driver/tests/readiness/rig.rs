@@ -38,7 +38,7 @@ pub(crate) struct Rig {
     pub(crate) driver: Readiness<Box<dyn Selector>>,
     pub(crate) model: Model,
     ready: Ready,
-    generation: u32,
+    generation: u64,
 }
 
 /// Tries a claim on each selector.
@@ -63,6 +63,11 @@ impl Rig {
     /// Names a descriptor as a new socket.
     pub(crate) fn source(&mut self, fd: &impl AsRawFd) -> Source {
         self.name(fd.as_raw_fd())
+    }
+
+    /// Lets so many sockets have been.
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.generation += count;
     }
 
     pub(crate) fn name(&mut self, fd: RawFd) -> Source {

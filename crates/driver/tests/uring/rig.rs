@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Rig {
     pub(crate) driver: Uring,
     ready: Ready,
-    generation: u32,
+    generation: u64,
 }
 
 impl Rig {

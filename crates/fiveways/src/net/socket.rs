@@ -11,7 +11,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,13 @@ use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionN
 
 use crate::net::limits::Limits;
 
-static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// An open socket. Closing it tells this thread's driver.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: ManuallyDrop<OwnedFd>,
-    generation: u32,
+    generation: u64,
     nonblocking: AtomicBool,
     pub(crate) limits: Limits,
 }
