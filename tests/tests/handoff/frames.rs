@@ -16,7 +16,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A header for no bytes, and the seal.
-const FRAME: &[u8; 33] = b"5way\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0.";
+const FRAME: &[u8; 41] =
+    b"5way\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0.";
 
 /// Sends bytes, with descriptors beside them.
 fn put(channel: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
@@ -51,7 +52,7 @@ pub(crate) fn bad_frames_are_named_and_leak_nothing(model: Model) {
         let (unix, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let [tcp, listener, pipe, unix] =
             [tcp.as_fd(), listener.as_fd(), pipe.as_fd(), unix.as_fd()];
-        let (head, seal) = FRAME.split_at(32);
+        let (head, seal) = FRAME.split_at(40);
         let sealed = |fds: &[BorrowedFd<'_>]| {
             said_of(|channel| {
                 put(channel, head, &[]);
@@ -75,7 +76,7 @@ pub(crate) fn bad_frames_are_named_and_leak_nothing(model: Model) {
             put(channel, b"x", &[tcp]);
         });
         assert_eq!(unsealed, Some(FrameError::NotAFrame));
-        for len in 1..32 {
+        for len in 1..40 {
             let cut = said_of(|mut channel| channel.write_all(&head[..len]).expect("room"));
             assert_eq!(cut, Some(FrameError::Truncated), "{len} bytes");
         }
@@ -115,13 +116,13 @@ pub(crate) fn a_deadline_in_the_middle_of_a_frame_ends_the_channel(model: Model)
         let address = listener.local_addr().expect("an address");
         let tcp = std::net::TcpStream::connect(address).expect("connects");
         // What is unread is a header for one byte, and that byte: the seal would fit it.
-        let mut forged = FRAME[..32].to_vec();
+        let mut forged = FRAME[..40].to_vec();
         forged[8] = 1;
         forged.push(b'x');
-        let mut frame = FRAME[..32].to_vec();
+        let mut frame = FRAME[..40].to_vec();
         frame[8] = forged.len() as u8;
         frame.extend_from_slice(&forged);
-        for cut in [1, 31, 32, 33, 64, frame.len()] {
+        for cut in [1, 39, 40, 41, 64, frame.len()] {
             let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
             ours.write_all(&frame[..cut]).expect("room");
             let soon = Some(Instant::now() + Duration::from_millis(5));

@@ -167,6 +167,7 @@ pub(crate) fn unix_streams_are_passed_too(model: Model) {
         let pass = |ours: &mut UnixStream| {
             let (mut near, far) = UnixStream::pair().expect("a pair");
             near.set_read_timeout(Some(LONG)).expect("takes it");
+            near.set_idle_timeout(Some(2 * LONG)).expect("takes it");
             send_noise(&far, 0, 5_000).expect("taken");
             near.fill_buf().expect("something comes");
             near.consume(100);
@@ -179,6 +180,7 @@ pub(crate) fn unix_streams_are_passed_too(model: Model) {
         let received = handoff::receive::<UnixStream>(&mut theirs, soon()).expect("it comes");
         let near = received.expect("a connection").into_stream().expect("room");
         assert_eq!(near.read_timeout().expect("it is kept"), Some(LONG));
+        assert_eq!(near.idle_timeout(), Some(2 * LONG));
         expect_noise(&near, 100, 5_000);
         expect_noise(&far, 0, 10);
         pass(&mut ours);

@@ -4,7 +4,8 @@
 //!    0  magic "5way"   4  version   5  kind (1 TCP, 2 Unix)   6  zero, zero
 //!    8  length of unread, u32      12  length of unsent, u32
 //!   16  read limit in ns, u64      24  write limit in ns, u64        (0: none)
-//!   32  unread …  unsent …  the seal: one byte, and with it the descriptor
+//!   32  idle limit in ns, u64
+//!   40  unread …  unsent …  the seal: one byte, and with it the descriptor
 //! ```
 //!
 //! Numbers are little-endian. The descriptor comes last: until everything else has been taken by
@@ -16,10 +17,10 @@ use std::time::Duration;
 use crate::handoff::detached::Kind;
 
 const MAGIC: [u8; 4] = *b"5way";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The length of a header.
-pub(super) const HEADER: usize = 32;
+pub(super) const HEADER: usize = 40;
 
 /// The byte that comes with the descriptor.
 pub(super) const SEAL: u8 = b'.';
@@ -35,6 +36,7 @@ pub(super) struct Header {
     pub(super) unsent: usize,
     pub(super) read_limit: Option<Duration>,
     pub(super) write_limit: Option<Duration>,
+    pub(super) idle_limit: Option<Duration>,
 }
 
 /// What is wrong with the bytes in which a connection should have come.
@@ -92,7 +94,8 @@ impl Header {
         bytes[8..12].copy_from_slice(&(self.unread as u32).to_le_bytes());
         bytes[12..16].copy_from_slice(&(self.unsent as u32).to_le_bytes());
         bytes[16..24].copy_from_slice(&nanos(self.read_limit).to_le_bytes());
-        bytes[24..].copy_from_slice(&nanos(self.write_limit).to_le_bytes());
+        bytes[24..32].copy_from_slice(&nanos(self.write_limit).to_le_bytes());
+        bytes[32..].copy_from_slice(&nanos(self.idle_limit).to_le_bytes());
         bytes
     }
 
@@ -118,7 +121,8 @@ impl Header {
             unread: unread as usize,
             unsent: unsent as usize,
             read_limit: limit(number(&bytes[16..24])),
-            write_limit: limit(number(&bytes[24..])),
+            write_limit: limit(number(&bytes[24..32])),
+            idle_limit: limit(number(&bytes[32..])),
         })
     }
 }
@@ -139,7 +143,8 @@ mod tests {
 
     fn header() -> Header {
         let read_limit = Some(Duration::from_millis(1500));
-        Header { kind: Kind::Unix, unread: 70_000, unsent: 3, read_limit, write_limit: None }
+        let (kind, idle_limit) = (Kind::Unix, Some(Duration::from_secs(60)));
+        Header { kind, unread: 70_000, unsent: 3, read_limit, write_limit: None, idle_limit }
     }
 
     #[test]

@@ -24,8 +24,8 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends a connection to the process at the other end of a Unix stream, and closes it here.
 ///
-/// What is unread and unsent goes with it (up to 16 MiB), and its time limits. From then on it is
-/// the receiver's alone. A receiver that dies before it has taken the connection closes it: the
+/// What is unread and unsent goes with it (up to 16 MiB), and its time limits; the idle limit begins
+/// to count anew where it is received. From then on it is the receiver's alone. A receiver that dies before it has taken the connection closes it: the
 /// peer sees its end.
 ///
 /// Only whole connections are sent over a channel, one after the other; it is borrowed mutably so
@@ -99,6 +99,7 @@ fn send_parts<S: Connection>(channel: &Socket, detached: &Detached<S>) -> io::Re
         unsent: unsent.len(),
         read_limit: detached.parts().socket.read_timeout(),
         write_limit: detached.parts().socket.write_timeout(),
+        idle_limit: detached.parts().socket.limits.idle_timeout(),
     };
     let mut begun = Begun(None);
     for bytes in [&header.encode(), unread, unsent] {
@@ -229,6 +230,7 @@ pub fn receive<S: Connection>(
     let detached = Detached::from_parts(fd, unread, unsent);
     detached.parts().socket.set_read_timeout(header.read_limit)?;
     detached.parts().socket.set_write_timeout(header.write_limit)?;
+    detached.parts().socket.limits.set_idle_timeout(header.idle_limit)?;
     Ok(Some(detached))
 }
 
