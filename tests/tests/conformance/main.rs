@@ -58,6 +58,7 @@ fiveways_tests::on_every_model! {
         a_stop_closes_idle_connections,
         a_stop_closes_idle_connections_for_queued_ones,
         a_stop_lets_half_a_request_become_whole,
+        a_stop_lets_a_request_become_whole_that_came_with_the_last,
         a_stop_lets_an_answer_be_computed;
     sharing:
         a_connection_wakes_one_process_and_all_get_their_share,

@@ -274,6 +274,43 @@ pub(crate) fn a_stop_lets_an_answer_be_computed(model: Model) {
     assert!(answered.elapsed() < CLOSED_BY, "took {:?}", answered.elapsed());
 }
 
+/// Half a request that came together with the one before can be made whole: the connection holds
+/// what its handler has not taken yet, or the handler has taken it since its answer.
+pub(crate) fn a_stop_lets_a_request_become_whole_that_came_with_the_last(model: Model) {
+    for holds in [true, false] {
+        let go = Arc::new(Event::new());
+        let goes_on = Arc::clone(&go);
+        let handler = move |mut stream: TcpStream| -> std::io::Result<()> {
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line)? > 0 {
+                stream.write_all(&line)?;
+                line.clear();
+                if holds {
+                    goes_on.wait();
+                }
+            }
+            Ok(())
+        };
+        let settings = |server: Server| server.drain(2 * LONG).close_idle_on_stop(true);
+        let mut arena = Arena::with(model, settings, handler);
+        let mut client = arena.connect();
+        client.write_all(b"one\ntw").expect("taken");
+        client.read_exact(&mut [0; 4]).expect("the first is answered");
+        arena.control().stop();
+        wait_for_drain(arena.addr());
+        expect_nothing(&mut client);
+        go.set();
+        client.write_all(b"o\n").expect("taken");
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).expect("the second is answered");
+        assert_eq!(&answer, b"two\n");
+        let answered = Instant::now();
+        expect_eof(&client);
+        assert_eq!(arena.join().cut_short, 0);
+        assert!(answered.elapsed() < CLOSED_BY, "took {:?}", answered.elapsed());
+    }
+}
+
 /// An idle connection that has the only place at a stop leaves it to one that is queued.
 pub(crate) fn a_stop_closes_idle_connections_for_queued_ones(model: Model) {
     let settings = ["service=greet", "drain_ms=10000", "close_idle=true", "limit=1"];

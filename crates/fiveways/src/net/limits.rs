@@ -199,6 +199,22 @@ impl Limits {
         }
     }
 
+    /// Notes that a reader was given bytes that had been received before.
+    #[inline]
+    pub(crate) fn note_given(&self) {
+        if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
+            traffic.note_given();
+        }
+    }
+
+    /// Notes that bytes were used which a reader had been lent.
+    #[inline]
+    pub(crate) fn note_consumed(&self, count: usize) {
+        if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
+            traffic.note_consumed(count);
+        }
+    }
+
     /// Performs an operation within the limits.
     ///
     /// # Safety

@@ -149,7 +149,7 @@ macro_rules! read_and_write {
 
             #[inline]
             fn consume(&mut self, count: usize) {
-                self.stream.ahead.consume(count);
+                self.stream.consume(count);
             }
         }
     };

@@ -114,13 +114,22 @@ impl Stream {
     pub(crate) fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.ahead.fill_buf(&self.socket)
     }
+
+    #[inline]
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.ahead.consume(&self.socket, count);
+    }
 }
 
 impl Ahead {
     #[inline]
     pub(crate) fn read(&self, socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
         match self.copy(buf, true) {
-            Some(count) => Ok(count),
+            Some(count) => {
+                socket.limits.note_given();
+                socket.limits.note_consumed(count);
+                Ok(count)
+            }
             None => socket.recv(buf, 0),
         }
     }
@@ -151,6 +160,7 @@ impl Ahead {
         if self.kept.get_mut().as_ref().is_none_or(Loan::is_empty) {
             self.fill(socket)?;
         } else {
+            socket.limits.note_given();
             spend_without_unwinding();
         }
         Ok(self.kept.get_mut().as_ref().map_or(&[], Loan::bytes))
@@ -163,7 +173,9 @@ impl Ahead {
         let kept = self.kept.get_mut();
         // Gives the old buffer back first, so that it can be the one that is filled.
         *kept = leftover;
-        if kept.is_none() {
+        if kept.is_some() {
+            socket.limits.note_given();
+        } else {
             let op = Op::Fill { source: socket.source(), loan: kept };
             let at_once = socket.is_nonblocking().then(Instant::now);
             // SAFETY: required: `kept` valid and in place until this returns. `self` is borrowed.
@@ -175,12 +187,13 @@ impl Ahead {
     }
 
     #[inline]
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, socket: &Socket, count: usize) {
         let Some(loan) = self.kept.get_mut() else {
             assert!(count == 0, "consumed {count} bytes that were not there");
             return;
         };
         loan.consume(count);
+        socket.limits.note_consumed(count);
         if loan.is_empty() {
             *self.kept.get_mut() = None;
             self.kept.is_some.store(false, Ordering::Relaxed);

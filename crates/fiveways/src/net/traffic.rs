@@ -9,6 +9,9 @@
 //! Whoever moves bytes writes, through whichever value for the connection; the server looks, and
 //! only once it stops. The kernel knows how many bytes have come: those that nobody has read yet,
 //! or that somebody reads by the bare descriptor, keep a connection from being idle.
+//!
+//! Bytes that `BufRead` lends are read when they are consumed. Those of the next request, which came
+//! with the one before, are received when a reader is given them after the answer was sent.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -29,7 +32,7 @@ const IN_REQUEST: u32 = u32::MAX;
 pub(crate) struct Traffic {
     /// How often it was found idle since bytes were sent, or [`IN_REQUEST`].
     found_idle: AtomicU32,
-    /// Bytes received.
+    /// Bytes received, those of a loan as they are consumed.
     received: AtomicU64,
 }
 
@@ -41,12 +44,26 @@ impl Traffic {
             Direction::Write => self.found_idle.store(0, Ordering::Relaxed),
             Direction::Read if is_peek(op) => {}
             Direction::Read => {
-                self.found_idle.store(IN_REQUEST, Ordering::Relaxed);
-                // ORDERING: Release: pairs with the load in `becomes_idle`, which sees the store
-                // above if it sees these bytes.
-                self.received.fetch_add(count as u64, Ordering::Release);
+                self.note_given();
+                if !matches!(op, Op::Fill { .. }) {
+                    self.note_consumed(count);
+                }
             }
         }
+    }
+
+    /// Notes that a reader was given bytes.
+    #[inline]
+    pub(crate) fn note_given(&self) {
+        self.found_idle.store(IN_REQUEST, Ordering::Relaxed);
+    }
+
+    /// Notes that bytes were used, which a reader was given before.
+    #[inline]
+    pub(crate) fn note_consumed(&self, count: usize) {
+        // ORDERING: Release: pairs with the load in `becomes_idle`, which sees what `note_given`
+        // stored before if it sees these bytes.
+        self.received.fetch_add(count as u64, Ordering::Release);
     }
 
     /// Is the connection idle now, and was it not taken to be before? To be asked at each look.
@@ -119,6 +136,24 @@ mod tests {
     #[test]
     fn a_connection_on_which_nothing_came_is_idle_later() {
         assert_eq!(idle_at(&Traffic::default(), 0), [LOOKS_NEW]);
+    }
+
+    #[test]
+    fn lent_bytes_keep_a_connection_from_being_idle() {
+        let traffic = Traffic::default();
+        traffic.note(&Op::Fill { source: SOURCE, loan: ptr::null_mut() }, 8);
+        traffic.note_consumed(5);
+        traffic.note(&send(), 5);
+        assert!(idle_at(&traffic, 8).is_empty(), "three bytes are lent and not used");
+        traffic.note_given();
+        traffic.note_consumed(3);
+        assert!(idle_at(&traffic, 8).is_empty(), "in the next request");
+        traffic.note(&send(), 5);
+        assert_eq!(idle_at(&traffic, 8), [LOOKS]);
+        traffic.note(&Op::Fill { source: SOURCE, loan: ptr::null_mut() }, 2);
+        traffic.note(&send(), 5);
+        traffic.note_consumed(2);
+        assert_eq!(idle_at(&traffic, 10), [LOOKS], "answered before it was marked as used");
     }
 
     #[test]

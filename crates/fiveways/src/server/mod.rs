@@ -339,6 +339,11 @@ impl Server {
     /// Continue`), or sends what is never answered, a handler does better that ends by itself on
     /// [`Control::stopping`]. What a handler moves by the bare descriptor is not seen; once bytes
     /// of the client were received so, the connection is not idle any more.
+    ///
+    /// Half a request that came together with the one before keeps a connection from being idle if
+    /// the handler reads by the `BufRead` of the stream itself. What lies in a buffer of the
+    /// handler's own, such as a `BufReader`, counts as received, and the answer to the first
+    /// request as one to both.
     #[doc(alias("keep_alive", "graceful_shutdown", "close_idle_connections"))]
     pub fn close_idle_on_stop(mut self, on: bool) -> Server {
         self.settings.closes_idle = on;

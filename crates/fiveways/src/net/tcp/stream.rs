@@ -442,7 +442,7 @@ impl BufRead for ReadHalf<'_> {
 
     #[inline]
     fn consume(&mut self, count: usize) {
-        self.ahead.consume(count);
+        self.ahead.consume(self.socket, count);
     }
 }
 
