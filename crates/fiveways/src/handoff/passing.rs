@@ -24,9 +24,9 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends a connection to the process at the other end of a Unix stream, and closes it here.
 ///
-/// What is unread and unsent goes with it (up to 16 MiB), and its time limits; the idle limit begins
-/// to count anew where it is received. From then on it is the receiver's alone. A receiver that dies before it has taken the connection closes it: the
-/// peer sees its end.
+/// What is unread and unsent goes with it (up to 16 MiB), and its time limits; the idle limit
+/// begins to count anew where it is received. From then on it is the receiver's alone. A receiver
+/// that dies before it has taken the connection closes it: the peer sees its end.
 ///
 /// Only whole connections are sent over a channel, one after the other; it is borrowed mutably so
 /// that two cannot mix.

@@ -10,8 +10,8 @@
 //! only once it stops. The kernel knows how many bytes have come: those that nobody has read yet,
 //! or that somebody reads by the bare descriptor, keep a connection from being idle.
 //!
-//! Bytes that `BufRead` lends are read when they are consumed. Those of the next request, which came
-//! with the one before, are received when a reader is given them after the answer was sent.
+//! Bytes that `BufRead` lends are read when they are consumed. Those of the next request, which
+//! came with the one before, are received when a reader is given them after the answer was sent.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
