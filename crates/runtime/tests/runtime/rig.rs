@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ pub(crate) fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static)
     thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
 }
 
-static NEXT: AtomicU32 = AtomicU32::new(1);
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// One end of a stream, for tasks and threads.
 pub(crate) struct Socket {
