@@ -16,7 +16,7 @@ use fiveways_sys::generation::{PerProcess, generation};
 use crate::dump_data::LostTask;
 use crate::identity::Identity;
 use crate::inspect::format::count;
-use crate::inspect::watchdog::watch_workers;
+use crate::inspect::watchdog::{Watched, watch_workers};
 use crate::park::limits::in_any_case;
 use crate::park::{in_task, sleep_until};
 use crate::task::spawn::Spawn;
@@ -110,10 +110,12 @@ impl Builder {
         self
     }
 
-    /// Watches the workers of the whole process: tells on stderr when one has not come back to its
-    /// scheduler for this long, because a task computes or blocks the thread, and which task.
+    /// Watches the workers of the whole process: reports on stderr when one has not come back to
+    /// its scheduler for this long, because a task computes or blocks the thread, and which task.
+    /// Zero turns it off.
     ///
-    /// See [`watch_workers`](crate::watch_workers); the limit set last counts.
+    /// Builds with debug assertions watch anyway, with a limit of a second. See
+    /// [`watch_workers`](crate::watch_workers); the limit that was set last counts.
     pub fn watchdog(mut self, limit: Duration) -> Builder {
         self.watchdog = Some(limit);
         self
@@ -211,6 +213,8 @@ pub struct Runtime {
     process: u64,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     tells_lost: bool,
+    /// Given back when the workers have ended.
+    _watched: Watched,
 }
 
 /// What the end of a runtime cut short.
@@ -236,7 +240,8 @@ impl fmt::Debug for Runtime {
 
 impl Runtime {
     fn new(handle: Handle, tells_lost: bool) -> Runtime {
-        Runtime { handle, process: generation(), threads: Mutex::default(), tells_lost }
+        let (process, threads) = (generation(), Mutex::default());
+        Runtime { handle, process, threads, tells_lost, _watched: Watched::begin() }
     }
 
     /// Starts describing a runtime.

@@ -14,6 +14,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use libc::SIGURG;
 
@@ -32,6 +33,19 @@ impl Thread {
     /// The number.
     pub fn number(self) -> i32 {
         self.0
+    }
+
+    /// For how long the thread, one of this process, has been ready to run and had no processor, in
+    /// all its life.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it has ended, and on kernels that do not count this (`CONFIG_SCHED_INFO`).
+    #[doc(alias = "schedstat")]
+    pub fn time_in_run_queue(self) -> io::Result<Duration> {
+        let text = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0))?;
+        let nanos = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        nanos.map(Duration::from_nanos).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 

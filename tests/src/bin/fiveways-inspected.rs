@@ -3,9 +3,10 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fiveways::net::TcpListener;
+use fiveways::executor::unblock;
+use fiveways::net::{TcpListener, TcpStream};
 use fiveways::runtime::Runtime;
 use fiveways::sync::{Barrier, Event, Mutex};
 use fiveways::{Model, inspect, task, time};
@@ -23,6 +24,8 @@ fn main() -> std::io::Result<()> {
             wait_for_nobody();
         }),
         "helped" => helped(&runtime),
+        "held" => held(&runtime),
+        "busy" => busy(&runtime),
         "lost" => runtime.block_on(|| {
             let forgotten = task::Builder::new().name("forgotten");
             drop(forgotten.spawn(|| time::sleep(Duration::from_secs(600))).expect("a stack"));
@@ -62,6 +65,55 @@ fn helped(runtime: &Runtime) {
             helper[1].set();
         });
         events[1].wait();
+    });
+}
+
+/// After a time in which nothing happens a task keeps its worker, for longer than anybody watches.
+fn held(runtime: &Runtime) {
+    runtime.block_on(|| {
+        ready();
+        time::sleep(Duration::from_millis(1500));
+        let hog = task::Builder::new().name("hog").spawn(hold_the_worker).expect("a stack");
+        drop(hog.join());
+    });
+}
+
+#[inline(never)]
+fn hold_the_worker() {
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// What programs do: many short computations, waits of all kinds, code that blocks a thread meant
+/// for it, and times in which nothing happens.
+fn busy(runtime: &Runtime) {
+    let runs = || {
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            let next = Instant::now() + Duration::from_millis(20);
+            while Instant::now() < next {
+                std::hint::spin_loop();
+            }
+            task::yield_now();
+        }
+    };
+    runtime.block_on(move || {
+        ready();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let server = task::spawn(move || listener.accept().map(drop));
+        let sleeper = task::spawn(|| time::sleep(Duration::from_millis(1800)));
+        let blocking = task::spawn(|| unblock(|| std::thread::sleep(Duration::from_secs(2))));
+        let runners = [task::spawn(runs), task::spawn(runs), task::spawn(runs)];
+        runners.into_iter().for_each(|runner| runner.join().expect("no panic"));
+        time::sleep(Duration::from_millis(1500));
+        let client = TcpStream::connect(address).expect("it listens");
+        server.join().expect("no panic").expect("a client");
+        drop(client);
+        blocking.join().expect("no panic");
+        sleeper.join().expect("no panic");
     });
 }
 

@@ -1,5 +1,6 @@
 //! The watchdog tells of tasks that keep their worker.
 
+use std::fs;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,8 @@ use fiveways::inspect::{self, Incident, Watchdog};
 use fiveways::runtime::Runtime;
 use fiveways::{Model, task, time};
 use fiveways_tests::patience::LONG;
+
+use crate::outside::Inspected;
 
 fn runtime(model: Model) -> Runtime {
     Runtime::builder().model(model).workers(2).build().expect("a runtime")
@@ -115,4 +118,57 @@ fn a_dump_tells_what_keeps_a_worker_that_does_not_answer() {
     assert!(stuck.backtrace.iter().any(|frame| is_here(&frame.file)), "{stuck}");
     drop(end);
     spinner.expect("a stack").join().expect("no panic");
+}
+
+/// Nobody has asked for it: a debug build reports which task it is, where it stands, and how to
+/// turn that off. The watchdog had gone to sleep before.
+#[test]
+fn a_task_that_keeps_its_worker_is_reported_unasked_in_debug_builds() {
+    let by_itself: &[(&str, &str)] = &[];
+    let asked = [("FIVEWAYS_WATCHDOG", "300")];
+    for environment in [by_itself, &asked] {
+        if environment.is_empty() && !cfg!(debug_assertions) {
+            continue;
+        }
+        let mut program = Inspected::start("held", environment);
+        let text = program.stderr_until("FIVEWAYS_WATCHDOG=off");
+        assert!(text.contains("'hog'") && text.contains("has not come back"), "{text}");
+        assert!(text.contains("hold_the_worker"), "{text}");
+        assert_eq!(text.matches("fiveways: ").count(), 1, "{text}");
+    }
+}
+
+/// Tasks that come back, waits of all kinds, and blocking code where it belongs are not reported.
+#[test]
+fn programs_that_do_nothing_wrong_are_not_reported() {
+    let mut program = Inspected::start("busy", &[]);
+    assert_eq!(program.stderr_to_the_end(), "");
+}
+
+/// While no worker works the watchdog sleeps; it has no thread where it is turned off.
+#[test]
+fn a_watchdog_of_idle_workers_sleeps() {
+    assert!(switches(Inspected::start("idle", &[("FIVEWAYS_WATCHDOG", "off")]).id()).is_none());
+    // It ends after four seconds.
+    let program = Inspected::start("idle", &[("FIVEWAYS_WATCHDOG", "200")]);
+    let (mut before, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_secs(2) {
+        let now = switches(program.id()).expect("it rests for two of its four seconds");
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How often the watchdog's thread of a process has gone to sleep.
+fn switches(process: u32) -> Option<u64> {
+    for thread in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let value = |key| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        if value("Name:").is_some_and(|name| name.starts_with("fiveways-watch")) {
+            return value("voluntary_ctxt_switches:")?.parse().ok();
+        }
+    }
+    None
 }

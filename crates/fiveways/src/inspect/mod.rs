@@ -8,8 +8,9 @@
 //! - [`on_sigquit`] prints one on stderr when the process gets `SIGQUIT` (Ctrl-\ in a terminal).
 //! - [`listen`] lets `fiveways dump PID` and `fiveways top PID` look in from outside, if they are
 //!   the same user's; [`of_process`] is what they use.
-//! - [`watchdog`] tells of a worker that does not come back to its scheduler, because a task
-//!   computes for long or calls what blocks the thread, and of which task.
+//! - [`watchdog`] reports a worker that does not come back to its scheduler, because a task
+//!   computes for long or calls what blocks the thread, and which task that is: in debug builds
+//!   without being asked, after a second; `FIVEWAYS_WATCHDOG=off` turns it off.
 //! - [`detect_deadlocks`] sets what is done about deadlocks: in debug builds they are reported.
 //!
 //! # Deadlocks
@@ -33,9 +34,11 @@
 //!
 //! # What it costs
 //!
-//! Nothing until asked, but for a few loads and stores each time a task is suspended. A dump takes
-//! each worker some microseconds a task, in slices between which other tasks run. A task that is
-//! asked where it stands is resumed for that and suspended at once; it notices nothing.
+//! Nothing until asked, but for a few loads and stores each time a task is suspended, and the
+//! watchdog of debug builds: a thread that looks four times a second, and only while a worker
+//! works. A dump takes each worker some microseconds a task, in slices between which other tasks
+//! run. A task that is asked where it stands is resumed for that and suspended at once; it notices
+//! nothing.
 
 mod socket;
 mod clients;

@@ -2,17 +2,24 @@
 //! for long or calls what blocks the thread.
 //!
 //! It looks at the pulses of all workers four times in each limit. A worker that is awake and in
-//! the same round for the whole limit is told of, once for each such round. Nothing is done about
+//! the same round for the whole limit is reported, once for each such round. Nothing is done about
 //! it: a task cannot be taken off its worker (I3).
 //!
-//! A process that was stopped, or a machine that had no time for it, is no fault of a task: a look
-//! that comes far too late begins anew.
+//! ```text
+//!   looks, four times in each limit ──nothing moved, all workers asleep──▶ announces itself
+//!     ▲                                                                       │ still so at the
+//!     └──────────── a worker awakes ◀──── sleeps without a limit ◀────────────┘ next look
+//! ```
+//!
+//! A process that was stopped, and a machine that had no time for it, are no fault of a task: time
+//! by which a look comes late does not count, nor does time in which the worker was ready to run
+//! and had no processor.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,12 +29,21 @@ use crate::dump_data::Stuck;
 use crate::inspect::collect::stuck_by;
 use crate::inspect::interrupt;
 use crate::inspect::symbols::Symbols;
+use crate::park::in_task;
 use crate::service_thread::Onlooker;
 use crate::worker::inbox::{Inbox, Pulse};
 use crate::worker::registry;
+use crate::worker::watchers::Sleeper;
 
 /// Looks in each limit: how precise it is, and what it costs.
 const LOOKS: u32 = 4;
+
+/// The shortest and the longest limit.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The limit of builds with debug assertions, unless it was set.
+const OF_DEBUG_BUILDS: Duration = Duration::from_secs(1);
 
 /// A worker that did not come back to its scheduler in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +73,14 @@ pub fn incidents() -> u64 {
 }
 
 /// Watches the workers of all runtimes while it lives.
+///
+/// Its thread looks four times in each limit while a worker works, and sleeps while none does.
 #[derive(Debug)]
 pub struct Watchdog {
     /// The process that has the thread.
     process: u64,
-    /// Dropped to end the thread.
-    end: Option<mpsc::Sender<()>>,
+    /// Set by the drop, to end the thread.
+    is_over: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -76,99 +94,351 @@ impl Watchdog {
         limit: Duration,
         tell: impl FnMut(Incident) + Send + 'static,
     ) -> io::Result<Watchdog> {
-        let (end, ended) = mpsc::channel();
-        let limit = limit.max(Duration::from_millis(1));
-        let watch = move || watch(limit, tell, &ended);
-        let thread = thread::Builder::new().name("fiveways-watchdog".to_owned()).spawn(watch)?;
-        Ok(Watchdog { process: generation(), end: Some(end), thread: Some(thread) })
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watch = Watch {
+            limit: limit.clamp(SHORTEST, LONGEST),
+            is_over: Arc::clone(&is_over),
+            seen: HashMap::new(),
+        };
+        let builder = thread::Builder::new().name("fiveways-watchdog".to_owned());
+        let thread = builder.spawn(move || watch.run(tell))?;
+        Ok(Watchdog { process: generation(), is_over, thread: Some(thread) })
+    }
+
+    /// Ends the thread without waiting for its end.
+    fn detach(mut self) {
+        let thread = self.thread.take();
+        self.is_over.store(true, Ordering::Release);
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+        }
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // A fork has no such thread, and what the two have in common may be locked.
+        let Some(thread) = self.thread.take() else { return };
+        // A fork has no such thread.
         if self.process != generation() {
-            return std::mem::forget((self.end.take(), self.thread.take()));
+            return std::mem::forget(thread);
         }
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            // It told of its panic on stderr.
-            let _ = thread.join();
-        }
+        self.is_over.store(true, Ordering::Release);
+        thread.thread().unpark();
+        // It told of its panic on stderr.
+        let _ = thread.join();
     }
 }
 
-/// A watchdog for the whole process that tells on stderr; a later call sets the limit anew.
+/// The limit of the process's own watchdog in nanoseconds: [`UNSET`] until it is first needed, 0
+/// for none; written by anybody. A fork has the same.
+static LIMIT_NS: AtomicU64 = AtomicU64::new(UNSET);
+const UNSET: u64 = u64::MAX;
+
+/// The watchdog of the process, which has a thread while there is a runtime.
+#[derive(Default)]
+struct Present {
+    runtimes: usize,
+    watchdog: Option<Watchdog>,
+}
+
+fn present() -> MutexGuard<'static, Present> {
+    // A fork has no thread that watches.
+    static PRESENT: PerProcess<Mutex<Present>> = PerProcess::new();
+    PRESENT.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Present {
+    fn start(&mut self) -> io::Result<()> {
+        let limit = limit();
+        if self.watchdog.is_none() && self.runtimes > 0 && !limit.is_zero() {
+            let mut reports = Reports::default();
+            self.watchdog = Some(Watchdog::start(limit, move |incident| reports.tell(&incident))?);
+        }
+        Ok(())
+    }
+}
+
+/// Sets after how long the process's own watchdog reports a worker on stderr that has not come back
+/// to its scheduler; zero turns it off. The limit that was set last counts.
+///
+/// In builds with debug assertions (of this crate, which by default has those of the program) the
+/// limit is a second without this call. The environment says otherwise with `FIVEWAYS_WATCHDOG=off`
+/// or a number of milliseconds, in release builds as well; this call says otherwise still.
+///
+/// The watchdog has a thread (`fiveways-watchdog`) while there is a runtime. A report tells which
+/// task it is and where it stands, once for each time that it keeps its worker, however long that
+/// is; of many reports in ten seconds the first four are written, and the others counted. The
+/// worker is interrupted by `SIGURG` for it, so a system call that is never begun anew after a
+/// signal (`poll`, say) gives `EINTR`.
 ///
 /// # Errors
 ///
 /// When its thread cannot be started.
 pub fn watch_workers(limit: Duration) -> io::Result<()> {
-    // A fork has no thread that watches.
-    static PRESENT: PerProcess<Mutex<Option<Watchdog>>> = PerProcess::new();
-    let mut present = PRESENT.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    drop(present.take());
-    *present = Some(Watchdog::start(limit, |incident| eprint!("\nfiveways: {incident}"))?);
-    Ok(())
+    let limit = limit.min(LONGEST);
+    LIMIT_NS.store(limit.as_nanos() as u64, Ordering::Relaxed);
+    let mut present = present();
+    drop(present.watchdog.take());
+    present.start()
+}
+
+fn limit() -> Duration {
+    match LIMIT_NS.load(Ordering::Relaxed) {
+        UNSET => {
+            let limit = limit_of(std::env::var("FIVEWAYS_WATCHDOG").ok().as_deref());
+            LIMIT_NS.store(limit.as_nanos() as u64, Ordering::Relaxed);
+            limit
+        }
+        nanos => Duration::from_nanos(nanos),
+    }
+}
+
+/// What the environment says, else what suits the build.
+fn limit_of(variable: Option<&str>) -> Duration {
+    let by_itself = if cfg!(debug_assertions) { OF_DEBUG_BUILDS } else { Duration::ZERO };
+    match variable {
+        Some("off") => Duration::ZERO,
+        Some(text) => {
+            let ms = text.parse().map(Duration::from_millis);
+            ms.map_or(by_itself, |limit| limit.min(LONGEST))
+        }
+        None => by_itself,
+    }
+}
+
+/// A runtime that is watched, if that was asked for or is so by default.
+pub(crate) struct Watched {
+    /// The process that has the runtime's threads.
+    process: u64,
+}
+
+impl Watched {
+    /// Counts a runtime; the first has the watchdog started. Without a thread for it nothing is
+    /// watched.
+    pub(crate) fn begin() -> Watched {
+        let mut present = present();
+        present.runtimes += 1;
+        // Nobody has asked for it here: `watch_workers` gives the error.
+        let _ = present.start();
+        Watched { process: generation() }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.process != generation() {
+            return;
+        }
+        let mut present = present();
+        present.runtimes -= 1;
+        let last = if present.runtimes == 0 { present.watchdog.take() } else { None };
+        drop(present);
+        match last {
+            // The thread may be in the midst of a report.
+            Some(watchdog) if in_task() => watchdog.detach(),
+            last => drop(last),
+        }
+    }
+}
+
+/// Reports on stderr, so many at most.
+struct Reports {
+    since: Instant,
+    written: u32,
+    left_out: u32,
+    is_first: bool,
+}
+
+impl Default for Reports {
+    fn default() -> Reports {
+        Reports { since: Instant::now(), written: 0, left_out: 0, is_first: true }
+    }
+}
+
+impl Reports {
+    /// So many are written in each window of time.
+    const MOST: u32 = 4;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn tell(&mut self, incident: &Incident) {
+        if let Some(text) = self.text(incident, Instant::now()) {
+            eprint!("{text}");
+        }
+    }
+
+    /// What is to be written; `None`: there was so much that this one is only counted.
+    fn text(&mut self, incident: &Incident, now: Instant) -> Option<String> {
+        if now.saturating_duration_since(self.since) >= Reports::WINDOW {
+            (self.since, self.written) = (now, 0);
+        }
+        if self.written == Reports::MOST {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        let mut text = format!("\nfiveways: {incident}");
+        match std::mem::take(&mut self.left_out) {
+            0 => {}
+            others => text += &format!("    ({others} more were not reported before this one)\n"),
+        }
+        if std::mem::take(&mut self.is_first) {
+            text += "    (a watchdog reports this; FIVEWAYS_WATCHDOG=off turns it off)\n";
+        }
+        Some(text)
+    }
 }
 
 /// What was last seen of a worker.
 struct Seen {
     pulse: Pulse,
     since: Instant,
+    /// By how much the looks since then came late, together.
+    late: Duration,
+    /// For how long its thread had been ready to run without a processor, at the second look.
+    queued: Option<Duration>,
     is_told: bool,
 }
 
-/// The life of the watchdog's thread.
-fn watch(limit: Duration, mut tell: impl FnMut(Incident), ended: &mpsc::Receiver<()>) {
-    let _onlooker = Onlooker::enter();
-    let interval = limit / LOOKS;
-    let mut seen: HashMap<u32, Seen> = HashMap::new();
-    let mut last = Instant::now();
-    while ended.recv_timeout(interval) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let now = Instant::now();
-        if now.duration_since(last) > interval + limit {
-            // We did not run either.
-            seen.values_mut().for_each(|seen| seen.since = now);
+impl Seen {
+    fn new(pulse: Pulse, since: Instant) -> Seen {
+        Seen { pulse, since, late: Duration::ZERO, queued: None, is_told: false }
+    }
+}
+
+/// The life of a watchdog's thread.
+struct Watch {
+    limit: Duration,
+    is_over: Arc<AtomicBool>,
+    /// By the workers' numbers.
+    seen: HashMap<u32, Seen>,
+}
+
+impl Watch {
+    fn run(mut self, mut tell: impl FnMut(Incident)) {
+        let _onlooker = Onlooker::enter();
+        let mut sleeper: Option<Arc<Sleeper>> = None;
+        while let Some(late) = self.pause(self.limit / LOOKS) {
+            // Nor did we run then.
+            self.seen.values_mut().for_each(|seen| seen.late += late);
+            let is_idle = self.look_at_all(&mut tell);
+            sleeper = match sleeper.filter(|_| is_idle) {
+                None => is_idle.then(Sleeper::announce),
+                Some(announced) => {
+                    self.sleep(&announced);
+                    None
+                }
+            };
         }
-        for inbox in registry::all().iter().flat_map(|team| team.iter()) {
-            if let Some(incident) = look(inbox, &mut seen, now, limit) {
+    }
+
+    fn is_over(&self) -> bool {
+        // ORDERING: pairs with the stores of `Watchdog`.
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Waits for so long; gives how much longer it took. `None`: it is over.
+    fn pause(&self, duration: Duration) -> Option<Duration> {
+        let end = Instant::now() + duration;
+        while !self.is_over() {
+            let now = Instant::now();
+            if now >= end {
+                return Some(now - end);
+            }
+            thread::park_timeout(end - now);
+        }
+        None
+    }
+
+    /// Waits until a worker awakes.
+    fn sleep(&self, announced: &Sleeper) {
+        while !announced.is_over() && !self.is_over() {
+            thread::park();
+        }
+    }
+
+    /// True: all workers are asleep, and have been since the last look.
+    fn look_at_all(&mut self, tell: &mut impl FnMut(Incident)) -> bool {
+        let teams = registry::all();
+        let workers = || teams.iter().flat_map(|team| team.iter());
+        let mut is_idle = true;
+        for inbox in workers() {
+            let pulse = inbox.pulse();
+            let is_known = self.seen.get(&inbox.index).is_some_and(|seen| seen.pulse == pulse);
+            is_idle &= is_known && (pulse.is_asleep() || !inbox.has_thread());
+            if let Some(incident) = self.look(inbox, pulse) {
                 INCIDENTS.fetch_add(1, Ordering::Relaxed);
                 tell(incident);
             }
         }
-        // Telling takes its time.
-        last = Instant::now();
+        if self.seen.len() > workers().count() {
+            self.seen.retain(|number, _| workers().any(|inbox| inbox.index == *number));
+        }
+        is_idle
+    }
+
+    fn look(&mut self, inbox: &Arc<Inbox>, pulse: Pulse) -> Option<Incident> {
+        let now = Instant::now();
+        let seen = self.seen.entry(inbox.index).or_insert_with(|| Seen::new(pulse, now));
+        if seen.pulse != pulse {
+            *seen = Seen::new(pulse, now);
+        }
+        if pulse.is_asleep() || seen.is_told || seen.since == now {
+            return None;
+        }
+        // A worker that has ended has no thread, and no pulse any more.
+        let thread =
+            inbox.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().copied()?;
+        let queued = thread.time_in_run_queue().unwrap_or_default();
+        let before = *seen.queued.get_or_insert(queued);
+        // Mostly the same time.
+        let lost = queued.saturating_sub(before).max(seen.late);
+        let lasted = now.saturating_duration_since(seen.since).saturating_sub(lost);
+        if lasted < self.limit {
+            return None;
+        }
+        let told = interrupt::ask_worker(inbox);
+        if inbox.pulse() != pulse {
+            // It has just come back; what it told may be of another task.
+            return None;
+        }
+        seen.is_told = true;
+        let told = told.unwrap_or_default();
+        let stuck = stuck_by(told, lasted, &mut Symbols::default());
+        Some(Incident { worker: inbox.index, stuck })
     }
 }
 
-fn look(
-    inbox: &Arc<Inbox>,
-    seen: &mut HashMap<u32, Seen>,
-    now: Instant,
-    limit: Duration,
-) -> Option<Incident> {
-    let pulse = inbox.pulse();
-    let entry = seen.entry(inbox.index);
-    let seen = entry.or_insert(Seen { pulse, since: now, is_told: false });
-    if seen.pulse != pulse {
-        *seen = Seen { pulse, since: now, is_told: false };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_sets_the_limit() {
+        let by_itself = if cfg!(debug_assertions) { 1_000 } else { 0 };
+        let cases = [
+            (None, by_itself),
+            (Some("off"), 0),
+            (Some("0"), 0),
+            (Some("250"), 250),
+            (Some(""), by_itself),
+        ];
+        for (variable, ms) in cases {
+            assert_eq!(limit_of(variable), Duration::from_millis(ms), "{variable:?}");
+        }
     }
-    let lasted = now.duration_since(seen.since);
-    if pulse.is_asleep() || seen.is_told || lasted < limit {
-        return None;
+
+    #[test]
+    fn of_a_flood_the_first_reports_are_written_and_the_others_counted() {
+        let stuck =
+            stuck_by(interrupt::Told::default(), Duration::from_secs(1), &mut Symbols::default());
+        let incident = Incident { worker: 7, stuck };
+        let mut reports = Reports::default();
+        let start = Instant::now();
+        let texts = [0, 1, 2, 3, 4, 5, 9, 11, 12].map(|s| {
+            let text = reports.text(&incident, start + Duration::from_secs(s));
+            text.map(|text| (text.contains("FIVEWAYS_WATCHDOG=off"), text.contains("3 more")))
+        });
+        let (plain, hint, more) = (Some((false, false)), Some((true, false)), Some((false, true)));
+        assert_eq!(texts, [hint, plain, plain, plain, None, None, None, more, plain]);
     }
-    // A worker that has ended has no thread, and no pulse any more.
-    if !inbox.has_thread() {
-        return None;
-    }
-    let told = interrupt::ask_worker(inbox);
-    if inbox.pulse() != pulse {
-        // It has just come back; what it told may be of another task.
-        return None;
-    }
-    seen.is_told = true;
-    let told = told.unwrap_or_default();
-    let stuck = stuck_by(told, lasted, &mut Symbols::default());
-    Some(Incident { worker: inbox.index, stuck })
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::task_block::earlier;
+use crate::worker::watchers;
 
 /// Unused stacks that may keep their memory.
 const WARM_STACKS: usize = 64;
@@ -57,6 +58,7 @@ impl Worker {
             turned
         };
         self.inbox.woke();
+        watchers::wake();
         self.deliver();
         if let Some(at) = trim_at {
             self.trim(at);
@@ -68,6 +70,8 @@ impl Worker {
     fn spin_a_while(&self) -> io::Result<bool> {
         let started = Instant::now();
         loop {
+            // Longer than the watchdog waits, perhaps.
+            self.inbox.beat();
             self.look()?;
             if !self.has_nothing_to_run() || self.inbox.is_filled() {
                 self.spin.borrow_mut().paid();

@@ -218,7 +218,7 @@ impl Inbox {
         self.pulse.store(rounds + Pulse::ROUND, Ordering::Release);
     }
 
-    /// Notes that the worker goes to sleep; it awakes with the next [`Inbox::beat`].
+    /// Notes that the worker goes to sleep; it awakes with [`Inbox::woke`].
     pub(crate) fn rest(&self, nothing_to_come: bool) {
         let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
         let nothing = if nothing_to_come { Pulse::NOTHING_TO_COME } else { 0 };
@@ -240,6 +240,7 @@ impl Inbox {
     /// The worker is awake again.
     pub(crate) fn woke(&self) {
         self.asleep.store(false, Ordering::Relaxed);
+        self.beat();
     }
 
     /// Refuses further messages; gives the last ones.

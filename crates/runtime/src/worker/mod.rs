@@ -17,6 +17,7 @@ pub(crate) mod registry;
 pub(crate) mod spin;
 pub(crate) mod timers;
 pub(crate) mod inbox;
+pub(crate) mod watchers;
 pub(crate) mod peek;
 pub(crate) mod backtrace;
 
@@ -148,6 +149,8 @@ impl Worker {
         CURRENT.set(self);
         let inside = ending::inside();
         self.set_thread(Some(Thread::current()));
+        self.inbox.beat();
+        watchers::wake();
         let result = self.rounds();
         // No task is among it: `leave` saw to that.
         drop(self.inbox.close());

@@ -1,0 +1,69 @@
+//! Watchdogs that sleep because no worker works, and what wakes them: the first worker that does.
+//!
+//! A watchdog announces that it is going to sleep, and looks at the workers once more after a pause
+//! that is far longer than a store takes to be seen. A worker first notes in its pulse that it is
+//! awake, then looks whether a watchdog has announced itself. So the watchdog's last look sees that
+//! worker awake, or the worker wakes the watchdog; and a worker pays one load for it, each time
+//! that it was asleep.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+
+use fiveways_sys::generation::PerProcess;
+
+/// Is there anybody in the list? Written under its lock. In a fork perhaps wrong, until the first
+/// worker awakes.
+static IS_ANY: AtomicBool = AtomicBool::new(false);
+
+static ASLEEP: PerProcess<Mutex<Vec<Arc<Sleeper>>>> = PerProcess::new();
+
+fn lock() -> MutexGuard<'static, Vec<Arc<Sleeper>>> {
+    ASLEEP.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A watchdog that is about to sleep.
+#[derive(Debug)]
+pub(crate) struct Sleeper {
+    thread: Thread,
+    /// Has a worker awoken? false → true, by that worker.
+    is_over: AtomicBool,
+}
+
+impl Sleeper {
+    /// Announces that the calling thread is going to sleep until a worker works.
+    pub(crate) fn announce() -> Arc<Sleeper> {
+        let here = Sleeper { thread: thread::current(), is_over: AtomicBool::new(false) };
+        let here = Arc::new(here);
+        let mut asleep = lock();
+        asleep.push(Arc::clone(&here));
+        IS_ANY.store(true, Ordering::Relaxed);
+        here
+    }
+
+    /// Has a worker awoken since?
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Wakes the watchdogs that sleep; to be called by a worker that has noted that it is awake.
+#[inline]
+pub(crate) fn wake() {
+    if IS_ANY.load(Ordering::Relaxed) {
+        wake_all();
+    }
+}
+
+#[cold]
+fn wake_all() {
+    let mut asleep = lock();
+    IS_ANY.store(false, Ordering::Relaxed);
+    let woken = mem::take(&mut *asleep);
+    drop(asleep);
+    for sleeper in woken {
+        sleeper.is_over.store(true, Ordering::Relaxed);
+        sleeper.thread.unpark();
+    }
+}
