@@ -7,22 +7,25 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fiveways_runtime::spend_without_unwinding;
+use fiveways_sys::generation::PerProcess;
 use fiveways_sys::pipe::{read_if_ready, standard_input};
+use fiveways_sys::set_once::SetOnce;
 
 use crate::descriptor::Descriptor;
 
 /// Bytes read at once.
 const PIECE: usize = 8 * 1024;
 
-static STDIN: OnceLock<Shared> = OnceLock::new();
+static STDIN: SetOnce<Shared> = SetOnce::new();
 
 struct Shared {
     descriptor: Descriptor,
-    /// Read and not yet given out. Locked for single reads only, never while anybody waits.
-    buffer: Mutex<Vec<u8>>,
+    /// Read and not yet given out; what a fork was copied from has read is not the fork's. Locked
+    /// for single reads only, never while anybody waits.
+    buffer: PerProcess<Mutex<Vec<u8>>>,
 }
 
 /// The standard input of this process, for tasks and plain threads alike.
@@ -129,12 +132,12 @@ impl Shared {
             return Ok(shared);
         }
         let descriptor = Descriptor::new_shared(standard_input()?);
-        Ok(STDIN.get_or_init(|| Shared { descriptor, buffer: Mutex::default() }))
+        Ok(STDIN.get_or_init(|| Shared { descriptor, buffer: PerProcess::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         // Nothing panics while it is held.
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffer.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes as many bytes as `enough` says, once it says so; at the end of the input, all.

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::fault;
-use fiveways_sys::generation::generation;
+use fiveways_sys::generation::{PerProcess, generation};
 use fiveways_sys::net::duplicate;
 use fiveways_sys::signal::{Disposition, disposition};
 use signal_hook::SigId;
@@ -240,8 +240,11 @@ pub fn handle_on_alternate_stack(signal: Signal) -> io::Result<()> {
 /// Watches of each signal. While there is none, the signal does what the system does by itself.
 static WATCHES: [AtomicU32; SIGNALS] = [const { AtomicU32::new(0) }; SIGNALS];
 
-/// The signals that have been watched before, as bits.
-static KNOWN: Mutex<u64> = Mutex::new(0);
+/// The signals that have been watched before, as bits. Written under [`FIRST`].
+static KNOWN: AtomicU64 = AtomicU64::new(0);
+
+/// Held while a signal is watched for the first time.
+static FIRST: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// An action for a signal, until it is dropped.
 #[derive(Debug)]
@@ -291,8 +294,8 @@ impl Drop for Watch {
 /// Sees to it, once for each signal, that it does what the system does while there is no watch.
 #[expect(unsafe_code, reason = "the action runs in a signal handler")]
 fn fall_back_to_default(signal: Signal) -> io::Result<()> {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if *known & bit_of(signal) != 0 {
+    let _first = FIRST.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if KNOWN.load(Ordering::Relaxed) & bit_of(signal) != 0 {
         return Ok(());
     }
     if disposition(signal)? == Disposition::Default {
@@ -305,7 +308,7 @@ fn fall_back_to_default(signal: Signal) -> io::Result<()> {
         // SAFETY: required: async-signal-safe. An atomic load is, and the other says that it is.
         unsafe { register(signal, action) }?;
     }
-    *known |= bit_of(signal);
+    KNOWN.fetch_or(bit_of(signal), Ordering::Relaxed);
     Ok(())
 }
 

@@ -2,14 +2,16 @@
 //! deadlocks were looked for.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fiveways_sys::generation::PerProcess;
 
 use crate::identity::Identity;
 
-static LIVING: LazyLock<Mutex<HashSet<Identity>>> = LazyLock::new(Mutex::default);
+static LIVING: PerProcess<Mutex<HashSet<Identity>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, HashSet<Identity>> {
-    LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+    LIVING.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds one that has not ended. Whoever adds it sees to it that it is taken out.

@@ -33,9 +33,9 @@ use std::mem;
 use std::ops::Range;
 use std::process;
 use std::ptr;
-use std::sync::OnceLock;
 
 use crate::fault::write_to_stderr;
+use crate::set_once::SetOnce;
 
 /// A moment of the calling thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn prepare() -> io::Result<()> {
 /// it is told that the process ends. True: some of that is left.
 pub type Unwind = fn(exits: bool) -> bool;
 
-static UNWIND: OnceLock<Unwind> = OnceLock::new();
+static UNWIND: SetOnce<Unwind> = SetOnce::new();
 
 /// Sets what unwinds frames before a thread destroys what they may borrow, once per process.
 ///
@@ -133,7 +133,7 @@ type Register = unsafe extern "C" fn(Destructor, *const c_void, *const c_void) -
 type Destructor = unsafe extern "C" fn(*const c_void);
 
 fn register() -> io::Result<Register> {
-    static FOUND: OnceLock<Option<Register>> = OnceLock::new();
+    static FOUND: SetOnce<Option<Register>> = SetOnce::new();
     let found = FOUND.get_or_init(|| {
         let name = c"__cxa_thread_atexit_impl".as_ptr();
         // SAFETY: required: a name that ends. It is a literal.

@@ -15,11 +15,11 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem;
 use std::ptr;
-use std::sync::OnceLock;
 
 use libc::{SIGBUS, SIGSEGV};
 
 use crate::memory::Mapping;
+use crate::set_once::SetOnce;
 
 /// A memory access that the processor refused.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ struct Installed {
     on_bus: libc::sigaction,
 }
 
-static INSTALLED: OnceLock<Installed> = OnceLock::new();
+static INSTALLED: SetOnce<Installed> = SetOnce::new();
 
 /// Room for the handlers' frames beside what the kernel puts on an alternate stack.
 const HANDLER_ROOM: usize = 32 * 1024;
@@ -59,7 +59,7 @@ pub fn observe(observer: Observer) -> io::Result<()> {
     }
     let present = Installed { observer, on_segv: present(SIGSEGV)?, on_bus: present(SIGBUS)? };
     // The handler reads `INSTALLED`, so it is filled first; the loser of a race has nothing to do.
-    if INSTALLED.set(present).is_err() {
+    if !INSTALLED.set(present) {
         return Ok(());
     }
     let mut action = default_action();

@@ -13,10 +13,11 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use libc::SIGURG;
+
+use crate::set_once::SetOnce;
 
 /// The number of a thread, as the kernel counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +65,7 @@ struct Installed {
     previous: libc::sigaction,
 }
 
-static INSTALLED: OnceLock<Installed> = OnceLock::new();
+static INSTALLED: SetOnce<Installed> = SetOnce::new();
 
 /// Installs the one observer of this process; later calls change nothing.
 ///
@@ -82,7 +83,7 @@ pub fn observe(observer: Observer) -> io::Result<()> {
     // SAFETY: required: valid or null pointers. `previous` is a local of the right type.
     check(unsafe { libc::sigaction(SIGURG, std::ptr::null(), &raw mut previous) })?;
     // The handler reads `INSTALLED`, so it is filled first; the loser of a race has nothing to do.
-    if INSTALLED.set(Installed { observer, previous }).is_err() {
+    if !INSTALLED.set(Installed { observer, previous }) {
         return Ok(());
     }
     // SAFETY: required: zeroes are a valid value. It is a C structure: no flags, empty mask.

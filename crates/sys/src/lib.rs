@@ -25,6 +25,7 @@ pub mod signal;
 pub mod terminal;
 pub mod timeout;
 pub mod uring;
+pub mod set_once;
 pub mod memory;
 pub mod message;
 pub mod net;

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "programs fork")]
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,69 @@ fn what_has_threads_behind_it_works_in_a_fork() {
     // The original goes on.
     for (_, step) in &steps {
         step();
+    }
+}
+
+/// Uses what is one for the whole process: who waits for whom, runtimes, seats, names of threads.
+fn use_what_is_shared() {
+    let lock = Arc::new(fiveways::sync::Mutex::new(0_u64));
+    let (give, take) = fiveways::sync::mpsc::sync_channel(1);
+    let ours = Arc::clone(&lock);
+    let thread = std::thread::spawn(move || {
+        for number in 0..20 {
+            *ours.lock().expect("nobody panics") += 1;
+            give.send(number).expect("it is received");
+        }
+    });
+    for number in 0..20 {
+        *lock.lock().expect("nobody panics") += 1;
+        assert_eq!(take.recv().expect("it is sent"), number);
+    }
+    thread.join().expect("no panic");
+    let runtime = Runtime::builder().model(Model::Epoll).build().expect("a runtime");
+    runtime.block_on(move || {
+        let theirs = Arc::clone(&lock);
+        let task = task::spawn(move || *theirs.lock().expect("nobody panics"));
+        assert_eq!(task.join().expect("no panic"), 40);
+    });
+    drop(inspect::dump_with(&inspect::Options::new().backtraces(false)));
+}
+
+/// Whatever other threads are in the midst of when a process forks, its copy uses the same things.
+#[test]
+fn locks_that_other_threads_hold_at_a_fork_do_not_hold_the_fork() {
+    const FORKS: usize = 150;
+    let over = AtomicBool::new(false);
+    inspect::detect_deadlocks(inspect::Detection::Report);
+    let hangs = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    use_what_is_shared();
+                }
+            });
+        }
+        let hangs = (0..FORKS).find(|_| !ends_in_a_fork(&use_what_is_shared));
+        over.store(true, Ordering::Relaxed);
+        hangs
+    });
+    assert_eq!(hangs, None, "of {FORKS} forks this one did not end, or failed");
+}
+
+/// A task of the process that was forked does not end in the copy: a join says so.
+#[test]
+fn a_join_in_a_fork_of_a_task_that_is_elsewhere_does_not_wait() {
+    let runtime = Runtime::builder().build().expect("a runtime");
+    for detection in [inspect::Detection::Off, inspect::Detection::Report] {
+        inspect::detect_deadlocks(detection);
+        let event = Arc::new(Event::new());
+        let theirs = Arc::clone(&event);
+        let task = runtime.block_on(move || task::spawn(move || theirs.wait()));
+        let kept = Mutex::new(Some(task));
+        let take = || kept.lock().expect("nobody panics").take().expect("it is there");
+        assert!(ends_in_a_fork(&|| assert!(take().join().is_err())), "{detection:?}");
+        event.set();
+        take().join().expect("no panic");
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 
+use fiveways_sys::set_once::SetOnce;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -115,7 +115,7 @@ inventory::collect!(Registered);
 
 /// Runs the function of this name. Panics with it.
 pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
-    static FUNCTIONS: OnceLock<HashMap<&str, Bytewise>> = OnceLock::new();
+    static FUNCTIONS: SetOnce<HashMap<&str, Bytewise>> = SetOnce::new();
     let known = || inventory::iter::<Registered>().map(|one| (one.name, one.answer)).collect();
     match FUNCTIONS.get_or_init(known).get(name) {
         Some(function) => function(arguments),

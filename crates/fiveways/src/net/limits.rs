@@ -11,19 +11,25 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Direction, Op};
 use fiveways_runtime::{perform, perform_kept};
 use fiveways_sys::net::option_name::{RECV_LIMIT, SEND_LIMIT};
+use fiveways_sys::set_once::SetOnce;
 
 use crate::net::kernel_limit::{Call, KernelLimit, NONE};
 use crate::net::timeout::{Limit, TimeoutError, is_own_deadline};
 use crate::net::traffic::Traffic;
 
 /// What instants are counted from.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static EPOCH: SetOnce<Instant> = SetOnce::new();
+
+/// The instant that times are counted from.
+fn epoch() -> Instant {
+    *EPOCH.get_or_init(Instant::now)
+}
 
 /// Below this the kernel's ticks are too coarse, and a poll with the exact limit costs little
 /// beside it.
@@ -150,7 +156,7 @@ impl Limits {
     }
 
     fn end(&self) -> Option<Instant> {
-        some(self.end.load(Ordering::Relaxed)).map(|end| *EPOCH + end)
+        some(self.end.load(Ordering::Relaxed)).map(|end| epoch() + end)
     }
 
     /// Makes every call end at this instant at the latest, whatever limits it has itself. Gives
@@ -158,7 +164,7 @@ impl Limits {
     pub(crate) fn end_by(&self, end: Option<Instant>) -> End {
         let before = self.end.load(Ordering::Relaxed);
         if let Some(end) = end {
-            let nanos = end.saturating_duration_since(*EPOCH).as_nanos();
+            let nanos = end.saturating_duration_since(epoch()).as_nanos();
             // Half a millennium is never; zero would be.
             let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
             let earlier = if before == 0 { nanos } else { nanos.min(before) };
@@ -324,14 +330,14 @@ impl Shared {
     /// Notes that something has moved, just now.
     #[inline]
     fn note_move(&self) {
-        let now = EPOCH.elapsed().as_nanos();
+        let now = epoch().elapsed().as_nanos();
         self.moved.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When the limit is over, as far as is known.
     fn idle_end(&self, limit: u64) -> Instant {
         let moved = self.moved.load(Ordering::Relaxed);
-        *EPOCH + Duration::from_nanos(moved.saturating_add(limit))
+        epoch() + Duration::from_nanos(moved.saturating_add(limit))
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
@@ -231,14 +232,14 @@ impl<H: Handler> Acceptor<H> {
 
 /// Says once in a process what `select` cannot do.
 fn tell_of_high_numbers() {
-    static TOLD: Once = Once::new();
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
     let limit = select::LIMIT;
-    TOLD.call_once(|| {
+    if !IS_TOLD.swap(true, Ordering::Relaxed) {
         eprintln!(
             "fiveways: select cannot watch descriptors from {limit} on: further connections wait \
              until lower ones are free (epoll has no such limit)"
         );
-    });
+    }
 }
 
 fn pause(time: Duration) {

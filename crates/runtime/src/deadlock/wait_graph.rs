@@ -32,9 +32,11 @@ use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use fiveways_sys::generation::PerProcess;
 
 use crate::deadlock_data::{Deadlock, Link};
 use crate::detection::{self, Detection};
@@ -109,10 +111,11 @@ struct Graph {
     ending: HashSet<Identity>,
 }
 
-static GRAPH: LazyLock<Mutex<Graph>> = LazyLock::new(Mutex::default);
+/// A fork has none of the tasks and threads that wait.
+static GRAPH: PerProcess<Mutex<Graph>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Graph> {
-    GRAPH.lock().unwrap_or_else(PoisonError::into_inner)
+    GRAPH.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Knots that are remembered; numbers are never used again, so old ones may be forgotten.

@@ -13,8 +13,10 @@
 use std::mem;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread as threads;
 use std::time::{Duration, Instant};
 
@@ -111,12 +113,14 @@ fn lock() -> MutexGuard<'static, ()> {
 
 /// Installs the handler, and walks a stack once: the first walk sets up tables.
 fn prepare() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    static IS_DONE: AtomicBool = AtomicBool::new(false);
+    // Doing it twice does no harm, and nobody waits for a thread that a fork lacks.
+    if !IS_DONE.load(Ordering::Relaxed) {
         drop(backtrace::own_frames());
         // Without a handler nobody tells.
         let _ = interrupt::observe(tell);
-    });
+        IS_DONE.store(true, Ordering::Relaxed);
+    }
 }
 
 fn take() -> Told {

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,18 +18,20 @@ use fiveways_sys::generation::PerProcess;
 /// The seats that nobody has. A fork begins anew: those may be locked.
 static FREE: PerProcess<Mutex<Vec<&'static Seat>>> = PerProcess::new();
 
+/// The lock is made anew in a fork, which may find it held; what it protects is what it was.
 #[derive(Default)]
 struct Seat {
-    state: Mutex<State>,
-    news: Condvar,
+    gate: PerProcess<Gate>,
+    /// Counts the threads that have had the seat. Written under the lock.
+    guest: AtomicU64,
+    /// Does the token lie here? Written under the lock.
+    given: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    /// Counts the threads that have had the seat.
-    guest: u64,
-    /// Does the token lie here?
-    given: bool,
+struct Gate {
+    lock: Mutex<()>,
+    news: Condvar,
 }
 
 /// The seat of one thread, as long as it has that.
@@ -79,23 +82,25 @@ impl Ticket {
     fn new() -> Ticket {
         let free = free().pop();
         let seat = free.unwrap_or_else(|| Box::leak(Box::default()));
-        let guest = seat.lock().guest;
-        Ticket { seat, guest }
+        let _locked = seat.lock();
+        Ticket { seat, guest: seat.guest.load(Ordering::Relaxed) }
     }
 
     fn leave(self) {
-        *self.seat.lock() = State { guest: self.guest + 1, given: false };
+        let _locked = self.seat.lock();
+        self.seat.guest.store(self.guest + 1, Ordering::Relaxed);
+        self.seat.given.store(false, Ordering::Relaxed);
     }
 
     /// Gives the token, if the thread still has its seat.
     pub(crate) fn give(self) {
-        let mut state = self.seat.lock();
-        if state.guest != self.guest {
+        let locked = self.seat.lock();
+        if self.seat.guest.load(Ordering::Relaxed) != self.guest {
             return;
         }
-        state.given = true;
-        drop(state);
-        self.seat.news.notify_one();
+        self.seat.given.store(true, Ordering::Relaxed);
+        drop(locked);
+        self.seat.gate().news.notify_one();
     }
 
     /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
@@ -105,27 +110,33 @@ impl Ticket {
         deadline: Option<Instant>,
         list: impl FnOnce() -> Option<L>,
     ) -> bool {
-        let mut state = self.seat.lock();
-        let _listed = if state.given { None } else { list() };
-        while !state.given {
+        let is_given = || self.seat.given.load(Ordering::Relaxed);
+        let news = &self.seat.gate().news;
+        let mut locked = self.seat.lock();
+        let _listed = if is_given() { None } else { list() };
+        while !is_given() {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            state = match left {
-                None => self.seat.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+            locked = match left {
+                None => news.wait(locked).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return false,
                 Some(left) => {
-                    let waited = self.seat.news.wait_timeout(state, left);
+                    let waited = news.wait_timeout(locked, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        state.given = false;
+        self.seat.given.store(false, Ordering::Relaxed);
         true
     }
 }
 
 impl Seat {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> &Gate {
+        self.gate.get(Gate::default)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.gate().lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,7 +157,7 @@ mod tests {
         assert!(old.take(None, || None::<()>));
         old.give();
         old.leave();
-        let next = Ticket { seat: old.seat, guest: old.seat.lock().guest };
+        let next = Ticket { seat: old.seat, guest: old.seat.guest.load(Ordering::Relaxed) };
         old.give();
         assert!(!next.take(Some(Instant::now()), || None::<()>));
         next.give();
@@ -156,7 +167,7 @@ mod tests {
     #[test]
     fn a_thread_that_ends_leaves_its_seat() {
         let seat = thread::spawn(Ticket::of_thread).join().expect("it does not panic");
-        let guest = seat.seat.lock().guest;
+        let guest = seat.seat.guest.load(Ordering::Relaxed);
         assert!(guest > seat.guest);
     }
 }

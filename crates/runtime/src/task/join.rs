@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::WAIT_OBSERVER;
@@ -46,7 +46,8 @@ impl<T> JoinHandle<T> {
     ///
     /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
     /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
-    /// and so cannot let it run; and a task that joins itself.
+    /// and so cannot let it run; a task that joins itself; and a task of the process that this one
+    /// is a fork of, which goes on there.
     #[track_caller]
     #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
@@ -241,7 +242,15 @@ impl Bond {
         self.watch();
         let ends = deadline.is_some() || thread_scope().is_some();
         let watches = !ends && detection::is_on() && !in_task();
-        match registry::inbox_of(self.worker).filter(|_| watches) {
+        let inbox = registry::inbox_of(self.worker);
+        if inbox.is_none() && !ends {
+            // There is no such worker any more: it has run the task, or this is a fork of the
+            // process that has both.
+            // ORDERING: pairs with the drop of the team by its last worker.
+            fence(Ordering::Acquire);
+            return self.is_done();
+        }
+        match inbox.filter(|_| watches) {
             Some(inbox) => {
                 (WAIT_OBSERVER.joined_on_thread)(reason, &|| self.is_done(), &inbox);
                 true

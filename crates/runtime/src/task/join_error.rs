@@ -75,9 +75,10 @@ impl fmt::Display for JoinError {
         match &self.0 {
             Why::Cancelled => f.write_str("the task was cancelled"),
             Why::NotStarted(error) => write!(f, "the task could not be started: {error}"),
-            Why::Unending => {
-                f.write_str("the task cannot go on while its worker unwinds the one that joins it")
-            }
+            Why::Unending => f.write_str(
+                "the task will not end while it is joined: its worker unwinds the one that joins \
+                     it, or it belongs to another process, of which this one is a fork",
+            ),
             Why::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 let message = message_of(payload.as_ref()).map(str::to_owned);

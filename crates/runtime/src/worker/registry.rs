@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use fiveways_sys::generation::PerProcess;
+
 use crate::worker::Team;
 use crate::worker::inbox::Inbox;
 
@@ -11,10 +13,11 @@ struct Entry {
     team: Weak<[Arc<Inbox>]>,
 }
 
-static TEAMS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// A fork has none of their threads, and may find the lock held.
+static TEAMS: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
-    TEAMS.lock().unwrap_or_else(PoisonError::into_inner)
+    TEAMS.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds a runtime; it is forgotten when nobody holds its team any more.
