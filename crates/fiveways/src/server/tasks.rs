@@ -1,7 +1,7 @@
 //! Serving on coroutines: every other model.
 //!
-//! One task accepts; a connection's task goes to the worker with the fewest. After a batch of
-//! accepts the acceptor lets others go first, so a storm of connections starves nobody (D15).
+//! One task accepts; a connection's task goes to the worker with the fewest. The
+//! acceptor's slice ends as every task's does, so a storm of connections starves nobody (D15).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
-use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, park, sleep_until, yield_now};
+use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, park, sleep_until};
 use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
@@ -22,9 +22,6 @@ use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::visit::Visit;
 use crate::task::is_cancelled_error;
-
-/// Connections accepted before others are let go first.
-const BATCH: u32 = 32;
 
 /// Serves until stopped; gives how many connections were cut short.
 pub(crate) fn serve(
@@ -132,17 +129,12 @@ impl<H: Handler> Acceptor<H> {
     /// Accepts until cancelled.
     fn accept_all(&self, listener: &TcpListener) -> io::Result<()> {
         let mut pauses = 0;
-        let mut batch = 0;
         loop {
             while self.settings.overload == Overload::Wait && self.gate.is_full() {
                 self.gate.wait_for_leaver();
                 if self.gate.is_full() {
                     park();
                 }
-            }
-            batch += 1;
-            if batch % BATCH == 0 {
-                yield_now();
             }
             let error = match listener.accept() {
                 Ok((stream, _)) => {
