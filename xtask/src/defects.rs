@@ -12,7 +12,8 @@ pub(crate) struct Defect {
     /// Occurs exactly once in the file.
     pub(crate) find: String,
     pub(crate) replace: String,
-    /// `package::binary`; the binary is `lib` for the tests of the library itself.
+    /// `package::binary`; the binary is `lib` for the tests of the library itself, `doc` for the
+    /// examples of its documentation.
     pub(crate) test: String,
     /// Words of which the test's name has one.
     pub(crate) filter: String,
@@ -48,6 +49,11 @@ impl Defect {
             Some(_) => Ok(defect),
             None => Err(format!("{}: `{}` is no `package::binary`", defect.id, defect.test)),
         }
+    }
+
+    /// The package, and the binary of its tests.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        self.test.split_once("::").unwrap_or((&self.test, "lib"))
     }
 
     /// The file's text with the defect in it.

@@ -122,7 +122,7 @@ impl Copy {
 
     /// Does the test pass as things are?
     fn is_green(&self, defect: &Defect) -> Outcome {
-        let built = exit_of(self.test(defect).arg("--no-run"));
+        let built = exit_of(&mut self.build(defect));
         if built != Outcome::Passed {
             return built;
         }
@@ -131,7 +131,7 @@ impl Copy {
                 Outcome::Failed(format!("no test is called {}", defect.filter))
             }
             Ok(Ending::Passed(_)) => Outcome::Passed,
-            Ok(ending) => Outcome::Failed(format!("{ending:?}: see {}", self.log().display())),
+            Ok(ending) => Outcome::Failed(format!("{ending:?}: see {}", self.log(defect).display())),
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }
@@ -148,7 +148,7 @@ impl Copy {
             Ok(text) => text,
             Err(why) => return Outcome::Failed(why),
         };
-        let built = exit_of(self.test(defect).arg("--no-run"));
+        let built = exit_of(&mut self.build(defect));
         let ending = (built == Outcome::Passed).then(|| self.end_of(defect));
         if let Err(error) = fs::write(&path, text) {
             return Outcome::Failed(error.to_string());
@@ -161,14 +161,32 @@ impl Copy {
         }
     }
 
+    /// Builds what the test needs, and runs nothing.
+    fn build(&self, defect: &Defect) -> Command {
+        match defect.place() {
+            // cargo builds no examples of the documentation without running them.
+            (package, "doc") => self.cargo("build", package),
+            _ => {
+                let mut command = self.test(defect);
+                command.arg("--no-run");
+                command
+            }
+        }
+    }
+
     fn test(&self, defect: &Defect) -> Command {
-        let (package, binary) = defect.test.split_once("::").unwrap_or((&defect.test, "lib"));
-        let mut command = cargo(&self.tree);
-        command.args(["test", "--quiet", "--package", package]);
+        let (package, binary) = defect.place();
+        let mut command = self.cargo("test", package);
         match binary {
-            "lib" => command.arg("--lib"),
+            "lib" | "doc" => command.arg(format!("--{binary}")),
             _ => command.args(["--test", binary]),
         };
+        command
+    }
+
+    fn cargo(&self, verb: &str, package: &str) -> Command {
+        let mut command = cargo(&self.tree);
+        command.args([verb, "--quiet", "--package", package]);
         command
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
@@ -176,13 +194,14 @@ impl Copy {
         command
     }
 
-    fn log(&self) -> PathBuf {
-        self.target.join("last.log")
+    /// What the test said last: whether it is red for the right reason is for a reader to judge.
+    fn log(&self, defect: &Defect) -> PathBuf {
+        self.target.join(format!("{} {}.log", defect.id, defect.test))
     }
 
     /// Runs the test that was built, and ends it when it hangs.
     fn end_of(&self, defect: &Defect) -> io::Result<Ending> {
-        let log = File::create(self.log())?;
+        let log = File::create(self.log(defect))?;
         let mut command = self.test(defect);
         command.arg("--").args(defect.filter.split_whitespace()).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
@@ -200,7 +219,7 @@ impl Copy {
             }
             thread::sleep(Duration::from_millis(20));
         };
-        let text = String::from_utf8_lossy(&fs::read(self.log())?).into_owned();
+        let text = String::from_utf8_lossy(&fs::read(self.log(defect))?).into_owned();
         Ok(if status.success() { Ending::Passed(passed(&text)) } else { Ending::Failed })
     }
 }

@@ -88,6 +88,11 @@ struct Unwind;
 /// fn send<T: Send>() {}
 /// send::<fiveways_coro::Coroutine>();
 /// ```
+///
+/// ```
+/// fn keep<T>() {}
+/// keep::<fiveways_coro::Coroutine>();
+/// ```
 pub struct Coroutine {
     shared: Rc<Shared>,
 }

@@ -79,6 +79,11 @@ pub enum State {
 /// fn send<T: Send>() {}
 /// send::<fiveways_coro::Fiber<()>>();
 /// ```
+///
+/// ```
+/// fn keep<T>() {}
+/// keep::<fiveways_coro::Fiber<()>>();
+/// ```
 pub struct Fiber<H> {
     head: NonNull<Head<H>>,
 }

@@ -93,6 +93,11 @@ impl std::error::Error for SwitchError {}
 /// fn send<T: Send>() {}
 /// send::<fiveways::greenlet::Greenlet<()>>();
 /// ```
+///
+/// ```
+/// fn keep<T>() {}
+/// keep::<fiveways::greenlet::Greenlet<()>>();
+/// ```
 pub struct Greenlet<T: 'static> {
     node: Rc<Node<T>>,
 }

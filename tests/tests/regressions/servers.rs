@@ -223,7 +223,7 @@ pub(crate) fn d25_the_peer_is_known_after_a_reset(model: Model) {
     arena.stop();
 }
 
-/// D28: programming errors were taken for disconnects.
+/// D28, D60: programming errors were taken for disconnects.
 pub(crate) fn d28_panics_are_told_from_disconnects(model: Model) {
     std::panic::set_hook(Box::new(|_| {}));
     let arena = Arena::new(model, |mut stream: TcpStream| -> io::Result<()> {

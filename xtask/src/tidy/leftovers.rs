@@ -31,6 +31,16 @@ pub(crate) const IGNORED: Rule = Rule {
     broken_by: &[("crates/x/src/lib.rs", "#[test]\n#[ignore]\nfn f() {}")],
 };
 
+/// An example that must not compile says with which error.
+pub(crate) const UNCODED: Rule = Rule {
+    id: "compile-fail-code",
+    says: "`compile_fail` names the error (`compile_fail,E0277`): else any mistake satisfies it",
+    remedy: "name the error, and show beside it that the example compiles without what is wrong; \
+             a lint has no code: expect it, with `#![deny(unfulfilled_lint_expectations)]`",
+    check: check_codes,
+    broken_by: &[("crates/x/src/lib.rs", "/// ```compile_fail\n/// x\n/// ```\nfn f() {}")],
+};
+
 /// One path per name.
 pub(crate) const GLOB: Rule = Rule {
     id: "glob-re-export",
@@ -49,6 +59,18 @@ fn check_leftovers(tree: &Tree, found: &mut Vec<Finding>) {
             }
             if !source.is_literal_line(number) && is_dead_code(line) {
                 found.push(Finding::error(&source.path, number, "commented-out code"));
+            }
+        }
+    }
+}
+
+fn check_codes(tree: &Tree, found: &mut Vec<Finding>) {
+    for source in tree.sources() {
+        for (number, line) in source.lines() {
+            let text = line.trim_start().trim_start_matches(['/', '!']).trim_start();
+            let Some(fence) = text.strip_prefix("```") else { continue };
+            if fence.contains("compile_fail") && !fence.contains(",E0") {
+                found.push(Finding::error(&source.path, number, "an error without its code"));
             }
         }
     }

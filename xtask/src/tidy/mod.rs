@@ -32,7 +32,7 @@ use finding::{Finding, Level, Rule};
 use tree::Tree;
 
 /// Every rule, in the order of the report.
-static RULES: [Rule; 21] = [
+static RULES: [Rule; 22] = [
     layers::LAYER,
     layers::KERNEL,
     order::ORDER,
@@ -48,6 +48,7 @@ static RULES: [Rule; 21] = [
     unsafety::SAFETY,
     leftovers::LEFTOVER,
     leftovers::IGNORED,
+    leftovers::UNCODED,
     leftovers::GLOB,
     pages::LINK,
     pages::CHANGELOG,

@@ -84,6 +84,18 @@ use crate::task::{spawn, spawn_local};
 /// };
 /// ```
 ///
+/// What is computed from it can:
+///
+/// ```
+/// use fiveways::task;
+///
+/// let length = {
+///     let text = String::from("short-lived");
+///     task::scope(|s| s.spawn(|| text.len()).join().expect("it does not panic"))
+/// };
+/// assert_eq!(length, 11);
+/// ```
+///
 /// A child cannot borrow from the closure it is spawned in, which ends before the child does:
 ///
 /// ```compile_fail,E0373
@@ -95,10 +107,31 @@ use crate::task::{spawn, spawn_local};
 /// });
 /// ```
 ///
+/// It can from what was there before the scope:
+///
+/// ```
+/// use fiveways::task;
+///
+/// let text = String::from("longer-lived");
+/// task::scope(|s| {
+///     s.spawn(|| text.len());
+/// });
+/// ```
+///
+/// A function that is given the scope must say that what it lends lives as long:
+///
 /// ```compile_fail,E0521
 /// use fiveways::task;
 ///
 /// fn smuggle<'scope, 'env>(scope: &'scope task::Scope<'scope, 'env>, text: &str) {
+///     let _ = scope.spawn(move || text.len());
+/// }
+/// ```
+///
+/// ```
+/// use fiveways::task;
+///
+/// fn lend<'scope, 'env>(scope: &'scope task::Scope<'scope, 'env>, text: &'scope str) {
 ///     let _ = scope.spawn(move || text.len());
 /// }
 /// ```
