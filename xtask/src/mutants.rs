@@ -131,7 +131,10 @@ impl Copy {
                 Outcome::Failed(format!("no test is called {}", defect.filter))
             }
             Ok(Ending::Passed(_)) => Outcome::Passed,
-            Ok(ending) => Outcome::Failed(format!("{ending:?}: see {}", self.log(defect).display())),
+            Ok(ending) => {
+                let log = self.log(defect);
+                Outcome::Failed(format!("{ending:?}: see {}", log.display()))
+            }
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }
