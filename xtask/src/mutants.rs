@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -215,16 +215,24 @@ impl Copy {
                 break status;
             }
             if started.elapsed() > LIMIT {
-                let group = format!("-{}", child.id());
-                Command::new("kill").args(["-KILL", "--", &group]).status()?;
+                end_group(&child)?;
                 child.wait()?;
                 return Ok(Ending::Hung);
             }
             thread::sleep(Duration::from_millis(20));
         };
+        // A defect may have left processes behind.
+        end_group(&child)?;
         let text = String::from_utf8_lossy(&fs::read(self.log(defect))?).into_owned();
         Ok(if status.success() { Ending::Passed(passed(&text)) } else { Ending::Failed })
     }
+}
+
+/// Ends every process of a child's group; there may be none any more.
+fn end_group(child: &Child) -> io::Result<()> {
+    let group = format!("-{}", child.id());
+    let mut command = Command::new("kill");
+    command.args(["-KILL", "--", &group]).stderr(Stdio::null()).status().map(drop)
 }
 
 /// How a test ended.
