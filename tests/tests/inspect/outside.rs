@@ -1,13 +1,16 @@
 //! Looking at a program from outside: by signal, and by socket.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Instant;
 
 use fiveways::inspect;
-use fiveways_tests::patience::LONG;
+use fiveways_tests::patience::{LONG, eventually};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The program that is looked at, see `src/bin/fiveways-inspected.rs`.
@@ -131,6 +134,36 @@ fn nonsense_does_not_keep_the_next_from_a_dump() {
     deaf.write_all(b"dump backtraces=1\n").expect("it reads");
     let _silent = program.connect();
     inspect::of_process(program.id(), false, Some(1)).expect("a dump all the same");
+}
+
+/// Descriptors that a client sends beside its question, or instead of it, are closed.
+#[test]
+fn descriptors_of_a_client_are_closed() {
+    let program = Inspected::start("idle", &[]);
+    let open =
+        || std::fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it lives").count();
+    let before = open();
+    let file = std::fs::File::open("/dev/null").expect("opens");
+    let fds = [file.as_fd(); 8];
+    let kept: Vec<_> = [&b"dump\n"[..], b"d", b"nonsense\n"]
+        .into_iter()
+        .cycle()
+        .take(12)
+        .map(|bytes| {
+            let client = program.connect();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)), "room for eight");
+            let sent = sendmsg(&client, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
+            assert_eq!(sent.expect("room"), bytes.len());
+            client
+        })
+        .collect();
+    inspect::of_process(program.id(), false, Some(1)).expect("a dump all the same");
+    let most = before + kept.len();
+    eventually("no descriptor but those of the clients", || open() <= most);
+    drop(kept);
+    eventually("no descriptor is left", || open() <= before);
 }
 
 /// Clients do not wait for each other.

@@ -1,7 +1,10 @@
 //! Time limits of sockets: what they cost, whose they are, and which of them a late call ran into.
 
+use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::iter;
+use std::net::TcpStream as Client;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +15,12 @@ use std::time::{Duration, Instant};
 use fiveways::Model;
 use fiveways::net::{TcpStream, TimeoutError, UnixStream};
 use fiveways::task;
-use fiveways_tests::arena::Arena;
+use fiveways_tests::arena::{Arena, echo_by_read};
 use fiveways_tests::child::Remote;
-use fiveways_tests::client::{ask, expect_noise, noise, send_noise};
-use fiveways_tests::patience::{LONG, Watchdog};
+use fiveways_tests::client::{self, ask, expect_noise, noise, send_noise};
+use fiveways_tests::patience::{LONG, Watchdog, eventually};
+use rustix::net::{AddressFamily, SocketType, connect, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const ARENA: &str = env!("CARGO_BIN_EXE_fiveways-arena");
 
@@ -29,6 +34,39 @@ fn beside(f: impl FnOnce() + Send + 'static) {
     } else {
         thread::spawn(f);
     }
+}
+
+/// D19: descriptors that run out while a server serves, whoever took them, are awaited: accepting
+/// pauses, goes on when there are some again, and everybody who came meanwhile is served.
+pub(crate) fn descriptors_that_run_out_later_are_awaited(model: Model) {
+    let arena = Arena::new(model, echo_by_read);
+    ask(&mut arena.connect(), b"before");
+    arena.wait_for_connections(0);
+    let sockets =
+        [(); 20].map(|()| socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket"));
+    let before = getrlimit(Resource::Nofile);
+    let highest = sockets.iter().map(AsRawFd::as_raw_fd).max().expect("some") as u64;
+    let lower = Rlimit { current: Some(highest + 1), ..before };
+    setrlimit(Resource::Nofile, lower).expect("it may be lowered");
+    let taken: Vec<_> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let mut clients = sockets.map(|socket| {
+        connect(&socket, &arena.addr()).expect("it waits in the backlog");
+        Client::from(socket)
+    });
+    for client in &mut clients {
+        client::limit(client, LONG);
+        client.write_all(b"me").expect("taken");
+    }
+    eventually("accepting pauses", || arena.stats().exhausted > 2);
+    drop(taken);
+    setrlimit(Resource::Nofile, before).expect("it was so before");
+    for mut client in clients {
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).expect("everybody is served in the end");
+        assert_eq!(&answer, b"me");
+    }
+    arena.wait_for_connections(0);
+    assert_eq!(arena.stop().stats.accepted, 21);
 }
 
 /// A limit of a plain thread is kept by the kernel: `blocking`, `pool` and `threads` block in their

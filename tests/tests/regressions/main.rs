@@ -57,6 +57,7 @@ fiveways_tests::on_every_model! {
         d55_listeners_may_share_a_port,
         d56_ipv6_is_served;
     limits:
+        descriptors_that_run_out_later_are_awaited,
         a_connection_that_only_sends_is_not_idle,
         a_connection_on_which_nothing_moves_is_idle_for_all_its_clones,
         a_large_write_that_moves_slowly_is_not_idle,
