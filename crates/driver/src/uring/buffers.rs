@@ -241,7 +241,7 @@ impl Buffers {
     #[inline]
     fn start(&self, id: u16) -> *mut u8 {
         let id = usize::from(id);
-        let offset = id * self.pool.stride + (id * STAGGER & self.pool.stagger_mask);
+        let offset = id * self.pool.stride + ((id * STAGGER) & self.pool.stagger_mask);
         // SAFETY: required: within the pages. There are as many strides as buffers, and each has
         // room for a buffer that begins in its first page.
         unsafe { self.pool.pages.base().as_ptr().add(offset) }
