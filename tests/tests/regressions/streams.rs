@@ -335,7 +335,7 @@ pub(crate) fn d14_greets_once_and_then_once_for_each_line(model: Model) {
     client.set_read_timeout(Some(Duration::from_millis(150))).expect("takes options");
     let more = client::retry(|| client.read(&mut [0; 64])).expect_err("nobody asked");
     assert_eq!(more.kind(), io::ErrorKind::WouldBlock);
-    client::limit(&client, fiveways_tests::patience::LONG);
+    client::limit(&client, LONG);
     client.write_all(b"a\nb\n").expect("taken");
     client.read_exact(&mut [0; 6]).expect("one for each line");
     client.shutdown(Shutdown::Write).expect("still there");
