@@ -33,7 +33,7 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
     ("reason", "runtime/src/reason.rs", &[SYNC]),
     ("identity", "runtime/src/identity.rs", &[LOCAL, CONST, LOOK, KEEP]),
     ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC]),
-    ("exchange/places", "fiveways/src/exchange/places.rs", &[MAKING, CELL]),
+    ("exchange/wait_slots", "fiveways/src/exchange/wait_slots.rs", &[MAKING, CELL]),
     ("exchange/store", "fiveways/src/exchange/store.rs", &[MAKING]),
     ("queue/mod", "fiveways/src/queue/mod.rs", &[]),
     ("queue/error", "fiveways/src/queue/error.rs", &[]),

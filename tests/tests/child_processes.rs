@@ -7,7 +7,7 @@ mod children {
     use std::time::{Duration, Instant};
 
     use fiveways::Model;
-    use fiveways::process::{Child, Command, Event, StatusLost, Stdio};
+    use fiveways::process::{Child, Command, SharedEvent, StatusLost, Stdio};
     use fiveways::{task, time};
     use fiveways_tests::arena::{in_task, in_task_of};
     use fiveways_tests::client::{expect_noise, send_noise};
@@ -264,7 +264,7 @@ mod children {
     /// all go on when it is, and whoever comes later does not wait.
     pub(crate) fn an_event_lets_every_process_go(model: Model) {
         const CHILDREN: usize = 4;
-        let start = Event::new().expect("a descriptor");
+        let start = SharedEvent::new().expect("a descriptor");
         // Some wait as tasks, some as plain threads.
         let models = [model, Model::Threads];
         let mut children: Vec<Child> = (0..CHILDREN)
@@ -414,7 +414,7 @@ mod children {
 
 use std::process::Command;
 
-use fiveways::process::Event;
+use fiveways::process::SharedEvent;
 
 fiveways_tests::on_cooperative_models! {
     children:
@@ -452,10 +452,10 @@ fn plain_threads_wait_for_children_too() {
 /// S004-09: what the environment names must be an event.
 #[test]
 fn only_events_are_taken_for_events() {
-    let missing = Event::from_env("FIVEWAYS_NO_SUCH_VARIABLE").expect_err("it is not set");
+    let missing = SharedEvent::from_env("FIVEWAYS_NO_SUCH_VARIABLE").expect_err("it is not set");
     assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
     // `PATH` is set and no number; the others are checked in a child, where they can be set.
-    let wrong = Event::from_env("PATH").expect_err("no event");
+    let wrong = SharedEvent::from_env("PATH").expect_err("no event");
     assert_eq!(wrong.kind(), std::io::ErrorKind::InvalidData);
     for value in ["1", "99999", "-1", "4294967297", ""] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fiveways-role"));

@@ -37,7 +37,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::thread;
 
-use fiveways_sys::ending::{self, Moment, moment};
+use fiveways_sys::thread_exit::{self, Epoch, epoch};
 
 use crate::fiber::{Fiber, State};
 use crate::stack::Stack;
@@ -109,7 +109,7 @@ struct Shared {
     /// It is to unwind.
     ending: Cell<bool>,
     /// When it was resumed or suspended last.
-    switched: Cell<Moment>,
+    switched: Cell<Epoch>,
     /// Was the thread already unwinding when it was resumed?
     resumed_in_panic: Cell<bool>,
     /// What it has unwound with.
@@ -142,13 +142,13 @@ impl Shared {
             self.note_begun();
         }
         self.phase.set(Phase::Running);
-        self.switched.set(moment());
+        self.switched.set(epoch());
         self.resumed_in_panic.set(thread::panicking());
         // SAFETY: required: a live fiber of this thread that does not run. We are not `Send`, own
         // it until it has finished, and the phase says that it waits.
         let state = unsafe { Fiber::resume_raw(header) };
         if state == State::Suspended {
-            self.switched.set(moment());
+            self.switched.set(epoch());
             self.phase.set(Phase::Suspended);
             return state;
         }
@@ -243,8 +243,8 @@ impl Coroutine {
             let body: Box<dyn FnOnce(&Suspender)> = Box::new(body);
             return Coroutine::new(stack, body);
         }
-        ending::prepare()?;
-        ending::unwind_by(unwind_all);
+        thread_exit::prepare()?;
+        thread_exit::unwind_by(unwind_all);
         let shared = Rc::new(Shared {
             phase: Cell::new(Phase::Fresh),
             header: Cell::new(None),

@@ -27,9 +27,9 @@ use std::thread;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use fiveways_sys::fault::write_to_stderr;
 
-use crate::plate::{NAME_MAX, Plate};
 use crate::stack::{Below, Stack};
-use crate::strand::Strand;
+use crate::stack_name::{NAME_MAX, StackName};
+use crate::tsan_fiber::TsanFiber;
 
 /// What a fiber did when it was resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ struct Head<H> {
     suspender: Cell<*const Suspender>,
     header: Seat<H>,
     stack: Stack,
-    strand: Strand,
+    tsan_fiber: TsanFiber,
 }
 
 /// Keeps the header's offset a multiple of 16, and so the head's address.
@@ -143,7 +143,7 @@ impl<H> Fiber<H> {
         }
         // From here on nothing unwinds, so that the body goes to its place without being kept in
         // another for a destructor: a copy of what was just written waits for it.
-        stack.plate().clear();
+        stack.stack_name().clear();
 
         let seat = stack.seat(Layout::new::<Head<H>>(), Head::<H>::HEADER);
         let head = seat.cast::<Head<H>>().as_ptr();
@@ -152,20 +152,20 @@ impl<H> Fiber<H> {
         // SAFETY: required: an address that is not null. It is in the head.
         let suspender = unsafe { NonNull::new_unchecked(suspender.cast_mut()) };
         let below = stack.below(seat);
-        let plate = NonNull::from(stack.plate());
+        let stack_name = NonNull::from(stack.stack_name());
         let switch = Switch::with_stack(below, move |way_back, ()| {
             // SAFETY: required: live. It is in the head of the fiber that runs this.
             unsafe { suspender.as_ref() }.set(way_back);
-            let unwinding = AbortOnDrop(plate);
+            let unwinding = AbortOnDrop(stack_name);
             body();
             mem::forget(unwinding);
         });
         let suspender = Cell::new(ptr::null());
         let head = seat.cast::<Head<H>>();
-        let strand = Strand::new();
+        let tsan_fiber = TsanFiber::new();
         // SAFETY: required: ours, writable, aligned. The seat has room for a head and lies above
         // what corosensei has just written.
-        unsafe { head.write(Head { switch, suspender, header: Seat(header), stack, strand }) };
+        unsafe { head.write(Head { switch, suspender, header: Seat(header), stack, tsan_fiber }) };
         Fiber { head }
     }
 
@@ -261,11 +261,11 @@ impl<H> Fiber<H> {
         // resumers borrow `switch`, and the caller promises to be the only one.
         let switch = unsafe { &mut (*head).switch };
         // SAFETY: required: live, and not borrowed exclusively. As above, in another field.
-        let strand = unsafe { &(*head).strand };
-        match strand.around(|| switch.resume(())) {
+        let tsan_fiber = unsafe { &(*head).tsan_fiber };
+        match tsan_fiber.around(|| switch.resume(())) {
             CoroutineResult::Yield(()) => State::Suspended,
             CoroutineResult::Return(()) => {
-                strand.finish();
+                tsan_fiber.finish();
                 State::Finished
             }
         }
@@ -334,14 +334,14 @@ impl<H> Fiber<H> {
     ///
     /// Never suspends.
     pub fn set_name(&self, name: &str) {
-        self.stack().plate().set(name);
+        self.stack().stack_name().set(name);
     }
 
     /// Returns the name; empty if none was given.
     ///
     /// Never suspends.
     pub fn name(&self) -> String {
-        name_on(self.stack().plate())
+        name_on(self.stack().stack_name())
     }
 
     /// Copies the name, cut where there is no more room, and gives its length. Safe in a signal
@@ -350,7 +350,7 @@ impl<H> Fiber<H> {
     /// Never suspends.
     pub fn copy_name(&self, into: &mut [u8]) -> usize {
         let mut bytes = [0; NAME_MAX];
-        let name = self.stack().plate().read(&mut bytes);
+        let name = self.stack().stack_name().read(&mut bytes);
         let len = name.len().min(into.len());
         into[..len].copy_from_slice(&name[..len]);
         len
@@ -406,7 +406,7 @@ unsafe fn take_apart<H>(head: NonNull<Head<H>>) -> Stack {
 }
 
 /// Ends the process when a body unwinds: there is nobody above it on this stack.
-struct AbortOnDrop(NonNull<Plate>);
+struct AbortOnDrop(NonNull<StackName>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -421,9 +421,9 @@ fn refuse<F>(stack: Stack, _body: F) -> ! {
     panic!("a body of {} bytes for a stack of {}", size_of::<F>(), stack.size());
 }
 
-fn name_on(plate: &Plate) -> String {
+fn name_on(stack_name: &StackName) -> String {
     let mut bytes = [0; NAME_MAX];
-    String::from_utf8_lossy(plate.read(&mut bytes)).into_owned()
+    String::from_utf8_lossy(stack_name.read(&mut bytes)).into_owned()
 }
 
 #[cold]

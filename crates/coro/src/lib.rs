@@ -42,10 +42,10 @@ mod pool;
 mod stack;
 mod slab;
 mod overflow;
-mod strand;
-mod atlas;
-mod shape;
-mod plate;
+mod tsan_fiber;
+mod slab_registry;
+mod slot_layout;
+mod stack_name;
 
 pub use coroutine::{Coroutine, Phase, Suspender};
 pub use fiber::{Fiber, State};

@@ -9,8 +9,8 @@ use std::io;
 
 use fiveways_sys::fault::{self, Fault};
 
-use crate::atlas;
-use crate::plate::{NAME_MAX, Plate};
+use crate::slab_registry;
+use crate::stack_name::{NAME_MAX, StackName};
 
 /// Makes overflows of coroutine stacks end the process with a message that names the task and its
 /// stack's size. Once per process; later calls do nothing. Other faults go where they went before.
@@ -40,29 +40,29 @@ pub fn prepare_thread() -> io::Result<()> {
 
 /// Reports a fault that is an overflow; runs in the signal handler.
 fn report(fault: Fault) -> bool {
-    let Some(place) = atlas::find(fault.address) else { return false };
-    let (low, shape) = (place.low(), place.shape);
-    let in_guard = fault.address < low + shape.guard;
+    let Some(place) = slab_registry::find(fault.address) else { return false };
+    let (low, slot_layout) = (place.low(), place.slot_layout);
+    let in_guard = fault.address < low + slot_layout.guard;
     // A stray access from elsewhere to a guard is not an overflow. Frames are probed page by page,
     // so that an overflowing one still points into its own slot.
-    let slot = low..low + shape.slot;
+    let slot = low..low + slot_layout.slot;
     let on_stack = fault.stack_pointer.is_none_or(|pointer| slot.contains(&pointer));
     if !in_guard || !on_stack {
         return false;
     }
-    let plate = place.slab + shape.plate(place.index);
+    let stack_name = place.slab + slot_layout.stack_name(place.index);
     // SAFETY: required: a plate lies there, shared. We run on that very stack, so it is mapped;
     // plates are atomics and all bit patterns are valid.
-    let plate = unsafe { &*(plate as *const Plate) };
+    let stack_name = unsafe { &*(stack_name as *const StackName) };
     let mut name = [0; NAME_MAX];
     let mut line = Line::default();
     line.push(b"\nfiveways: task '");
-    line.push(match plate.read(&mut name) {
+    line.push(match stack_name.read(&mut name) {
         b"" => b"unnamed",
         name => name,
     });
     line.push(b"' has overflowed its stack of ");
-    line.push_number(shape.usable() / 1024);
+    line.push_number(slot_layout.usable() / 1024);
     line.push(b" KiB (hint: spawn it with a larger one: task::Builder::stack_size)\n");
     fault::write_to_stderr(line.bytes());
     true

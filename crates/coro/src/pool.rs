@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::shape::Shape;
 use crate::slab::{Owner, Slab, out_of_stacks};
+use crate::slot_layout::SlotLayout;
 use crate::stack::Stack;
 
 /// Slots of the first slab; each further one has four times as many, up to [`SLOTS_MAX`].
@@ -53,7 +53,7 @@ pub enum Guard {
 /// ```
 pub struct StackPool {
     owner: Owner,
-    shape: Shape,
+    slot_layout: SlotLayout,
     guard: Guard,
     pooled: Vec<Stack>,
     /// The stacks at the bottom of `pooled` that hold no memory.
@@ -84,7 +84,7 @@ impl StackPool {
     pub fn with_guard(stack_size: usize, guard: Guard) -> StackPool {
         StackPool {
             owner: Owner(OWNER_NEXT.fetch_add(1, Ordering::Relaxed)),
-            shape: Shape::new(stack_size),
+            slot_layout: SlotLayout::new(stack_size),
             guard,
             pooled: Vec::new(),
             cold: 0,
@@ -177,7 +177,7 @@ impl StackPool {
     ///
     /// Never suspends.
     pub fn stack_size(&self) -> usize {
-        self.shape.usable()
+        self.slot_layout.usable()
     }
 
     #[cold]
@@ -193,7 +193,7 @@ impl StackPool {
         // SAFETY: required: nobody owns the slot. Slots below `cut` have been handed out, those
         // from there on never.
         let stack = unsafe { Stack::cut(slab, self.cut) };
-        let stack = stack.map_err(|error| out_of_stacks(self.shape, error))?;
+        let stack = stack.map_err(|error| out_of_stacks(self.slot_layout, error))?;
         self.cut += 1;
         self.cut_total += 1;
         Ok(stack)
@@ -202,10 +202,10 @@ impl StackPool {
     /// Takes in the stacks that were dropped, perhaps elsewhere.
     fn collect_returned(&mut self) {
         for slab in &self.slabs {
-            slab.take_returned(|plate| {
+            slab.take_returned(|stack_name| {
                 // SAFETY: required: from this slab's `take_returned`, used once. It is this very
                 // call.
-                self.pooled.push(unsafe { Stack::returned(slab, plate) });
+                self.pooled.push(unsafe { Stack::returned(slab, stack_name) });
             });
         }
     }
@@ -214,12 +214,12 @@ impl StackPool {
     fn grow(&mut self) -> io::Result<()> {
         let last = self.slabs.last();
         let protects = self.guard == Guard::Protect || last.is_some_and(|slab| slab.protects());
-        let mut slots = self.slots_next.min((SLAB_BYTES_MAX / self.shape.slot).max(1));
+        let mut slots = self.slots_next.min((SLAB_BYTES_MAX / self.slot_layout.slot).max(1));
         let slab = loop {
-            match Slab::new(self.owner, self.shape, slots, protects) {
+            match Slab::new(self.owner, self.slot_layout, slots, protects) {
                 Ok(slab) => break slab,
                 Err(error) if slots == 1 => {
-                    return Err(out_of_stacks(self.shape, error));
+                    return Err(out_of_stacks(self.slot_layout, error));
                 }
                 Err(_) => slots = slots.div_ceil(4),
             }

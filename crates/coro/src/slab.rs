@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use fiveways_sys::memory::Mapping;
 
-use crate::atlas;
-use crate::shape::Shape;
+use crate::slab_registry;
+use crate::slot_layout::SlotLayout;
 
 /// The pool that a slab belongs to, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +34,11 @@ static CUT: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Slab {
     owner: Owner,
     memory: Mapping,
-    shape: Shape,
+    slot_layout: SlotLayout,
     slots: usize,
     /// Slots that have been cut.
     cut: AtomicUsize,
-    page: &'static atlas::Page,
+    page: &'static slab_registry::Page,
     /// Guards by `mprotect`: asked for, or the kernel has refused the cheaper kind.
     protects: AtomicBool,
     returned: AtomicPtr<Returned>,
@@ -54,17 +54,17 @@ impl Slab {
     /// Maps `slots` slots, none of them guarded yet.
     pub(crate) fn new(
         owner: Owner,
-        shape: Shape,
+        slot_layout: SlotLayout,
         slots: usize,
         protects: bool,
     ) -> io::Result<Slab> {
-        let len = shape.slot.checked_mul(slots).ok_or(io::ErrorKind::OutOfMemory)?;
+        let len = slot_layout.slot.checked_mul(slots).ok_or(io::ErrorKind::OutOfMemory)?;
         let memory = Mapping::new(len)?;
         Ok(Slab {
             owner,
-            page: atlas::show(memory.base().as_ptr() as usize, len, shape),
+            page: slab_registry::show(memory.base().as_ptr() as usize, len, slot_layout),
             memory,
-            shape,
+            slot_layout,
             slots,
             cut: AtomicUsize::new(0),
             protects: AtomicBool::new(protects),
@@ -81,8 +81,8 @@ impl Slab {
         self.slots
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
+    pub(crate) fn slot_layout(&self) -> SlotLayout {
+        self.slot_layout
     }
 
     /// Are its guards made by `mprotect`?
@@ -101,8 +101,8 @@ impl Slab {
     ///
     /// Nobody owns the slot.
     pub(crate) unsafe fn cut(&self, index: usize) -> io::Result<NonNull<u8>> {
-        let low = index * self.shape.slot;
-        let guard = low..low + self.shape.guard;
+        let low = index * self.slot_layout.slot;
+        let guard = low..low + self.slot_layout.guard;
         if !self.protects() {
             // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above
             // it.
@@ -123,17 +123,17 @@ impl Slab {
     fn count_cut(&self, index: usize) -> NonNull<u8> {
         self.cut.fetch_add(1, Ordering::Relaxed);
         CUT.fetch_add(1, Ordering::Relaxed);
-        self.plate(index)
+        self.stack_name(index)
     }
 
     /// The number of the slot that an address of this slab lies in.
     pub(crate) fn index_of(&self, address: NonNull<u8>) -> usize {
-        (address.addr().get() - self.memory.base().addr().get()) / self.shape.slot
+        (address.addr().get() - self.memory.base().addr().get()) / self.slot_layout.slot
     }
 
     /// The lowest address of slot `index`: its guard's.
     pub(crate) fn low(&self, index: usize) -> NonNull<u8> {
-        self.at(index * self.shape.slot)
+        self.at(index * self.slot_layout.slot)
     }
 
     /// Gives the memory of slot `index` back to the kernel.
@@ -142,26 +142,27 @@ impl Slab {
     ///
     /// The caller owns the slot and nothing in it is needed.
     pub(crate) unsafe fn discard(&self, index: usize) -> io::Result<()> {
-        let low = index * self.shape.slot;
+        let low = index * self.slot_layout.slot;
         // SAFETY: required: the content may be lost. The caller promises it.
-        unsafe { self.memory.discard(low + self.shape.guard..low + self.shape.slot) }
+        unsafe { self.memory.discard(low + self.slot_layout.guard..low + self.slot_layout.slot) }
     }
 
     /// Bytes from the lowest page of slot `index` that is in memory to the slot's end.
     pub(crate) fn touched(&self, index: usize) -> io::Result<usize> {
-        let low = index * self.shape.slot;
-        let end = low + self.shape.slot;
-        let lowest = self.memory.lowest_resident(low + self.shape.guard..end)?;
+        let low = index * self.slot_layout.slot;
+        let end = low + self.slot_layout.slot;
+        let lowest = self.memory.lowest_resident(low + self.slot_layout.guard..end)?;
         Ok(lowest.map_or(0, |lowest| end - lowest))
     }
 
-    /// Puts a slot on the list of the returned; `plate` is the address that [`Slab::cut`] gave.
+    /// Puts a slot on the list of the returned; `stack_name` is the address that [`Slab::cut`]
+    /// gave.
     ///
     /// # Safety
     ///
     /// The caller owns the slot and gives it up.
-    pub(crate) unsafe fn put_back(&self, plate: NonNull<u8>) {
-        let node = plate.cast::<Returned>();
+    pub(crate) unsafe fn put_back(&self, stack_name: NonNull<u8>) {
+        let node = stack_name.cast::<Returned>();
         // First, so that the taker never counts below zero.
         self.returned_len.fetch_add(1, Ordering::Relaxed);
         let mut first = self.returned.load(Ordering::Relaxed);
@@ -186,17 +187,17 @@ impl Slab {
     /// Takes all returned slots, by the addresses of their plates; the caller owns them then.
     pub(crate) fn take_returned(&self, mut keep: impl FnMut(NonNull<u8>)) {
         let mut node = self.returned.swap(ptr::null_mut(), Ordering::Acquire);
-        while let Some(plate) = NonNull::new(node) {
+        while let Some(stack_name) = NonNull::new(node) {
             // SAFETY: required: a node that `put_back` wrote. It was on the list, which is now
             // ours.
-            node = unsafe { plate.read() }.next;
+            node = unsafe { stack_name.read() }.next;
             self.returned_len.fetch_sub(1, Ordering::Relaxed);
-            keep(plate.cast());
+            keep(stack_name.cast());
         }
     }
 
-    fn plate(&self, index: usize) -> NonNull<u8> {
-        self.at(self.shape.plate(index))
+    fn stack_name(&self, index: usize) -> NonNull<u8> {
+        self.at(self.slot_layout.stack_name(index))
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {
@@ -209,14 +210,14 @@ impl Slab {
 impl Drop for Slab {
     fn drop(&mut self) {
         // Before the memory goes: its addresses may be another mapping's the next moment.
-        atlas::hide(self.page);
+        slab_registry::hide(self.page);
         CUT.fetch_sub(*self.cut.get_mut(), Ordering::Relaxed);
     }
 }
 
 /// What is reported when the kernel has given no memory for a stack.
-pub(crate) fn out_of_stacks(shape: Shape, source: io::Error) -> io::Error {
-    let (size, others) = (shape.usable(), CUT.load(Ordering::Relaxed));
+pub(crate) fn out_of_stacks(slot_layout: SlotLayout, source: io::Error) -> io::Error {
+    let (size, others) = (slot_layout.usable(), CUT.load(Ordering::Relaxed));
     io::Error::new(io::ErrorKind::OutOfMemory, OutOfStacks { others, size, source })
 }
 
@@ -252,14 +253,14 @@ mod tests {
 
     #[test]
     fn a_slab_is_found_by_address_until_it_is_dropped() {
-        let shape = Shape::new(0);
-        let slab = Slab::new(Owner(0), shape, 3, false).expect("mapped");
+        let slot_layout = SlotLayout::new(0);
+        let slab = Slab::new(Owner(0), slot_layout, 3, false).expect("mapped");
         // SAFETY: required: nobody owns the slot. The slab is new.
-        let plate = unsafe { slab.cut(1) }.expect("guarded");
-        let place = atlas::find(plate.addr().get()).expect("shown");
-        assert_eq!((place.index, place.shape), (1, shape));
+        let stack_name = unsafe { slab.cut(1) }.expect("guarded");
+        let place = slab_registry::find(stack_name.addr().get()).expect("shown");
+        assert_eq!((place.index, place.slot_layout), (1, slot_layout));
         assert_eq!(place.low(), slab.low(1).addr().get());
         drop(slab);
-        assert_eq!(atlas::find(plate.addr().get()), None);
+        assert_eq!(slab_registry::find(stack_name.addr().get()), None);
     }
 }

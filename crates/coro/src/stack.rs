@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use corosensei::stack::StackPointer;
 
-use crate::plate::Plate;
-use crate::shape::Shape;
 use crate::slab::{Owner, Slab, out_of_stacks};
+use crate::slot_layout::SlotLayout;
+use crate::stack_name::StackName;
 
 /// A stack for a coroutine, with a guard below it.
 ///
@@ -22,7 +22,7 @@ use crate::slab::{Owner, Slab, out_of_stacks};
 pub struct Stack {
     slab: Arc<Slab>,
     /// The address of the name plate: the top of what may be used.
-    plate: NonNull<u8>,
+    stack_name: NonNull<u8>,
 }
 
 // SAFETY: required: usable from any thread. A stack is memory that its owner alone uses; its slab
@@ -38,11 +38,11 @@ impl Stack {
     ///
     /// Out of memory, address space or mappings; the message names the limits.
     pub fn alone(bytes: usize) -> io::Result<Stack> {
-        let shape = Shape::new(bytes);
-        let slab = Slab::new(Owner(0), shape, 1, false).map(Arc::new);
+        let slot_layout = SlotLayout::new(bytes);
+        let slab = Slab::new(Owner(0), slot_layout, 1, false).map(Arc::new);
         // SAFETY: required: nobody owns the slot. The slab is new.
         slab.and_then(|slab| unsafe { Stack::cut(&slab, 0) })
-            .map_err(|error| out_of_stacks(shape, error))
+            .map_err(|error| out_of_stacks(slot_layout, error))
     }
 
     /// Cuts slot `index` out of a slab.
@@ -52,24 +52,24 @@ impl Stack {
     /// Nobody owns the slot.
     pub(crate) unsafe fn cut(slab: &Arc<Slab>, index: usize) -> io::Result<Stack> {
         // SAFETY: required: nobody owns the slot. The caller promises it.
-        let plate = unsafe { slab.cut(index) }?;
-        Ok(Stack { slab: Arc::clone(slab), plate })
+        let stack_name = unsafe { slab.cut(index) }?;
+        Ok(Stack { slab: Arc::clone(slab), stack_name })
     }
 
     /// Makes a stack of a slot that had been returned.
     ///
     /// # Safety
     ///
-    /// `plate` comes from `take_returned` of this slab, and is used once.
-    pub(crate) unsafe fn returned(slab: &Arc<Slab>, plate: NonNull<u8>) -> Stack {
-        Stack { slab: Arc::clone(slab), plate }
+    /// `stack_name` comes from `take_returned` of this slab, and is used once.
+    pub(crate) unsafe fn returned(slab: &Arc<Slab>, stack_name: NonNull<u8>) -> Stack {
+        Stack { slab: Arc::clone(slab), stack_name }
     }
 
     /// Returns the bytes above the guard, of which a few at the top are the runtime's.
     ///
     /// Never suspends.
     pub fn size(&self) -> usize {
-        self.slab.shape().usable()
+        self.slab.slot_layout().usable()
     }
 
     /// Returns how many bytes of the stack are in memory, counted from its top in whole pages: how
@@ -86,10 +86,10 @@ impl Stack {
         self.slab.touched(self.index())
     }
 
-    pub(crate) fn plate(&self) -> &Plate {
+    pub(crate) fn stack_name(&self) -> &StackName {
         // SAFETY: required: a plate lies there, shared. Plates are atomics, all bit patterns are
         // valid, and the memory is mapped while `slab` lives.
-        unsafe { self.plate.cast().as_ref() }
+        unsafe { self.stack_name.cast().as_ref() }
     }
 
     /// The slab it was cut from.
@@ -111,12 +111,12 @@ impl Stack {
     pub(crate) fn seat(&self, layout: Layout, aligned: usize) -> NonNull<u8> {
         const LINE: usize = 64;
         let mask = layout.align().max(LINE) - 1;
-        let top = self.plate.addr().get();
+        let top = self.stack_name.addr().get();
         let line = (top - layout.size() + aligned) & !mask;
         let down = top - (line - aligned);
         debug_assert!(down < self.size(), "a head of {} bytes", layout.size());
         // SAFETY: required: inside the mapping. Heads are far smaller than the smallest stack.
-        unsafe { self.plate.sub(down) }
+        unsafe { self.stack_name.sub(down) }
     }
 
     /// What corosensei sees of the stack: everything below `base`.
@@ -129,18 +129,18 @@ impl Stack {
     ///
     /// Never suspends.
     pub fn addresses(&self) -> Range<usize> {
-        self.slab.low(self.index()).addr().get()..self.plate.addr().get()
+        self.slab.low(self.index()).addr().get()..self.stack_name.addr().get()
     }
 
     fn index(&self) -> usize {
-        self.slab.index_of(self.plate)
+        self.slab.index_of(self.stack_name)
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: required: we own the slot and give it up. It is our last deed.
-        unsafe { self.slab.put_back(self.plate) };
+        unsafe { self.slab.put_back(self.stack_name) };
     }
 }
 

@@ -44,7 +44,7 @@ pub fn open(model: Model, options: &Options) -> io::Result<Opened> {
         Model::Select => over(model, Kind::Select).map(only),
         Model::Poll => over(model, Kind::Poll).map(only),
         Model::Epoll => over(model, Kind::Epoll).map(only),
-        Model::EpollEt => over(model, Kind::EpollEdge).map(only),
+        Model::EpollEt => over(model, Kind::EpollEt).map(only),
         Model::Signal => over(model, Kind::Signal).map(only),
         Model::Uring => Ok(only(Box::new(Uring::open(&options.uring)?))),
         Model::Auto => auto(options),

@@ -61,7 +61,7 @@ pub struct Readiness<S> {
     hot: HotBuffers,
     waiting: usize,
     /// Reports about descriptors that were closed behind our back, since they were last got rid of.
-    strays: usize,
+    stale_events: usize,
     /// For the signal model, whose reports may go elsewhere.
     sweep: Option<Sweep>,
     counters: Counters,
@@ -79,7 +79,7 @@ impl<S: Selector> Readiness<S> {
             events: Events::with_capacity(EVENTS),
             hot: HotBuffers::new(HOT_BUFFER),
             waiting: 0,
-            strays: 0,
+            stale_events: 0,
             sweep: (model == Model::Signal).then(Sweep::new),
             counters: Counters::default(),
         }
@@ -160,8 +160,8 @@ impl<S: Selector> Readiness<S> {
     fn note_read(&mut self, source: Source, answer: Answer, len: usize) {
         let slot = &mut self.slots[source.fd as usize];
         let short = answer > 0 && (answer as usize) < len;
-        if short && slot.proves && !slot.gone {
-            slot.wet[READ] = false;
+        if short && slot.short_read_is_empty && !slot.hung_up {
+            slot.maybe_ready[READ] = false;
         }
     }
 
@@ -175,7 +175,7 @@ impl<S: Selector> Readiness<S> {
         self.counters.registrations += 1;
         let fresh = slot.watched.is_empty();
         let wanted = if self.edge {
-            slot.proves = is_tcp(source.fd);
+            slot.short_read_is_empty = is_tcp(source.fd);
             Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
         } else {
             slot.watched | interest(direction)
@@ -219,7 +219,7 @@ impl<S: Selector> Readiness<S> {
             let answer = self.attempt(&op);
             let slot = &mut self.slots[fd as usize];
             let Some(answer) = answer else {
-                slot.wet[direction] = false;
+                slot.maybe_ready[direction] = false;
                 break;
             };
             if let Some(first) = slot.lines[direction].pop() {
@@ -235,11 +235,11 @@ impl<S: Selector> Readiness<S> {
         let Some(slot) = self.slots.get_mut(fd as usize) else { return };
         let generation = slot.generation;
         if !names(event.token(), generation) {
-            self.strays += 1;
+            self.stale_events += 1;
             return;
         }
         let over = event.is_error() || event.is_hangup();
-        slot.gone |= over || event.is_read_hangup() || event.is_priority();
+        slot.hung_up |= over || event.is_read_hangup() || event.is_priority();
         let reported = [
             over || event.is_readable() || event.is_read_hangup() || event.is_priority(),
             over || event.is_writable(),
@@ -248,7 +248,7 @@ impl<S: Selector> Readiness<S> {
         for direction in [READ, WRITE] {
             if reported[direction] {
                 let slot = &mut self.slots[fd as usize];
-                slot.wet[direction] = true;
+                slot.maybe_ready[direction] = true;
                 if slot.lines[direction].is_empty() && !slot.woken[direction] {
                     idle |= interest(direction);
                 }
@@ -266,7 +266,7 @@ impl<S: Selector> Readiness<S> {
         let slot = &mut self.slots[source.fd as usize];
         let left = slot.watched.without(idle);
         if left == slot.watched && !over {
-            self.strays += usize::from(left.is_empty());
+            self.stale_events += usize::from(left.is_empty());
             return;
         }
         self.counters.registrations += 1;
@@ -280,14 +280,14 @@ impl<S: Selector> Readiness<S> {
         if changed.is_err() {
             // It was closed behind our back, but for a duplicate: it cannot be named any more.
             slot.watched = Interest::NONE;
-            self.strays += 1;
+            self.stale_events += 1;
         }
     }
 
     /// Begins again with an empty selector, in which only what is waited for is watched.
     #[cold]
     fn renew(&mut self) {
-        self.strays = 0;
+        self.stale_events = 0;
         // Without a descriptor to spare, the next strays ask again.
         if !self.selector.renew().is_ok_and(|renewed| renewed) {
             return;
@@ -319,7 +319,7 @@ impl<S: Selector> Readiness<S> {
                     continue;
                 }
                 found = true;
-                slot.wet[direction] = true;
+                slot.maybe_ready[direction] = true;
                 let (watched, source) = (slot.watched, Source { fd, generation: slot.generation });
                 // Should it fail, the next look finds what is ready as well.
                 let _ = self.selector.modify(borrow(fd), watched, token(source));
@@ -345,7 +345,7 @@ impl<S: Selector> Driver for Readiness<S> {
         let direction = index(waiter.op.direction());
         let slot = self.claim(source);
         slot.woken[direction] = false;
-        if slot.wet[direction] || waiter.op.must_not_wait() {
+        if slot.maybe_ready[direction] || waiter.op.must_not_wait() {
             if let Some(answer) = self.attempt(&waiter.op) {
                 waiter.outcome.set(Outcome::Idle);
                 return Submitted::Done(answer);
@@ -353,7 +353,7 @@ impl<S: Selector> Driver for Readiness<S> {
             if waiter.op.must_not_wait() {
                 return Submitted::Done(-errno::EAGAIN);
             }
-            self.slots[source.fd as usize].wet[direction] = false;
+            self.slots[source.fd as usize].maybe_ready[direction] = false;
         }
         if let Err(error) = self.arm(source, direction) {
             return Submitted::Done(-error.raw_os_error().unwrap_or(errno::EMFILE));
@@ -390,7 +390,7 @@ impl<S: Selector> Driver for Readiness<S> {
             }
         }
         // By level they come in every turn. Many of them have cost as much as beginning again.
-        if self.strays > self.slots.len() && !self.edge {
+        if self.stale_events > self.slots.len() && !self.edge {
             self.renew();
         }
         if self.waiting > 0 && self.sweep.as_ref().is_some_and(Sweep::is_due) {

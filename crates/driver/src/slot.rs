@@ -25,11 +25,11 @@ pub(crate) struct Slot {
     pub(crate) lines: [PendingList; 2],
     pub(crate) generation: u64,
     pub(crate) watched: Interest,
-    pub(crate) wet: [bool; 2],
+    pub(crate) maybe_ready: [bool; 2],
     /// Per direction: woken, and not yet back to try.
     pub(crate) woken: [bool; 2],
-    pub(crate) gone: bool,
-    pub(crate) proves: bool,
+    pub(crate) hung_up: bool,
+    pub(crate) short_read_is_empty: bool,
 }
 
 impl Slot {
@@ -38,10 +38,10 @@ impl Slot {
             lines: [PendingList::EMPTY; 2],
             generation,
             watched: Interest::NONE,
-            wet: [true; 2],
+            maybe_ready: [true; 2],
             woken: [false; 2],
-            gone: false,
-            proves: true,
+            hung_up: false,
+            short_read_is_empty: true,
         }
     }
 

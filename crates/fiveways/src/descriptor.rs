@@ -45,11 +45,11 @@ impl Descriptor {
     /// Always costs a task one unit of its budget, so that a loop around it lets others run.
     pub(crate) fn wait(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
         if self.shared && is_signal_driven() {
-            return self.look_again_and_again(writable, by);
+            return self.poll_with_backoff(writable, by);
         }
         match self.socket.wait_ready(writable, by) {
             Err(error) if is_unwatchable(&error) && in_task() => {
-                self.look_again_and_again(writable, by)
+                self.poll_with_backoff(writable, by)
             }
             result => result,
         }
@@ -69,7 +69,7 @@ impl Descriptor {
     /// Pauses by waiting for a socket to which nobody ever sends: unlike a sleep, that has an error
     /// to give when the task is cancelled.
     #[cold]
-    fn look_again_and_again(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
+    fn poll_with_backoff(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
         let silent = Socket::open(Family::Unix, Kind::Datagram)?;
         // Ready at once; for the budget.
         silent.wait_ready(true, None)?;

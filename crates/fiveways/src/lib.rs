@@ -69,8 +69,7 @@ pub mod signal;
 pub mod io;
 pub mod executor;
 pub mod task;
-pub mod greenlet;
-pub mod generator;
+mod stackful;
 pub mod local;
 pub mod queue;
 pub mod sync;
@@ -78,7 +77,6 @@ mod exchange;
 mod descriptor;
 pub mod time;
 pub mod net;
-mod aside;
 
 /// Workers, when the defaults will not do.
 pub mod runtime {
@@ -96,6 +94,7 @@ pub mod selector {
 }
 
 pub use fiveways_driver::{Model, ParseModelError, resolve, support};
+pub use stackful::{generator, greenlet};
 
 /// The README's example, compiled with the documentation's.
 #[cfg(doctest)]

@@ -27,7 +27,7 @@ pub struct Link {
     /// Where.
     pub place: &'static Location<'static>,
     /// Those who could end the wait: one, or several any of which would do. They all wait, too.
-    pub holders: Vec<Identity>,
+    pub waits_on: Vec<Identity>,
 }
 
 impl Deadlock {
@@ -39,7 +39,7 @@ impl Deadlock {
 
     /// The tasks and threads: the first is the one that found it. In a plain circle each waits for
     /// the next, and the last for the first.
-    pub fn circle(&self) -> impl Iterator<Item = Identity> + '_ {
+    pub fn members(&self) -> impl Iterator<Item = Identity> + '_ {
         self.links.iter().map(|link| link.who)
     }
 
@@ -52,7 +52,7 @@ impl Deadlock {
     pub fn is_circle(&self) -> bool {
         let nexts = self.links.iter().skip(1).chain(self.links.first());
         let mut pairs = self.links.iter().zip(nexts);
-        pairs.all(|(link, next)| link.holders == [next.who])
+        pairs.all(|(link, next)| link.waits_on == [next.who])
     }
 
     /// All of it in one line.
@@ -73,7 +73,7 @@ impl std::error::Error for Deadlock {}
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Link { who, what, place, .. } = self;
-        match &self.holders[..] {
+        match &self.waits_on[..] {
             [holder] => {
                 write!(f, "{who} waits for {what} of {holder} at {place}")
             }

@@ -47,11 +47,13 @@ impl DumpOptions {
         self
     }
 
-    /// Takes the dump. Blocks the calling thread, which must not be a worker: that one is asked.
-    pub fn take(&self) -> Dump {
+    /// Performs the dump. Blocks the calling thread, which must not be a worker: that one is asked.
+    pub fn dump(&self) -> Dump {
         let mut symbols = Symbols::default();
-        let teams = registry::all();
-        let runtimes = teams.iter().map(|team| collect::runtime(team, &self.request, &mut symbols));
+        let worker_sets = registry::all();
+        let runtimes = worker_sets
+            .iter()
+            .map(|worker_set| collect::runtime(worker_set, &self.request, &mut symbols));
         Dump {
             process: process::id().as_raw_nonzero().get().unsigned_abs(),
             runtimes: runtimes.filter(|runtime| !runtime.workers.is_empty()).collect(),

@@ -8,23 +8,23 @@ use fiveways_sys::generation::PerProcess;
 
 use crate::identity::Identity;
 
-static LIVING: PerProcess<Mutex<HashSet<Identity>>> = PerProcess::new();
+static RUNNING: PerProcess<Mutex<HashSet<Identity>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, HashSet<Identity>> {
-    LIVING.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    RUNNING.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds one that has not ended. Whoever adds it sees to it that it is taken out.
-pub(crate) fn add(who: Identity) {
+pub(crate) fn watch(who: Identity) {
     lock().insert(who);
 }
 
 /// Takes one out that has ended.
-pub(crate) fn end(who: Identity) {
+pub(crate) fn notify_exit(who: Identity) {
     lock().remove(&who);
 }
 
 /// Is it among them?
-pub(crate) fn is_living(who: Identity) -> bool {
+pub(crate) fn is_running(who: Identity) -> bool {
     lock().contains(&who)
 }

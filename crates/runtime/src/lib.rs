@@ -45,9 +45,9 @@ static WAIT_OBSERVER: park::observer::WaitObserver = park::observer::WaitObserve
     joined_on_thread: inspect::all_asleep::park_watching,
 };
 
-pub use deadlock::monitor::{Hopeless, Seen, is_hopeless, stand};
-pub use deadlock::participants::{Hand, Handles, Hands};
-pub use deadlock::wait_graph::Movers;
+pub use deadlock::monitor::{Visibility, WouldDeadlock, is_hopeless, wait_in_graph};
+pub use deadlock::participants::{Ends, Participants, Role};
+pub use deadlock::wait_graph::TimedWaits;
 pub use deadlock_data::{Deadlock, Link};
 pub use detection::{Detection, deadlocks_found, detect_deadlocks};
 pub use dump::DumpOptions;
@@ -60,21 +60,22 @@ pub use inspect::watchdog::{Incident, Watchdog, incidents, watch_workers};
 pub use io::blocking::{hand_to_thread, unblock};
 pub use io::perform::{close, control, forget, perform, perform_kept, time_limit, worker_index};
 pub use locals::{Local, LocalKey, LocalValue};
-pub use may_park::{allow_wait, without_waiting};
+pub use may_park::{assert_may_park, no_park_scope};
 pub use park::current::me;
 pub use park::limits::{
-    Caller, Elapsed, Interrupt, Standing, enter, in_any_case, is_cancel, is_cancelled, leave,
-    thread_scope, unwind_cancelled, with_deadline, without_interruption,
+    Elapsed, Interrupt, OuterLimits, SavedLimits, in_any_case, install_limits, is_cancel,
+    is_cancelled, restore_limits, thread_scope, unwind_cancelled, with_deadline,
+    without_interruption,
 };
-pub use park::wait_queue::{CHOSEN, Line, Selection, Waiter};
+pub use park::wait_queue::{CHOSEN, Selection, WaitQueue, Waiter};
 pub use park::{
     Unparker, Wake, in_task, park, park_for, park_for_while_not, park_unless_interrupted,
     park_until, park_while_not, sleep_until, spend, spend_without_unwinding, unparker, yield_now,
 };
-pub use participant_set::Side;
+pub use participant_set::ParticipantSet;
 pub use reason::{Enders, Holder, Reason};
-pub use runtime::{Builder, Runtime, Shutdown, current};
-pub use service_thread::Onlooker;
+pub use runtime::{Builder, Runtime, ShutdownReport, current};
+pub use service_thread::ServiceThread;
 pub use task::canceller::{Canceller, canceller};
 pub use task::completions::Completions;
 pub use task::join::JoinHandle;

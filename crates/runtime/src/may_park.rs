@@ -24,7 +24,7 @@ thread_local! {
 ///
 /// Never suspends.
 #[inline]
-pub fn without_waiting<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
+pub fn no_park_scope<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
     let _before = Before(FORBIDDEN.replace(Some(what)));
     f()
 }
@@ -41,7 +41,7 @@ impl Drop for Before {
 
 /// Must the caller not wait?
 #[inline]
-pub(crate) fn is_forbidden() -> bool {
+pub(crate) fn is_park_forbidden() -> bool {
     FORBIDDEN.get().is_some()
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn permitted<R>(f: impl FnOnce() -> R) -> R {
 /// Ends the process, if the running task is about to be suspended where it must not wait: all that
 /// was to refuse it has been passed.
 #[inline]
-pub(crate) fn insist_on_not_waiting() {
+pub(crate) fn abort_if_park_forbidden() {
     if let Some(what) = FORBIDDEN.get() {
         die(what);
     }
@@ -74,11 +74,11 @@ fn die(what: &str) -> ! {
 ///
 /// # Panics
 ///
-/// Inside [`without_waiting`]. Not in a destructor that unwinds, which would end the process: that
+/// Inside [`no_park_scope`]. Not in a destructor that unwinds, which would end the process: that
 /// blocks the thread.
 #[inline]
 #[track_caller]
-pub fn allow_wait(reason: Option<&Reason<'_>>) {
+pub fn assert_may_park(reason: Option<&Reason<'_>>) {
     if let Some(what) = FORBIDDEN.get() {
         refuse(what, reason);
     }
@@ -91,15 +91,15 @@ fn refuse(what: &str, reason: Option<&Reason<'_>>) {
         return;
     }
     match reason {
-        Some(reason) => panic!("{what}: nothing may wait here, as {} does", Told(reason)),
+        Some(reason) => panic!("{what}: nothing may wait here, as {} does", WaitOf(reason)),
         None => panic!("{what}: nothing may wait here"),
     }
 }
 
 /// A reason and the place of the user's code.
-struct Told<'a>(&'a Reason<'a>);
+struct WaitOf<'a>(&'a Reason<'a>);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for WaitOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "'{}' at {}", self.0.what, self.0.place)
     }

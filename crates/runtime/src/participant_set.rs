@@ -15,57 +15,60 @@ use crate::exits;
 use crate::identity::Identity;
 
 /// Who is remembered of one side.
-const HANDS_MAX: usize = 8;
+const PARTICIPANTS_MAX: usize = 8;
 
 /// Those who have had a hand in one side.
-pub struct Side {
+pub struct ParticipantSet {
     /// 0, or whose; written by those who touch it.
-    hands: [AtomicU64; HANDS_MAX],
+    participants: [AtomicU64; PARTICIPANTS_MAX],
     /// false → true, when there was no place.
-    is_crowd: AtomicBool,
+    overflowed: AtomicBool,
 }
 
-impl Side {
-    pub(crate) fn new() -> Side {
-        let hands = [const { AtomicU64::new(0) }; HANDS_MAX];
-        Side { hands, is_crowd: AtomicBool::new(false) }
+impl ParticipantSet {
+    pub(crate) fn new() -> ParticipantSet {
+        let participants = [const { AtomicU64::new(0) }; PARTICIPANTS_MAX];
+        ParticipantSet { participants, overflowed: AtomicBool::new(false) }
     }
 
     /// Is this one noted?
     #[inline]
     pub(crate) fn knows(&self, who: Identity) -> bool {
-        self.hands.iter().any(|hand| hand.load(Ordering::Relaxed) == who.to_bits())
+        self.participants
+            .iter()
+            .any(|participant| participant.load(Ordering::Relaxed) == who.to_bits())
     }
 
     /// Notes one that lives and is not noted. It does so itself.
     pub(crate) fn add(&self, who: Identity) {
-        let is_entered = self.hands.iter().any(|hand| {
-            let was = hand.load(Ordering::Relaxed);
-            let is_free = Identity::from_bits(was).is_none_or(|was| !exits::is_living(was));
+        let is_entered = self.participants.iter().any(|participant| {
+            let was = participant.load(Ordering::Relaxed);
+            let is_free = Identity::from_bits(was).is_none_or(|was| !exits::is_running(was));
             // ORDERING: none: who looks at it does so under the graph's lock, later.
             let (ok, not) = (Ordering::Relaxed, Ordering::Relaxed);
-            is_free && hand.compare_exchange(was, who.to_bits(), ok, not).is_ok()
+            is_free && participant.compare_exchange(was, who.to_bits(), ok, not).is_ok()
         });
         if !is_entered {
-            self.is_crowd.store(true, Ordering::Relaxed);
+            self.overflowed.store(true, Ordering::Relaxed);
         }
     }
 
     /// Those that live; `None`: not all are known.
     pub(crate) fn living(&self) -> Option<Vec<Identity>> {
-        if self.is_crowd.load(Ordering::Relaxed) {
+        if self.overflowed.load(Ordering::Relaxed) {
             return None;
         }
-        let all = self.hands.iter().filter_map(|hand| {
-            Identity::from_bits(hand.load(Ordering::Relaxed)).filter(|who| exits::is_living(*who))
+        let all = self.participants.iter().filter_map(|participant| {
+            Identity::from_bits(participant.load(Ordering::Relaxed))
+                .filter(|who| exits::is_running(*who))
         });
         Some(all.collect())
     }
 }
 
-impl fmt::Debug for Side {
+impl fmt::Debug for ParticipantSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Side").field("living", &self.living()).finish_non_exhaustive()
+        f.debug_struct("ParticipantSet").field("living", &self.living()).finish_non_exhaustive()
     }
 }
 
@@ -79,19 +82,19 @@ mod tests {
 
     #[test]
     fn those_who_have_ended_make_room_and_a_crowd_is_nobody() {
-        let side = Side::new();
-        assert_eq!(side.living(), Some(Vec::new()));
+        let set = ParticipantSet::new();
+        assert_eq!(set.living(), Some(Vec::new()));
         for count in 1..=8 {
-            exits::add(task(count));
-            side.add(task(count));
+            exits::watch(task(count));
+            set.add(task(count));
         }
-        exits::end(task(3));
-        assert_eq!(side.living(), Some([1, 2, 4, 5, 6, 7, 8].map(task).into()));
-        exits::add(task(9));
-        side.add(task(9));
-        assert!(side.knows(task(9)) && !side.knows(task(3)));
-        exits::add(task(10));
-        side.add(task(10));
-        assert_eq!(side.living(), None);
+        exits::notify_exit(task(3));
+        assert_eq!(set.living(), Some([1, 2, 4, 5, 6, 7, 8].map(task).into()));
+        exits::watch(task(9));
+        set.add(task(9));
+        assert!(set.knows(task(9)) && !set.knows(task(3)));
+        exits::watch(task(10));
+        set.add(task(10));
+        assert_eq!(set.living(), None);
     }
 }

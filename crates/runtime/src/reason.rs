@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::atomic::AtomicU64;
 
 use crate::identity::Identity;
-use crate::participant_set::Side;
+use crate::participant_set::ParticipantSet;
 
 /// What a task or thread waits for; lies in the frame of the wait.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +29,11 @@ pub enum Holder<'a> {
     One(Identity),
     /// Whose [`Identity`] is in the word now; its highest bit means nothing, 0 means nobody.
     In(&'a AtomicU64),
-    /// Any of these, and nobody else. Who waits for them does so by [`stand`](fn@crate::stand).
+    /// Any of these, and nobody else. Who waits for them does so by
+    /// [`wait_in_graph`](fn@crate::wait_in_graph).
     AnyOf(&'a dyn Enders),
     /// Any of those who have had a hand in it; and whoever has got a handle and not used it yet.
-    Touched(&'a Side),
+    Participants(&'a ParticipantSet),
 }
 
 /// Those who could end a wait, where that may be several.
@@ -67,7 +68,7 @@ impl Holder<'_> {
             Holder::In(word) => {
                 Identity::from_bits(word.load(std::sync::atomic::Ordering::Relaxed))
             }
-            Holder::Anyone | Holder::AnyOf(_) | Holder::Touched(_) => None,
+            Holder::Anyone | Holder::AnyOf(_) | Holder::Participants(_) => None,
         }
     }
 
@@ -78,7 +79,7 @@ impl Holder<'_> {
                 let mut all = Vec::new();
                 enders.enders(&mut |one| all.push(one)).then_some(all)
             }
-            Holder::Touched(side) => side.living(),
+            Holder::Participants(set) => set.living(),
             Holder::Anyone | Holder::One(_) | Holder::In(_) => None,
         }
     }
@@ -90,7 +91,9 @@ impl fmt::Debug for Holder<'_> {
             Holder::Anyone => f.write_str("Anyone"),
             Holder::One(_) | Holder::In(_) => f.debug_tuple("One").field(&self.one()).finish(),
             Holder::AnyOf(_) => f.debug_tuple("AnyOf").field(&self.several()).finish(),
-            Holder::Touched(_) => f.debug_tuple("Touched").field(&self.several()).finish(),
+            Holder::Participants(_) => {
+                f.debug_tuple("Participants").field(&self.several()).finish()
+            }
         }
     }
 }

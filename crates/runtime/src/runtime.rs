@@ -23,7 +23,7 @@ use crate::task::spawn::Spawn;
 use crate::worker::handle::Handle;
 use crate::worker::inbox::{Inbox, Message};
 use crate::worker::registry;
-use crate::worker::{Team, Worker, coarse_ms, with_worker};
+use crate::worker::{Worker, WorkerSet, coarse_ms, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
 
@@ -124,7 +124,7 @@ impl Builder {
     /// Tells on stderr, when the runtime is dropped, which tasks are cancelled thereby.
     ///
     /// [`Runtime::shutdown`] gives them as data.
-    pub fn tell_lost(mut self, tell: bool) -> Builder {
+    pub fn report_lost_tasks(mut self, tell: bool) -> Builder {
         self.tells_lost = tell;
         self
     }
@@ -151,7 +151,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         self.check()?;
         let numbers = claim_numbers(self.workers)?;
-        let team: Team = numbers.map(|number| Arc::new(Inbox::new(number))).collect();
+        let worker_set: WorkerSet = numbers.map(|number| Arc::new(Inbox::new(number))).collect();
         fiveways_coro::install_overflow_handler()?;
         if let Some(limit) = self.watchdog {
             watch_workers(limit)?;
@@ -159,16 +159,18 @@ impl Builder {
         // The first reading looks for the clock: not in a worker's first round.
         coarse_ms();
         let (tell, told) = mpsc::channel();
-        let mut runtime = Runtime::new(Handle::new(team, self.model), self.tells_lost);
+        let mut runtime = Runtime::new(Handle::new(worker_set, self.model), self.tells_lost);
         for place in 0..self.workers {
-            let (team, tell, how) = (Arc::clone(&runtime.handle.team), tell.clone(), self.clone());
+            let (worker_set, tell, how) =
+                (Arc::clone(&runtime.handle.worker_set), tell.clone(), self.clone());
             let name = format!("fiveways-{place}");
-            let thread =
-                thread::Builder::new().name(name).spawn(move || work(team, place, &how, &tell))?;
+            let thread = thread::Builder::new()
+                .name(name)
+                .spawn(move || work(worker_set, place, &how, &tell))?;
             runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         drop(tell);
-        registry::add(&runtime.handle.team);
+        registry::add(&runtime.handle.worker_set);
         // Each worker tells once; on the first error the drop of `runtime` ends the others.
         for _ in 0..self.workers {
             let lost = || io::Error::other("a worker ended before it began");
@@ -183,20 +185,20 @@ impl Builder {
 type Started = io::Result<(Model, Option<Arc<str>>)>;
 
 /// The life of a worker thread.
-fn work(team: Team, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
+fn work(worker_set: WorkerSet, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
     let opened = fiveways_coro::prepare_thread()
         .and_then(|()| fiveways_driver::open(how.model, &Options::default()));
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            drop(team[place].close());
+            drop(worker_set[place].close());
             let _ = tell.send(Err(error));
             return;
         }
     };
     let started = (opened.driver.model(), opened.fell_back.map(Arc::from));
     let stacks = StackPool::new(how.stack_size);
-    let worker = Worker::new(team, place, opened.driver, stacks, how.spin);
+    let worker = Worker::new(worker_set, place, opened.driver, stacks, how.spin);
     let _ = tell.send(Ok(started));
     if let Err(error) = worker.run() {
         // The driver itself is broken (its selector was closed by someone else): nothing this
@@ -220,13 +222,13 @@ pub struct Runtime {
 /// What the end of a runtime cut short.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shutdown {
+pub struct ShutdownReport {
     /// The tasks that had not ended, and were cancelled.
     pub lost: Vec<LostTask>,
 }
 
 /// One line for each lost task.
-impl fmt::Display for Shutdown {
+impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lost.iter().try_for_each(|task| writeln!(f, "{task}"))
     }
@@ -278,7 +280,7 @@ impl Runtime {
     #[track_caller]
     pub fn block_on<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
         let here = Location::caller();
-        let spawned = Spawn::new().name("main").spawn_on(&self.handle.team[0], here, f);
+        let spawned = Spawn::new().name("main").spawn_on(&self.handle.worker_set[0], here, f);
         let handle = spawned.unwrap_or_else(|error| panic!("block_on could not spawn: {error}"));
         handle.join().unwrap_or_else(|error| error.resume())
     }
@@ -308,7 +310,7 @@ impl Runtime {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn shutdown(mut self) -> Shutdown {
+    pub fn shutdown(mut self) -> ShutdownReport {
         assert!(!self.is_own(), "a runtime cannot be shut down by a task of its own");
         self.list_lost();
         self.end();
@@ -322,7 +324,7 @@ impl Runtime {
             mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
             return;
         }
-        for inbox in self.handle.team.iter() {
+        for inbox in self.handle.worker_set.iter() {
             // A worker that has ended already needs no message.
             let _ = inbox.send(Message::Shutdown);
         }
@@ -347,24 +349,24 @@ impl Runtime {
 
     /// Is the caller on one of its workers?
     fn is_own(&self) -> bool {
-        with_worker(|worker| Arc::ptr_eq(&worker.team, &self.handle.team)) == Some(true)
+        with_worker(|worker| Arc::ptr_eq(&worker.worker_set, &self.handle.worker_set)) == Some(true)
     }
 
     /// Has the workers list what they cancel.
     fn list_lost(&self) {
-        for inbox in self.handle.team.iter() {
+        for inbox in self.handle.worker_set.iter() {
             *inbox.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         }
     }
 
-    fn take_lost(&self) -> Shutdown {
+    fn take_lost(&self) -> ShutdownReport {
         let take = |inbox: &Arc<Inbox>| {
             inbox.lost.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
         };
-        Shutdown { lost: self.handle.team.iter().flat_map(take).collect() }
+        ShutdownReport { lost: self.handle.worker_set.iter().flat_map(take).collect() }
     }
 
-    fn tell_lost(&self) {
+    fn report_lost_tasks(&self) {
         let ended = self.take_lost();
         if !ended.lost.is_empty() {
             let tasks = count(ended.lost.len(), "task");
@@ -382,7 +384,7 @@ impl Drop for Runtime {
         }
         self.end();
         if self.tells_lost {
-            self.tell_lost();
+            self.report_lost_tasks();
         }
     }
 }

@@ -5,31 +5,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fiveways_sys::generation::PerProcess;
 
 /// A fork has none.
-static ONLOOKERS: PerProcess<AtomicUsize> = PerProcess::new();
+static SERVICE_THREADS: PerProcess<AtomicUsize> = PerProcess::new();
 
-fn onlookers() -> &'static AtomicUsize {
-    ONLOOKERS.get(AtomicUsize::default)
+fn service_threads() -> &'static AtomicUsize {
+    SERVICE_THREADS.get(AtomicUsize::default)
 }
 
 /// Counts the calling thread, while this lives, as one that wakes no task by itself.
 #[derive(Debug)]
-pub struct Onlooker(());
+pub struct ServiceThread(());
 
-impl Onlooker {
+impl ServiceThread {
     /// Counts it.
-    pub fn enter() -> Onlooker {
-        onlookers().fetch_add(1, Ordering::Relaxed);
-        Onlooker(())
+    pub fn enter() -> ServiceThread {
+        service_threads().fetch_add(1, Ordering::Relaxed);
+        ServiceThread(())
     }
 
     /// How many there are.
     pub(crate) fn count() -> usize {
-        onlookers().load(Ordering::Relaxed)
+        service_threads().load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Onlooker {
+impl Drop for ServiceThread {
     fn drop(&mut self) {
-        onlookers().fetch_sub(1, Ordering::Relaxed);
+        service_threads().fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -71,11 +71,11 @@ pub(crate) struct Task {
     /// An unpark came while the task was not parked.
     pub(crate) token: Cell<bool>,
     /// Its end is to be told, see `living`.
-    pub(crate) is_mourned: Cell<bool>,
+    pub(crate) exit_watched: Cell<bool>,
     /// Somebody asked the task to end.
     pub(crate) cancelled: Cell<bool>,
     /// Nothing unwinds it now, see [`Limits::is_steadfast`].
-    pub(crate) steadfast: Cell<bool>,
+    pub(crate) uninterruptible: Cell<bool>,
     /// The deadline of the present wait has passed.
     pub(crate) timed_out: Cell<bool>,
     /// Refusals the cancelled task has been given without ending.
@@ -94,7 +94,7 @@ pub(crate) struct Task {
     pub(crate) identity: Identity,
     /// Its task-local values, from the first one on; emptied at its end, on its own stack.
     pub(crate) locals: OnceCell<Box<Locals>>,
-    /// What of that is whose; `scope` and `steadfast` follow from it.
+    /// What of that is whose; `scope` and `uninterruptible` follow from it.
     pub(crate) limits: Cell<Limits>,
     /// Where it was spawned, and by whom.
     pub(crate) origin: Origin,
@@ -157,9 +157,9 @@ impl Task {
             reason: Cell::new(ptr::null()),
             state: Cell::new(State::Ready),
             token: Cell::new(false),
-            is_mourned: Cell::new(false),
+            exit_watched: Cell::new(false),
             cancelled: Cell::new(false),
-            steadfast: Cell::new(false),
+            uninterruptible: Cell::new(false),
             timed_out: Cell::new(false),
             refusals: Cell::new(0),
             timer: Cell::new(NOWHERE),
@@ -176,12 +176,12 @@ impl Task {
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
         self.scope.set(limits.deadline());
-        self.steadfast.set(limits.is_steadfast());
+        self.uninterruptible.set(limits.is_steadfast());
     }
 
     /// Is it to be unwound from a wait that has no error to give?
     #[inline]
     pub(crate) fn is_to_unwind(&self) -> bool {
-        self.cancelled.get() && !self.steadfast.get()
+        self.cancelled.get() && !self.uninterruptible.get()
     }
 }

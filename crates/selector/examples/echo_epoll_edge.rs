@@ -7,5 +7,5 @@ mod echo;
 use fiveways_selector::Epoll;
 
 fn main() -> std::io::Result<()> {
-    echo::serve(Epoll::edge()?)
+    echo::serve(Epoll::et()?)
 }

@@ -19,7 +19,7 @@ use crate::spin::Spin;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let kind: Kind = "epoll-et".parse()?;
-/// assert_eq!(kind, Kind::EpollEdge);
+/// assert_eq!(kind, Kind::EpollEt);
 /// assert_eq!(kind.open()?.name(), kind.to_string());
 /// # Ok(())
 /// # }
@@ -33,7 +33,7 @@ pub enum Kind {
     /// `epoll`: [`Epoll`] by level
     Epoll,
     /// `epoll-et`: [`Epoll`] by edge
-    EpollEdge,
+    EpollEt,
     /// `signal`: [`Signal`]
     Signal,
     /// `nonblocking`: [`Spin`]
@@ -43,7 +43,7 @@ pub enum Kind {
 impl Kind {
     /// Every kind.
     pub const ALL: [Kind; 6] =
-        [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEdge, Kind::Signal, Kind::Spin];
+        [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEt, Kind::Signal, Kind::Spin];
 
     /// Opens a selector of this kind.
     ///
@@ -55,7 +55,7 @@ impl Kind {
             Kind::Select => Box::new(Select::new()?),
             Kind::Poll => Box::new(Poll::new()?),
             Kind::Epoll => Box::new(Epoll::new()?),
-            Kind::EpollEdge => Box::new(Epoll::edge()?),
+            Kind::EpollEt => Box::new(Epoll::et()?),
             Kind::Signal => Box::new(Signal::new()?),
             Kind::Spin => Box::new(Spin::new()?),
         })
@@ -67,7 +67,7 @@ impl Kind {
             Kind::Select => "select",
             Kind::Poll => "poll",
             Kind::Epoll => "epoll",
-            Kind::EpollEdge => "epoll-et",
+            Kind::EpollEt => "epoll-et",
             Kind::Signal => "signal",
             Kind::Spin => "nonblocking",
         }

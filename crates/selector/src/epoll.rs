@@ -38,7 +38,7 @@ use crate::waker::Waker;
 /// # fn main() -> std::io::Result<()> {
 /// let (mut ours, theirs) = UnixStream::pair()?;
 /// let mut events = Events::with_capacity(8);
-/// for (mut selector, reports_again) in [(Epoll::new()?, true), (Epoll::edge()?, false)] {
+/// for (mut selector, reports_again) in [(Epoll::new()?, true), (Epoll::et()?, false)] {
 ///     selector.register(theirs.as_fd(), Interest::READABLE, Token(1))?;
 ///     ours.write_all(b"not read yet")?;
 ///     selector.wait(&mut events, None)?;
@@ -65,7 +65,7 @@ impl Epoll {
     }
 
     /// Opens an edge-triggered selector: a change is reported once. Drain before you wait again.
-    pub fn edge() -> io::Result<Epoll> {
+    pub fn et() -> io::Result<Epoll> {
         Epoll::open(true)
     }
 

@@ -8,7 +8,7 @@
 //! | `select` | [`Select`] | `select(2)` | descriptors below 1024, hang-up not told apart |
 //! | `poll` | [`Poll`] | `poll(2)` | the whole table is passed in each wait |
 //! | `epoll` | [`Epoll::new`] | `epoll(7)`, level-triggered | no regular files |
-//! | `epoll-et` | [`Epoll::edge`] | `epoll(7)`, edge-triggered | drain before you wait again |
+//! | `epoll-et` | [`Epoll::et`] | `epoll(7)`, edge-triggered | drain before you wait again |
 //! | `signal` | [`Signal`] | one real-time signal per change | one thread; drain as above |
 //! | `nonblocking` | [`Spin`] | no readiness call at all | burns a core |
 //!

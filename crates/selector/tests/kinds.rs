@@ -23,7 +23,7 @@ static NUMBERS: Mutex<()> = Mutex::new(());
 fn a_shared_listener_is_watched_exclusively() {
     let _alone = NUMBERS.lock().expect("no test failed");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let mut selectors = [Epoll::new().expect("epoll"), Epoll::edge().expect("epoll")];
+    let mut selectors = [Epoll::new().expect("epoll"), Epoll::et().expect("epoll")];
     for selector in &mut selectors {
         selector.register_exclusive(listener.as_fd(), Token(1)).expect("register");
         let modified = selector.modify(listener.as_fd(), Interest::READABLE, Token(1));

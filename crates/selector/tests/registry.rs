@@ -79,7 +79,7 @@ fn a_source_is_registered_once_s002_26() {
 
 #[test]
 fn an_event_of_the_same_batch_never_reaches_who_took_the_place_d05_d38() {
-    for kind in [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEdge, Kind::Signal] {
+    for kind in [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEt, Kind::Signal] {
         let selector = kind.open().expect("a selector");
         let mut registry: Registry<UnixStream, &str> = Registry::with_selector(selector);
         let ((mut a, b), (mut c, d)) = (pair(), pair());
@@ -103,7 +103,7 @@ fn an_event_of_the_same_batch_never_reaches_who_took_the_place_d05_d38() {
 
 #[test]
 fn what_was_not_taken_from_a_batch_is_not_lost_by_the_next_select() {
-    let selector = Kind::EpollEdge.open().expect("a selector");
+    let selector = Kind::EpollEt.open().expect("a selector");
     let mut registry = Registry::with_selector(selector);
     let ((mut a, b), (mut c, d)) = (pair(), pair());
     let first = registry.register(b, Interest::READABLE, ()).expect("register");

@@ -8,7 +8,7 @@
 compile_error!("Fiveways runs on Linux only: what cannot be tested elsewhere is not claimed");
 
 pub mod clock;
-pub mod ending;
+pub mod thread_exit;
 pub mod epoll;
 pub mod errno;
 pub mod event_fd;

@@ -31,12 +31,12 @@ pub use park::limits::Interrupt;
 pub use park::{
     Unparker, Wake, me, park_unless_interrupted, spend, unparker, without_interruption,
 };
-pub use participants::{Hand, Handles, Hands};
+pub use participants::{Role, Ends, Participants};
 pub use reason::{Holder, Reason};
-pub use wait_queue::{CHOSEN, Line, Selection, Waiter};
+pub use wait_queue::{CHOSEN, WaitQueue, Selection, Waiter};
 
 /// In the place of the runtime's: nothing in a model compares by waiting.
-pub fn without_waiting<R>(_what: &'static str, compare: impl FnOnce() -> R) -> R {
+pub fn no_park_scope<R>(_what: &'static str, compare: impl FnOnce() -> R) -> R {
     compare()
 }
 

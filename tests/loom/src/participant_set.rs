@@ -4,9 +4,9 @@ use crate::identity::Identity;
 
 /// Nobody.
 #[derive(Debug)]
-pub struct Side;
+pub struct ParticipantSet;
 
-impl Side {
+impl ParticipantSet {
     /// Nobody is known.
     pub fn living(&self) -> Option<Vec<Identity>> {
         None

@@ -4,37 +4,37 @@ use crate::reason::Holder;
 
 /// What a hand does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hand {
+pub enum Role {
     /// It gives items.
-    Gives,
+    Producer,
     /// It takes items.
-    Takes,
+    Consumer,
 }
 
 /// Which handles there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handles {
+pub enum Ends {
     /// A channel's ends.
-    Apart,
+    Split,
     /// A queue's.
-    Same,
+    Shared,
 }
 
 /// Nobody.
 #[derive(Debug)]
-pub struct Hands;
+pub struct Participants;
 
-impl Hands {
+impl Participants {
     /// Remembers nobody.
-    pub fn new(_: Handles) -> Hands {
-        Hands
+    pub fn new(_: Ends) -> Participants {
+        Participants
     }
 
     /// Does nothing.
-    pub fn touch(&self, _: Hand) {}
+    pub fn record(&self, _: Role) {}
 
     /// Anyone.
-    pub fn holder(&self, _: Hand) -> Holder<'_> {
+    pub fn holder(&self, _: Role) -> Holder<'_> {
         Holder::Anyone
     }
 }

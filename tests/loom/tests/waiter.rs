@@ -6,7 +6,7 @@ use std::time::Instant;
 use fiveways_loom::fate::Fate;
 use fiveways_loom::over_loom::sync::{Arc, Mutex};
 use fiveways_loom::witness::Witness;
-use fiveways_loom::{CHOSEN, Line, Reason, Selection, Unparker, Waiter, model};
+use fiveways_loom::{CHOSEN, WaitQueue, Reason, Selection, Unparker, Waiter, model};
 use loom::thread;
 
 const OTHER: Selection = CHOSEN.saturating_add(1);
@@ -15,13 +15,13 @@ const POISON: &str = "it is never poisoned";
 
 /// Something that is given: to the first in line, or it lies here.
 struct Gift {
-    state: Mutex<(Line, usize)>,
+    state: Mutex<(WaitQueue, usize)>,
     wrapped: Witness,
 }
 
 impl Gift {
     fn new() -> Arc<Gift> {
-        Arc::new(Gift { state: Mutex::new((Line::new(), 0)), wrapped: Witness::new(0) })
+        Arc::new(Gift { state: Mutex::new((WaitQueue::new(), 0)), wrapped: Witness::new(0) })
     }
 
     /// Gives one, wrapped anew.
@@ -49,11 +49,11 @@ impl Gift {
             state.1 -= 1;
             return true;
         }
-        state.0.join(waiter);
+        state.0.enqueue(waiter);
         drop(state);
         let reason = Reason::new("gift", self);
         let leave = || {
-            self.state.lock().expect(POISON).0.leave(waiter);
+            self.state.lock().expect(POISON).0.remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| self.put()).is_some()
     }
@@ -114,28 +114,28 @@ fn who_is_cancelled_passes_on_what_was_given() {
 #[test]
 fn of_two_lines_one_selects() {
     model(|| {
-        let lines: [_; 2] = std::array::from_fn(|_| Arc::new(Mutex::new(Line::new())));
+        let lines: [_; 2] = std::array::from_fn(|_| Arc::new(Mutex::new(WaitQueue::new())));
         let waiter = pin!(Waiter::of_many());
         let waiter = waiter.as_ref();
-        for line in &lines {
-            line.lock().expect(POISON).join(waiter);
+        for queue in &lines {
+            queue.lock().expect(POISON).join(waiter);
         }
         let select = |(at, what): (usize, Selection)| {
-            let line = Arc::clone(&lines[at]);
+            let queue = Arc::clone(&lines[at]);
             thread::spawn(move || {
-                let chosen = line.lock().expect(POISON).select_first(what);
+                let chosen = queue.lock().expect(POISON).select_first(what);
                 chosen.inspect(Unparker::unpark).map(|_| what)
             })
         };
         let selectors = [(0, CHOSEN), (1, OTHER)].map(select);
         let chosen = waiter.wait(&Reason::new("two", &lines), None, || waiter.abort(), |_| {});
         // The line that has not selected it still points at it.
-        for line in &lines {
-            line.lock().expect(POISON).leave(waiter);
+        for queue in &lines {
+            queue.lock().expect(POISON).leave(waiter);
         }
         let winners = selectors.map(|selector| selector.join().expect(PANIC));
         assert_eq!(Vec::from_iter(winners.into_iter().flatten()), Vec::from_iter(chosen));
-        assert!(lines.iter().all(|line| line.lock().expect(POISON).is_empty()));
+        assert!(lines.iter().all(|queue| queue.lock().expect(POISON).is_empty()));
     });
 }
 

@@ -14,7 +14,8 @@ use fiveways::{Model, inspect, task, time};
 fn main() -> std::io::Result<()> {
     let part = std::env::args().nth(1).unwrap_or_default();
     let lost = part == "lost";
-    let runtime = Runtime::builder().model(Model::Epoll).workers(2).tell_lost(lost).build()?;
+    let runtime =
+        Runtime::builder().model(Model::Epoll).workers(2).report_lost_tasks(lost).build()?;
     match part.as_str() {
         "idle" => idle(&runtime),
         "many" => many(&runtime),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fiveways::Model;
 use fiveways::handoff::{self, Detached};
 use fiveways::net::{TcpStream, UnixStream};
-use fiveways::process::Event;
+use fiveways::process::SharedEvent;
 use fiveways::runtime::Runtime;
 use fiveways::server::Server;
 use fiveways::{signal, task, time};
@@ -84,7 +84,7 @@ fn hold_passed() -> io::Result<()> {
 
 /// Says that it waits, waits, and says when that was over.
 fn wait_for_event() -> io::Result<()> {
-    let start = Event::from_env("START")?;
+    let start = SharedEvent::from_env("START")?;
     say("waiting")?;
     start.wait()?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fiveways::executor::{Call, Executor, Until, as_completed, remote, wait};
+use fiveways::executor::{Call, Executor, ReturnWhen, as_completed, remote, wait};
 use fiveways::time::sleep;
 
 use crate::rig::{Hold, in_time, pool};
@@ -120,18 +120,18 @@ fn wait_returns_at_the_first_at_the_first_failure_or_at_the_end() {
     let quick = pool.submit(|| ()).expect("it is open");
     let broken = pool.submit(|| panic!("over")).expect("it is open");
     let all = || [hold.future.clone(), quick.clone(), broken.clone()];
-    let first = wait(all(), Until::FirstCompleted, None);
+    let first = wait(all(), ReturnWhen::FirstCompleted, None);
     assert!(!first.done.is_empty() && first.done.iter().all(fiveways::executor::Future::is_done));
     assert!(first.not_done.iter().any(fiveways::executor::Future::is_running));
-    let failed = wait(all(), Until::FirstException, None);
+    let failed = wait(all(), ReturnWhen::FirstException, None);
     let mut errors = failed.done.iter().filter_map(fiveways::executor::Future::exception);
     assert!(errors.any(|error| error.is_panic()));
-    let some = wait(all(), Until::AllCompleted, Some(Duration::from_millis(20)));
+    let some = wait(all(), ReturnWhen::AllCompleted, Some(Duration::from_millis(20)));
     assert!(some.not_done.len() == 1 && some.not_done[0].is_running());
     hold.end();
-    let every = wait([quick, broken], Until::AllCompleted, None);
+    let every = wait([quick, broken], ReturnWhen::AllCompleted, None);
     assert_eq!((every.done.len(), every.not_done.len()), (2, 0));
-    let none = wait(Vec::<fiveways::executor::Future<()>>::new(), Until::AllCompleted, None);
+    let none = wait(Vec::<fiveways::executor::Future<()>>::new(), ReturnWhen::AllCompleted, None);
     assert!(none.done.is_empty() && none.not_done.is_empty());
 }
 
@@ -144,7 +144,7 @@ fn being_cancelled_is_not_a_failure() {
     let queued = [(), ()].map(|()| pool.submit(|| ()).expect("it is open"));
     assert!(queued.iter().all(fiveways::executor::Future::cancel));
     let futures = queued.into_iter().chain([hold.future.clone()]);
-    let waited = wait(futures, Until::FirstException, Some(Duration::from_millis(5)));
+    let waited = wait(futures, ReturnWhen::FirstException, Some(Duration::from_millis(5)));
     assert_eq!((waited.done.len(), waited.not_done.len()), (2, 1));
     hold.end();
 }

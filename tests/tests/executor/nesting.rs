@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways::executor::{Future, FutureError, ThreadPool, Until, as_completed, wait};
+use fiveways::executor::{Future, FutureError, ReturnWhen, ThreadPool, as_completed, wait};
 
 use crate::rig::{Hold, in_time, pool};
 
@@ -215,7 +215,7 @@ fn waiting_for_many_in_a_full_pool_does_them_one_by_one() {
     let own = Arc::clone(&pool);
     let outer = pool.submit(move || {
         let submit = |n: u32| own.submit(move || n).expect("it is open");
-        let waited = wait((0..10).map(submit), Until::AllCompleted, None);
+        let waited = wait((0..10).map(submit), ReturnWhen::AllCompleted, None);
         let ended = as_completed((0..10).map(submit)).map(|future| future.result());
         let sum = ended.map(|value| value.expect("no panic")).sum::<u32>();
         let mapped = own.map(0..10, |n: u32| n).expect("it is open");
@@ -235,7 +235,7 @@ fn what_can_never_end_comes_out_and_says_so() {
         let mut ended = as_completed([find(&own), find(&own)]);
         let told = ended.next_timeout(Duration::from_secs(30));
         assert!(matches!(told, Err(FutureError::WouldDeadlock)));
-        let waited = wait([find(&own)], Until::AllCompleted, None);
+        let waited = wait([find(&own)], ReturnWhen::AllCompleted, None);
         waited.not_done.len() == 1 && ended.all(|future| !future.is_done())
     };
     let future = pool.submit(work).expect("it is open");
@@ -267,7 +267,7 @@ fn grow(pools: &Arc<[ThreadPool]>, seed: u64, depth: u32) -> u64 {
     1 + match random.u32(..3) {
         0 => values(children),
         1 => values(as_completed(children).collect()),
-        _ => values(wait(children, Until::AllCompleted, None).done),
+        _ => values(wait(children, ReturnWhen::AllCompleted, None).done),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fiveways::executor::{FutureError, ThreadPool, Wait};
+use fiveways::executor::{FutureError, ThreadPool};
 use fiveways::time::sleep;
 
 use crate::rig::{Hold, gate, in_time, pool};
@@ -28,12 +28,12 @@ fn shutdown_waits_for_all_that_was_submitted_and_takes_no_more() {
     let _watchdog = in_time();
     let pool = pool(4);
     let done = submit_naps(&pool, 100);
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert_eq!((done.load(Ordering::SeqCst), pool.threads()), (100, 0));
     let refused = pool.submit(|| ()).expect_err("it is shut down");
     assert!(refused.is_shut_down());
     assert_eq!(refused.to_string(), "the pool has been shut down");
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
 }
 
 /// S004-27: also by being dropped.
@@ -53,7 +53,7 @@ fn shutdown_without_waiting_returns_at_once() {
     let pool = pool(1);
     let hold = Hold::of(&pool);
     let queued = pool.submit(|| 5).expect("it is open");
-    pool.shutdown(Wait::No);
+    pool.close();
     assert!(pool.submit(|| ()).expect_err("it is shut down").is_shut_down());
     assert!(!queued.is_done());
     hold.end();
@@ -80,7 +80,7 @@ fn work_that_waits_for_the_end_of_its_own_pool_is_told() {
     let _watchdog = in_time();
     let pool = Arc::new(pool(1));
     let own = Arc::clone(&pool);
-    let future = pool.submit(move || own.shutdown(Wait::Yes)).expect("it is open");
+    let future = pool.submit(move || own.shutdown()).expect("it is open");
     let Err(FutureError::Panicked(panic)) = future.result() else { panic!("it must panic") };
     assert!(panic.message().contains("must not wait for the end of pool-"), "{panic:?}");
 }
@@ -116,7 +116,7 @@ fn all_who_wait_for_the_end_see_it() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                pool.shutdown(Wait::Yes);
+                pool.shutdown();
                 assert_eq!(done.load(Ordering::SeqCst), 30);
             });
         }

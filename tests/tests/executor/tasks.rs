@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fiveways::executor::{Until, Wait, as_completed, wait};
+use fiveways::executor::{ReturnWhen, as_completed, wait};
 use fiveways::runtime::Runtime;
 use fiveways::task;
 
@@ -33,9 +33,9 @@ fn a_task_that_waits_lets_its_worker_go_on() {
             }),
             task::spawn_local({
                 let future = future.clone();
-                move || assert_eq!(wait([future], Until::AllCompleted, None).done.len(), 1)
+                move || assert_eq!(wait([future], ReturnWhen::AllCompleted, None).done.len(), 1)
             }),
-            task::spawn_local(move || theirs.shutdown(Wait::Yes)),
+            task::spawn_local(move || theirs.shutdown()),
         ];
         for _ in 0..10 {
             task::yield_now();

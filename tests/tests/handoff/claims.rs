@@ -12,7 +12,7 @@ use fiveways::net::UnixStream;
 use fiveways::selector::{Events, Interest, Kind, Selector, Token};
 use fiveways_tests::patience::{LONG, eventually};
 
-const KINDS: [Kind; 4] = [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEdge];
+const KINDS: [Kind; 4] = [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEt];
 
 /// What a selector reports now.
 fn reports(selector: &mut dyn Selector) -> usize {

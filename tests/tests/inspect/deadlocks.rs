@@ -61,7 +61,7 @@ fn cross() -> [Result<(), JoinError>; 2] {
 fn circle_of(error: JoinError) -> Vec<Identity> {
     let payload = error.into_panic();
     let deadlock = payload.downcast::<Deadlock>().expect("the panic of a deadlock");
-    deadlock.circle().collect()
+    deadlock.members().collect()
 }
 
 /// C46, S004-01: with a pause between the two locks every run is a deadlock, and every one is

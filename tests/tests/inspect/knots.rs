@@ -183,8 +183,8 @@ fn a_deadlock_gives_its_waits() {
     let mut names = [&last.name, &first.name];
     names.sort_unstable();
     assert_eq!(names, ["one", "other"]);
-    assert_eq!((last.what, &last.holders[..]), ("mutex", &[first.who][..]));
-    assert_eq!((first.what, &first.holders[..]), ("mutex", &[last.who][..]));
+    assert_eq!((last.what, &last.waits_on[..]), ("mutex", &[first.who][..]));
+    assert_eq!((first.what, &first.waits_on[..]), ("mutex", &[last.who][..]));
     assert!(first.place.file().ends_with("knots.rs") && deadlock.is_circle());
 }
 

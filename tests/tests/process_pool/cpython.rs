@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fiveways::executor::{Future, FutureError, Until, Wait, as_completed, wait};
+use fiveways::executor::{Future, FutureError, ReturnWhen, as_completed, wait};
 use fiveways::{runtime, task};
 use fiveways_tests::patience::{LONG, eventually};
 
@@ -83,11 +83,11 @@ pub(crate) fn waits_end_at_the_first_the_first_failure_and_the_last() {
         let quick = pool.submit(square::call(2)).expect("it is open");
         let broken = pool.submit(fail::call("over".to_owned())).expect("it is open");
         let all = || [quick.clone(), broken.clone()];
-        let first = wait(all(), Until::FirstCompleted, None);
+        let first = wait(all(), ReturnWhen::FirstCompleted, None);
         assert!(!first.done.is_empty() && first.done.iter().all(Future::is_done));
-        let failed = wait(all(), Until::FirstException, None);
+        let failed = wait(all(), ReturnWhen::FirstException, None);
         assert!(failed.done.iter().filter_map(Future::exception).any(|error| error.is_panic()));
-        let every = wait(all(), Until::AllCompleted, Some(LONG));
+        let every = wait(all(), ReturnWhen::AllCompleted, Some(LONG));
         assert_eq!((every.done.len(), every.not_done.len()), (2, 0));
         assert_eq!(as_completed(all()).filter(Future::is_done).count(), 2);
     });
@@ -124,7 +124,7 @@ pub(crate) fn a_shutdown_takes_no_more_and_does_what_it_has() {
         let pool = pool(2);
         let naps = [Duration::from_millis(1); 10];
         let naps = naps.map(|length| pool.submit(nap::call(length)).expect("it is open"));
-        pool.shutdown(Wait::Yes);
+        pool.shutdown();
         assert!(naps.iter().all(|nap| nap.is_done() && nap.result().is_ok()));
         assert!(pool.submit(pid::call()).expect_err("it is shut down").is_shut_down());
         assert!(pool.processes().is_empty());
@@ -137,7 +137,7 @@ pub(crate) fn a_shutdown_passes_over_what_was_cancelled() {
         let pool = pool(1);
         value(pool.submit(pid::call()));
         pool.submit(pid::call()).expect("it is open").cancel();
-        pool.shutdown(Wait::Yes);
+        pool.shutdown();
     });
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn a_shutdown_that_does_not_wait_lets_all_be_done() {
         let pool = pool(2);
         let squares = pool.map(0..10, square::call).expect("it is open");
         let pids: BTreeSet<_> = pool.processes().into_iter().collect();
-        pool.shutdown(Wait::No);
+        pool.close();
         assert!(squares.map(|square| square.expect("no panic")).eq((0..10).map(square)));
         eventually("its processes are gone", || pids.is_disjoint(&children()));
     });

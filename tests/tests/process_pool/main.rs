@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fiveways::executor::{
-    self, Call, Executor, Future, FutureError, ProcessPool, Sizing, SubmitError, ThreadPool, Until,
-    Wait, wait,
+    self, Call, Executor, Future, FutureError, ProcessPool, ReturnWhen, Sizing, SubmitError,
+    ThreadPool, wait,
 };
 use fiveways::{runtime, task};
 use fiveways_tests::leaks::descriptor_count;
@@ -174,7 +174,7 @@ fn shutdown_waits_for_all_calls_and_collects_the_processes() {
     let futures: Vec<_> = (0..40)
         .map(|_| pool.submit(nap::call(Duration::from_millis(2))).expect("it is open"))
         .collect();
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert!(futures.iter().all(Future::is_done));
     assert_eq!((pool.processes(), children()), (vec![], BTreeSet::new()));
     assert!(pool.submit(pid::call()).expect_err("it is shut down").is_shut_down());
@@ -285,7 +285,8 @@ fn a_storm_of_calls_and_deaths_comes_to_its_end() {
             send(victim, Signal::KILL);
         }
     }
-    let waited = wait(futures.iter().map(|pair| pair.1.clone()), Until::AllCompleted, Some(LONG));
+    let waited =
+        wait(futures.iter().map(|pair| pair.1.clone()), ReturnWhen::AllCompleted, Some(LONG));
     assert_eq!(waited.not_done.len(), 0, "seed {seed}");
     for (x, future) in futures {
         match future.result() {

@@ -38,7 +38,7 @@ mod claims {
     use fiveways::generator::Generator;
     use fiveways::inspect::{Detection, detect_deadlocks};
     use fiveways::queue::{
-        GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue, ShutDown,
+        Closed, GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue,
     };
     use fiveways::runtime::Runtime;
     use fiveways::sync::{Event, Semaphore, channel};
@@ -341,13 +341,13 @@ mod claims {
         let queue = Queue::new();
         queue.put(1).expect("it is open");
         queue.shutdown(false);
-        assert_eq!(queue.put(2), Err(ShutDown(2)));
-        assert_eq!(queue.put_nowait(2), Err(PutError::ShutDown(2)));
-        assert_eq!(queue.put_timeout(2, LONG), Err(PutError::ShutDown(2)));
+        assert_eq!(queue.put(2), Err(Closed(2)));
+        assert_eq!(queue.put_nowait(2), Err(PutError::Closed(2)));
+        assert_eq!(queue.put_timeout(2, LONG), Err(PutError::Closed(2)));
         assert_eq!(queue.get(), Ok(1));
-        assert_eq!(queue.get(), Err(ShutDown(())));
-        assert_eq!(queue.get_nowait(), Err(GetError::ShutDown));
-        assert_eq!(queue.get_timeout(LONG), Err(GetError::ShutDown));
+        assert_eq!(queue.get(), Err(Closed(())));
+        assert_eq!(queue.get_nowait(), Err(GetError::Closed));
+        assert_eq!(queue.get_timeout(LONG), Err(GetError::Closed));
     }
 
     pub(super) fn an_immediate_shutdown_drops_what_is_left() {
@@ -356,10 +356,10 @@ mod claims {
         queue.put((1, Arc::clone(&item))).expect("it is open");
         queue.shutdown(true);
         assert_eq!((queue.len(), Arc::strong_count(&item)), (0, 1));
-        assert_eq!(queue.get(), Err(ShutDown(())));
+        assert_eq!(queue.get(), Err(Closed(())));
         // It stays so.
         queue.shutdown(false);
-        assert_eq!(queue.get_nowait(), Err(GetError::ShutDown));
+        assert_eq!(queue.get_nowait(), Err(GetError::Closed));
     }
 
     pub(super) fn shutdown_wakes_whoever_waits_in_vain() {
@@ -370,10 +370,10 @@ mod claims {
         let_others_wait();
         empty.shutdown(false);
         full.shutdown(false);
-        let refused = [(); 3].map(|()| Err(ShutDown(())));
+        let refused = [(); 3].map(|()| Err(Closed(())));
         assert_eq!(getting.map(Other::join), refused);
-        assert_eq!(putting.map(Other::join), [2; 3].map(|item| Err(ShutDown(item))));
-        assert_eq!((full.get(), full.get()), (Ok(1), Err(ShutDown(()))));
+        assert_eq!(putting.map(Other::join), [2; 3].map(|item| Err(Closed(item))));
+        assert_eq!((full.get(), full.get()), (Ok(1), Err(Closed(()))));
     }
 
     /// S004-73.

@@ -116,7 +116,7 @@ fn tell(who: &str, end: Result<(), JoinError>) {
             say!("{who} was ended by a deadlock:");
             for link in deadlock.links() {
                 let holders: Vec<_> =
-                    link.holders.iter().map(|one| name_of(deadlock, *one)).collect();
+                    link.waits_on.iter().map(|one| name_of(deadlock, *one)).collect();
                 let (name, what, holders) = (&link.name, link.what, holders.join(" or "));
                 say!("  {name} waits for a {what} of {holders} at {}", link.place);
             }

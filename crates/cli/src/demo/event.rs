@@ -76,7 +76,7 @@ fn between_threads(pace: Pace) -> Outcome {
 
 fn between_processes(pace: Pace) -> Outcome {
     say!("the light is red");
-    let light = process::Event::new()?;
+    let light = process::SharedEvent::new()?;
     let mut cars = Vec::new();
     for car in 1..=CARS {
         let mut child = start_car(car, &light)?;
@@ -98,7 +98,7 @@ fn between_processes(pace: Pace) -> Outcome {
     Ok(())
 }
 
-fn start_car(car: usize, light: &process::Event) -> io::Result<Child> {
+fn start_car(car: usize, light: &process::SharedEvent) -> io::Result<Child> {
     Command::new(env::current_exe()?)
         .args(["demo", "event", "--car", &car.to_string()])
         .event(LIGHT, light)?
@@ -107,7 +107,7 @@ fn start_car(car: usize, light: &process::Event) -> io::Result<Child> {
 }
 
 fn drive_in_process(car: usize) -> Outcome {
-    let light = process::Event::from_env(LIGHT)?;
+    let light = process::SharedEvent::from_env(LIGHT)?;
     say!("car {car} waits");
     light.wait()?;
     say!("car {car} drives at {}", colour(light.is_set()?));

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use fiveways::executor::{Future, ProcessPool, Sizing, SubmitError, ThreadPool, Wait, remote};
+use fiveways::executor::{Future, ProcessPool, Sizing, SubmitError, ThreadPool, remote};
 use fiveways::time;
 
 use super::stage::{Outcome, Pace, say};
@@ -60,7 +60,7 @@ fn in_threads(pace: Pace) -> Outcome {
     submit_all(|n| pool.submit(move || square(n, second)))?;
     let threads = pool.threads();
     // The callbacks have been called when this returns.
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     say!("all done by {threads} threads, took {}", pace.since(start));
     if let Err(error) = pool.submit(|| ()) {
         say!("one more: {error}");
@@ -71,7 +71,7 @@ fn in_threads(pace: Pace) -> Outcome {
 fn in_processes(pace: Pace) -> Outcome {
     let pool = ProcessPool::new(Sizing::Fixed(SIZE))?;
     let futures = submit_all(|n| pool.submit(square::call(n, pace.seconds(1.0))))?;
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     let mut processes = Vec::new();
     for future in futures {
         processes.push(future.result()?.1);

@@ -30,7 +30,7 @@ mod recall;
 mod queue;
 mod slots;
 mod buffers;
-mod bell;
+mod wakeup;
 mod options;
 
 use std::io;
@@ -43,13 +43,13 @@ use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, DONT_WAIT};
 use fiveways_sys::uring::{Completion, Entry, Ring, RingSize};
 
-use self::bell::Bell;
 use self::buffers::{Buffers, GROUP};
 pub use self::options::UringOptions;
 use self::queue::Queue;
 use self::reading::stands_in_line;
 use self::recall::Pair;
 use self::slots::{MAX_FD, Slots, Tag};
+use self::wakeup::Wakeup;
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Direction, Op, Outcome, Pending, Source};
@@ -80,7 +80,7 @@ pub struct Uring {
     buffers: Buffers,
     hot: HotBuffers,
     queue: Queue,
-    bell: Bell,
+    wakeup: Wakeup,
     /// What buffers are being asked back by.
     recalling: Option<Pair>,
     /// Operations that wait, in the kernel or behind one that is there.
@@ -114,7 +114,7 @@ impl Uring {
             buffers,
             hot: HotBuffers::new(HOT_BUFFER),
             queue: Queue::new(ring),
-            bell: Bell::new()?,
+            wakeup: Wakeup::new()?,
             recalling: None,
             waiting: 0,
             exhausted: 0,
@@ -125,7 +125,7 @@ impl Uring {
     }
 
     fn arm_waker(&mut self) {
-        let entry = Entry::poll_many(self.bell.fd()).tagged(Tag::Wake.to_bits());
+        let entry = Entry::poll_many(self.wakeup.fd()).tagged(Tag::Wake.to_bits());
         // SAFETY: required: what it points at stays valid. It points at nothing.
         unsafe { self.queue.push(&entry) };
     }
@@ -228,15 +228,15 @@ impl Uring {
     fn dispatch(&mut self, completion: Completion, ready: &mut Ready) {
         match Tag::from_bits(completion.user_data) {
             Tag::Once(pending) => self.hand_back(pending, completion, ready),
-            Tag::Nudge(pending) => self.nudge(pending, completion.result, ready),
+            Tag::Poll(pending) => self.nudge(pending, completion.result, ready),
             Tag::Wake => {
                 // It fails only for want of memory; then the eventfd rings on.
-                let _ = self.bell.answer();
+                let _ = self.wakeup.answer();
                 if !completion.has_more() {
                     self.arm_waker();
                 }
             }
-            Tag::Quiet => {}
+            Tag::Ignore => {}
             Tag::Recall => self.recalled(completion.buffer()),
         }
     }
@@ -311,7 +311,7 @@ impl Uring {
         }
         let writable = op.direction() == Direction::Write;
         let entry = Entry::poll(op.source().fd, writable);
-        self.push(pending, entry, Tag::Nudge(pending));
+        self.push(pending, entry, Tag::Poll(pending));
         None
     }
 
@@ -326,7 +326,7 @@ impl Uring {
             (0.., Op::Readable { .. }) => Outcome::Done(0),
             (0.., Op::Recv { source, .. } | Op::Fill { source, .. }) => {
                 let slot = self.slots.claim(source);
-                (slot.wet, slot.left_some) = (true, true);
+                (slot.maybe_ready, slot.left_some) = (true, true);
                 Outcome::Retry
             }
             (0.., _) => Outcome::Retry,
@@ -385,7 +385,7 @@ impl Driver for Uring {
             QUEUED => self.finish(pending, Outcome::Done(-errno::ECANCELED), ready),
             bits => {
                 self.counters.registrations += 1;
-                let entry = Entry::cancel(bits).tagged(Tag::Quiet.to_bits());
+                let entry = Entry::cancel(bits).tagged(Tag::Ignore.to_bits());
                 // SAFETY: required: what it points at stays valid. It points at nothing.
                 unsafe { self.queue.push(&entry) };
             }
@@ -420,7 +420,7 @@ impl Driver for Uring {
     }
 
     fn waker(&self) -> Waker {
-        self.bell.waker()
+        self.wakeup.waker()
     }
 
     fn waiting(&self) -> usize {

@@ -21,12 +21,12 @@ const LAST_WAIT: Duration = Duration::from_millis(200);
 pub(super) struct Queue {
     ring: Ring,
     in_flight: usize,
-    aside: VecDeque<Completion>,
+    overflow: VecDeque<Completion>,
 }
 
 impl Queue {
     pub(super) fn new(ring: Ring) -> Queue {
-        Queue { ring, in_flight: 0, aside: VecDeque::new() }
+        Queue { ring, in_flight: 0, overflow: VecDeque::new() }
     }
 
     /// The ring itself, to register with.
@@ -64,13 +64,13 @@ impl Queue {
     fn put_aside(&mut self) {
         let mut batch = [Completion::default(); 64];
         let count = self.ring.take(&mut batch);
-        self.aside.extend(&batch[..count]);
+        self.overflow.extend(&batch[..count]);
     }
 
     /// Are there completions to take without calling the kernel?
     #[inline]
     pub(super) fn has_completions(&mut self) -> bool {
-        !self.aside.is_empty() || self.ring.has_completions()
+        !self.overflow.is_empty() || self.ring.has_completions()
     }
 
     /// Gives the kernel what is queued and fetches what it has, without sleeping; calls it only if
@@ -103,7 +103,7 @@ impl Queue {
     #[inline]
     pub(super) fn take(&mut self, into: &mut [Completion]) -> usize {
         let count =
-            if self.aside.is_empty() { self.ring.take(into) } else { self.take_aside(into) };
+            if self.overflow.is_empty() { self.ring.take(into) } else { self.take_overflow(into) };
         for completion in &into[..count] {
             self.in_flight -= usize::from(!completion.has_more());
         }
@@ -111,9 +111,9 @@ impl Queue {
     }
 
     #[cold]
-    fn take_aside(&mut self, into: &mut [Completion]) -> usize {
-        let count = into.len().min(self.aside.len());
-        for (place, completion) in into.iter_mut().zip(self.aside.drain(..count)) {
+    fn take_overflow(&mut self, into: &mut [Completion]) -> usize {
+        let count = into.len().min(self.overflow.len());
+        for (place, completion) in into.iter_mut().zip(self.overflow.drain(..count)) {
             *place = completion;
         }
         count
@@ -121,7 +121,7 @@ impl Queue {
 
     /// Ends everything that is in the kernel. Answers whether the kernel holds nothing any more.
     pub(super) fn wind_up(&mut self) -> bool {
-        let entry = Entry::cancel_all().tagged(Tag::Quiet.to_bits());
+        let entry = Entry::cancel_all().tagged(Tag::Ignore.to_bits());
         // SAFETY: required: what it points at stays valid. It points at nothing.
         unsafe { self.push(&entry) };
         let mut batch = [Completion::default(); 64];

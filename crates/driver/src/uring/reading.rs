@@ -100,14 +100,14 @@ impl Uring {
     #[inline]
     fn fill_hot(&mut self, source: Source, loan: *mut Option<Loan>) -> Option<Answer> {
         let slot = self.slots.claim(source);
-        if slot.mode != Mode::Poll || !slot.wet {
+        if slot.mode != Mode::Poll || !slot.maybe_ready {
             return None;
         }
         let buffer = self.hot.writable();
         let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: required: valid for `len` bytes. They come from one slice.
         let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
-        slot.wet = answer > 0 && answer as usize == len;
+        slot.maybe_ready = answer > 0 && answer as usize == len;
         if net::is_would_block(answer) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Uring {
             Op::Fill { .. } if slot.mode == Mode::Ring => {
                 (Entry::recv_picked(source.fd, GROUP, dry), Tag::Once(pending))
             }
-            _ => (Entry::poll(source.fd, false), Tag::Nudge(pending)),
+            _ => (Entry::poll(source.fd, false), Tag::Poll(pending)),
         };
         self.push(pending, entry, tag);
     }

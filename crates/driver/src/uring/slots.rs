@@ -19,8 +19,8 @@
 //!
 //! ```text
 //!   63                                             3 2   0
-//!   │           address of a Pending               │ 0,1 │   Once, Nudge
-//!   │                        0                       │4,5,7│   Wake, Quiet, Recall
+//!   │           address of a Pending               │ 0,1 │   Once, Poll
+//!   │                        0                       │4,5,7│   Wake, Ignore, Recall
 //! ```
 
 use std::os::fd::RawFd;
@@ -35,11 +35,11 @@ pub(super) enum Tag {
     /// The operation itself: its answer is the result.
     Once(NonNull<Pending>),
     /// A poll on behalf of the operation, which is then to be submitted again.
-    Nudge(NonNull<Pending>),
+    Poll(NonNull<Pending>),
     /// The waker's request.
     Wake,
     /// Nobody (the answer of a cancel).
-    Quiet,
+    Ignore,
     /// The buffers: one of them was asked back.
     Recall,
 }
@@ -57,9 +57,9 @@ impl Tag {
     pub(super) fn to_bits(self) -> u64 {
         match self {
             Tag::Once(pending) => pending.as_ptr().expose_provenance() as u64 | ONCE,
-            Tag::Nudge(pending) => pending.as_ptr().expose_provenance() as u64 | NUDGE,
+            Tag::Poll(pending) => pending.as_ptr().expose_provenance() as u64 | NUDGE,
             Tag::Wake => WAKE,
-            Tag::Quiet => QUIET,
+            Tag::Ignore => QUIET,
             Tag::Recall => RECALL,
         }
     }
@@ -72,11 +72,11 @@ impl Tag {
             NonNull::new(ptr::with_exposed_provenance_mut::<Pending>(address))
         };
         match bits & KIND {
-            ONCE => pending().map_or(Tag::Quiet, Tag::Once),
-            NUDGE => pending().map_or(Tag::Quiet, Tag::Nudge),
+            ONCE => pending().map_or(Tag::Ignore, Tag::Once),
+            NUDGE => pending().map_or(Tag::Ignore, Tag::Poll),
             WAKE => Tag::Wake,
             RECALL => Tag::Recall,
-            _ => Tag::Quiet,
+            _ => Tag::Ignore,
         }
     }
 }
@@ -98,7 +98,7 @@ pub(super) struct Slot {
     pub(super) generation: u64,
     pub(super) streak: u16,
     pub(super) mode: Mode,
-    pub(super) wet: bool,
+    pub(super) maybe_ready: bool,
     pub(super) left_some: bool,
 }
 
@@ -111,14 +111,14 @@ impl Slot {
             generation,
             streak: 0,
             mode: Mode::Ring,
-            wet: true,
+            maybe_ready: true,
             left_some: false,
         }
     }
 
     /// Goes over to receiving into the worker's buffer.
     pub(super) fn poll_from_now_on(&mut self) {
-        (self.mode, self.streak, self.wet) = (Mode::Poll, 0, true);
+        (self.mode, self.streak, self.maybe_ready) = (Mode::Poll, 0, true);
     }
 }
 
@@ -170,8 +170,8 @@ mod tests {
         let op = Op::Readable { source: Source { fd: 1, generation: 1 } };
         let pending = Pending::new(op, ptr::null_mut());
         let pending = NonNull::from(&pending);
-        let others = [Tag::Wake, Tag::Quiet, Tag::Recall];
-        for tag in [Tag::Once(pending), Tag::Nudge(pending)].into_iter().chain(others) {
+        let others = [Tag::Wake, Tag::Ignore, Tag::Recall];
+        for tag in [Tag::Once(pending), Tag::Poll(pending)].into_iter().chain(others) {
             assert_eq!(Tag::from_bits(tag.to_bits()), tag);
         }
     }

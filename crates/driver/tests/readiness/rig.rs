@@ -30,7 +30,7 @@ const KINDS: [(Model, Kind); 5] = [
     (Model::Select, Kind::Select),
     (Model::Poll, Kind::Poll),
     (Model::Epoll, Kind::Epoll),
-    (Model::EpollEt, Kind::EpollEdge),
+    (Model::EpollEt, Kind::EpollEt),
 ];
 
 /// A driver with its loop.

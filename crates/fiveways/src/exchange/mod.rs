@@ -27,7 +27,7 @@
 //! (Passing the item on would come too late for those who were told that nothing more comes.)
 #![expect(unsafe_code, reason = "who waits is given items in its own frame")]
 
-mod places;
+mod wait_slots;
 mod store;
 
 use std::fmt;
@@ -36,12 +36,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fiveways_runtime::{
-    CHOSEN, Hand, Handles, Hands, Interrupt, Reason, Selection, Unparker, Waiter, spend,
+    CHOSEN, Ends, Interrupt, Participants, Reason, Role, Selection, Unparker, Waiter, spend,
 };
 
-use self::places::Places;
-pub(crate) use self::places::Slot;
 pub(crate) use self::store::{Fifo, Store};
+pub(crate) use self::wait_slots::Slot;
+use self::wait_slots::WaitSlots;
 
 /// Why an item was not given or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +68,15 @@ struct State<S: Store> {
     store: S,
     capacity: usize,
     phase: Phase,
-    takers: Places<S::Item>,
-    givers: Places<S::Item>,
+    takers: WaitSlots<S::Item>,
+    givers: WaitSlots<S::Item>,
 }
 
 /// A store of items with two lines of those who wait at it.
 pub(crate) struct Exchange<S: Store> {
     state: Mutex<State<S>>,
     /// Who has had a hand in it: who could end its waits.
-    hands: Hands,
+    participants: Participants,
 }
 
 impl<S: Store> fmt::Debug for Exchange<S> {
@@ -100,23 +100,23 @@ impl Drop for Woken {
 
 impl<S: Store> Exchange<S> {
     /// Makes an exchange that stores up to `capacity` items; `usize::MAX` stands for any number.
-    pub(crate) fn new(store: S, capacity: usize, handles: Handles) -> Exchange<S> {
-        let (takers, givers) = (Places::new(), Places::new());
+    pub(crate) fn new(store: S, capacity: usize, ends: Ends) -> Exchange<S> {
+        let (takers, givers) = (WaitSlots::new(), WaitSlots::new());
         let state = State { store, capacity, phase: Phase::Open, takers, givers };
-        let hands = Hands::new(handles);
-        Exchange { state: Mutex::new(state), hands }
+        let participants = Participants::new(ends);
+        Exchange { state: Mutex::new(state), participants }
     }
 
     /// Notes that the caller gives or takes, or could: it has a handle for it.
     #[inline]
-    pub(crate) fn touch(&self, hand: Hand) {
-        self.hands.touch(hand);
+    pub(crate) fn record(&self, role: Role) {
+        self.participants.record(role);
     }
 
     /// Says of a wait that such hands end it.
     #[inline]
-    pub(crate) fn ended_by<'a>(&'a self, hand: Hand, reason: Reason<'a>) -> Reason<'a> {
-        reason.held(self.hands.holder(hand))
+    pub(crate) fn ended_by<'a>(&'a self, role: Role, reason: Reason<'a>) -> Reason<'a> {
+        reason.held(self.participants.holder(role))
     }
 
     #[inline]
@@ -128,7 +128,7 @@ impl<S: Store> Exchange<S> {
     /// Gives an item if that needs no waiting.
     #[inline]
     pub(crate) fn try_give(&self, item: S::Item) -> Result<(), (Why, S::Item)> {
-        self.touch(Hand::Gives);
+        self.record(Role::Producer);
         let mut woken = Woken::default();
         self.lock().give(item, &mut woken)
     }
@@ -136,7 +136,7 @@ impl<S: Store> Exchange<S> {
     /// Takes an item if that needs no waiting.
     #[inline]
     pub(crate) fn try_take(&self) -> Result<S::Item, Why> {
-        self.touch(Hand::Takes);
+        self.record(Role::Consumer);
         let mut woken = Woken::default();
         self.lock().take(&mut woken)
     }
@@ -151,7 +151,7 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<(), (Why, S::Item)> {
         spend();
-        self.touch(Hand::Gives);
+        self.record(Role::Producer);
         let mut woken = Woken::default();
         let mut state = self.lock();
         match state.give(item, &mut woken) {
@@ -169,7 +169,7 @@ impl<S: Store> Exchange<S> {
         deadline: Option<Instant>,
     ) -> Result<S::Item, Why> {
         spend();
-        self.touch(Hand::Takes);
+        self.record(Role::Consumer);
         let mut woken = Woken::default();
         let mut state = self.lock();
         match state.take(&mut woken) {
@@ -188,13 +188,13 @@ impl<S: Store> Exchange<S> {
         what: &'static str,
         deadline: Option<Instant>,
     ) -> Result<(), (Why, S::Item)> {
-        let reason = self.ended_by(Hand::Takes, Reason::new(what, self));
+        let reason = self.ended_by(Role::Consumer, Reason::new(what, self));
         let slot = Slot::with(item);
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
         // SAFETY: required: `slot` stays until selected or left. It outlives `waiter`, which does
         // not go before.
-        unsafe { state.givers.join(waiter, CHOSEN, &slot) };
+        unsafe { state.givers.enqueue(waiter, CHOSEN, &slot) };
         drop(state);
         let leave = || self.leave_givers(waiter, CHOSEN);
         let ended = waiter.wait_unless_interrupted(&reason, deadline, leave);
@@ -212,13 +212,13 @@ impl<S: Store> Exchange<S> {
         what: &'static str,
         deadline: Option<Instant>,
     ) -> Result<S::Item, Why> {
-        let reason = self.ended_by(Hand::Gives, Reason::new(what, self));
+        let reason = self.ended_by(Role::Producer, Reason::new(what, self));
         let slot = Slot::empty();
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
         // SAFETY: required: `slot` stays until selected or left. It outlives `waiter`, which does
         // not go before.
-        unsafe { state.takers.join(waiter, CHOSEN, &slot) };
+        unsafe { state.takers.enqueue(waiter, CHOSEN, &slot) };
         drop(state);
         let leave = || self.leave_takers(waiter, CHOSEN);
         let ended = waiter.wait_unless_interrupted(&reason, deadline, leave);
@@ -286,7 +286,7 @@ impl<S: Store> Exchange<S> {
             return false;
         }
         // SAFETY: required: the slot stays. By our own contract.
-        unsafe { state.givers.join(waiter, arm, slot) };
+        unsafe { state.givers.enqueue(waiter, arm, slot) };
         true
     }
 
@@ -307,18 +307,18 @@ impl<S: Store> Exchange<S> {
             return false;
         }
         // SAFETY: required: the slot stays. By our own contract.
-        unsafe { state.takers.join(waiter, arm, slot) };
+        unsafe { state.takers.enqueue(waiter, arm, slot) };
         true
     }
 
     /// Leaves the line of givers, if the waiter is still in it.
     pub(crate) fn leave_givers(&self, waiter: Pin<&Waiter>, arm: Selection) {
-        self.lock().givers.leave(waiter, arm);
+        self.lock().givers.remove(waiter, arm);
     }
 
     /// Leaves the line of takers, if the waiter is still in it.
     pub(crate) fn leave_takers(&self, waiter: Pin<&Waiter>, arm: Selection) {
-        self.lock().takers.leave(waiter, arm);
+        self.lock().takers.remove(waiter, arm);
     }
 }
 
@@ -333,10 +333,10 @@ impl<S: Store> State<S> {
         if self.phase != Phase::Open {
             return Err((Why::Closed, item));
         }
-        let item = match self.takers.hand(item) {
+        let item = match self.takers.role(item) {
             Ok(waiter) => {
                 woken.0 = Some(waiter);
-                self.store.passed_by();
+                self.store.on_direct_handoff();
                 return Ok(());
             }
             Err(item) => item,
@@ -361,7 +361,7 @@ impl<S: Store> State<S> {
         }
         if let Some((item, waiter)) = self.givers.fetch() {
             woken.0 = Some(waiter);
-            self.store.passed_by();
+            self.store.on_direct_handoff();
             return Ok(item);
         }
         Err(if self.phase == Phase::Open { Why::NotNow } else { Why::Closed })

@@ -28,7 +28,7 @@ pub(crate) trait Store {
 
     /// Hears of an item that went from hand to hand.
     #[inline]
-    fn passed_by(&mut self) {}
+    fn on_direct_handoff(&mut self) {}
 }
 
 /// First in, first out.

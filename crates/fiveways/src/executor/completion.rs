@@ -104,7 +104,7 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum ReturnWhen {
     /// Any one has ended.
     #[doc(alias = "FIRST_COMPLETED")]
     FirstCompleted,
@@ -118,7 +118,7 @@ pub enum Until {
 
 /// Which futures have ended and which have not; made by [`wait`].
 #[derive(Debug)]
-pub struct Waited<T> {
+pub struct WaitResult<T> {
     /// Those that have ended: first those whose end the wait has seen, in that order.
     pub done: Vec<Future<T>>,
     /// The others, in the order in which they were given.
@@ -141,31 +141,31 @@ pub struct Waited<T> {
 /// # Examples
 ///
 /// ```
-/// use fiveways::executor::{ThreadPool, Until, wait};
+/// use fiveways::executor::{ThreadPool, ReturnWhen, wait};
 ///
 /// let pool = ThreadPool::default();
 /// let futures = (0..3).map(|n| pool.submit(move || n * n).expect("it is open"));
-/// let waited = wait(futures, Until::AllCompleted, None);
+/// let waited = wait(futures, ReturnWhen::AllCompleted, None);
 /// assert_eq!((waited.done.len(), waited.not_done.len()), (3, 0));
 /// ```
 #[track_caller]
 pub fn wait<T: Send + 'static>(
     futures: impl IntoIterator<Item = Future<T>>,
-    until: Until,
+    until: ReturnWhen,
     limit: Option<Duration>,
-) -> Waited<T> {
+) -> WaitResult<T> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut futures = as_completed(futures);
     let mut done = Vec::new();
     while let Ok(Some(future)) = futures.next_by(deadline) {
         let failed = future.error().is_some_and(|error| !error.is_cancelled());
         done.push(future);
-        if until == Until::FirstCompleted || (until == Until::FirstException && failed) {
+        if until == ReturnWhen::FirstCompleted || (until == ReturnWhen::FirstException && failed) {
             break;
         }
     }
     // What has ended meanwhile has ended.
     let (ended, not_done): (Vec<_>, Vec<_>) = futures.rest().partition(Future::is_done);
     done.extend(ended);
-    Waited { done, not_done }
+    WaitResult { done, not_done }
 }

@@ -4,15 +4,6 @@ use crate::executor::failure::SubmitError;
 use crate::executor::future::Future;
 use crate::executor::map::Map;
 
-/// Does a shutdown wait until everything that was submitted has been done?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// It returns when all is done and the workers have ended.
-    Yes,
-    /// It returns at once; the work is done all the same.
-    No,
-}
-
 /// Takes work of the kind `W` and has it done by others.
 ///
 /// A [`ThreadPool`](crate::executor::ThreadPool) takes closures, and it takes a
@@ -69,12 +60,15 @@ pub trait Executor<W> {
         Ok(map)
     }
 
-    /// Takes no more work from now on; what was submitted is done.
+    /// Takes no more work from now on; what was submitted is done. May be called again.
+    #[doc(alias = "shutdown(wait=False)")]
+    fn close(&self);
+
+    /// As [`close`](Self::close), and waits until all work is done and the workers have ended.
     ///
     /// # Suspends
     ///
-    /// With [`Wait::Yes`], until everything has been done and the workers have ended; a plain
-    /// thread blocks.
+    /// Until then; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -82,9 +76,8 @@ pub trait Executor<W> {
     ///
     /// # Panics
     ///
-    /// With [`Wait::Yes`] in work or a callback of this very pool, which would wait for its own
-    /// end.
-    fn shutdown(&self, wait: Wait);
+    /// In work or a callback of this very pool, which would wait for its own end.
+    fn shutdown(&self);
 
     /// Cancels all work that has not begun. Answers how much that was.
     ///

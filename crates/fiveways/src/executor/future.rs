@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Identity, spend};
 
-use crate::executor::crew::{Crew, Job, Roster, Status, contain, runner_id};
 use crate::executor::failure::{FutureError, Panic, SubmitError};
+use crate::executor::pool_core::{Job, Members, PoolCore, Status, contain, runner_id};
 use crate::executor::waiting::Waiting;
 use crate::executor::watch::Watch;
 use crate::sync::ReentrantMutex;
@@ -47,10 +47,10 @@ struct Core<T> {
     value: ReentrantMutex<RefCell<Option<T>>>,
     /// [`QUEUED`], [`ENDED`], or the thread that runs it: written under the lock of the parts, read
     /// without.
-    runner: AtomicU64,
-    crew: Weak<Crew>,
+    pool_thread: AtomicU64,
+    pool_core: Weak<PoolCore>,
     /// The crew's.
-    roster: Arc<Roster>,
+    members: Arc<Members>,
 }
 
 const QUEUED: u64 = 0;
@@ -74,7 +74,7 @@ impl<T: Send + 'static> Core<T> {
         outcome: Result<(), FutureError>,
     ) {
         let before = mem::replace(&mut parts.stage, Stage::Ended(outcome));
-        self.runner.store(ENDED, Ordering::Relaxed);
+        self.pool_thread.store(ENDED, Ordering::Relaxed);
         let watches = mem::take(&mut parts.watches);
         let callbacks = mem::take(&mut parts.callbacks);
         drop(parts);
@@ -96,7 +96,7 @@ impl<T: Send + 'static> Job for Core<T> {
             unreachable!("it was looked at under the same lock")
         };
         // ORDERING: none: before this thread is seen to wait, it takes the lock of those who look.
-        self.runner.store(me.to_bits(), Ordering::Relaxed);
+        self.pool_thread.store(me.to_bits(), Ordering::Relaxed);
         drop(parts);
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(outcome) => outcome.map(|value| drop(self.value.lock().replace(Some(value)))),
@@ -117,18 +117,18 @@ impl<T: Send + 'static> Job for Core<T> {
 
     fn status(&self) -> Status {
         match &self.lock().stage {
-            Stage::Queued(_) => Status::Queued(Weak::clone(&self.crew)),
+            Stage::Queued(_) => Status::Queued(Weak::clone(&self.pool_core)),
             Stage::Running => Status::Running,
             Stage::Ended(_) => Status::Ended,
         }
     }
 
     fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool {
-        let runner = self.runner.load(Ordering::Relaxed);
-        match (runner, Identity::from_bits(runner)) {
+        let pool_thread = self.pool_thread.load(Ordering::Relaxed);
+        match (pool_thread, Identity::from_bits(pool_thread)) {
             (ENDED, _) => return false,
-            (_, Some(runner)) => each(runner),
-            (_, None) => self.roster.each(each),
+            (_, Some(pool_thread)) => each(pool_thread),
+            (_, None) => self.members.each(each),
         }
         true
     }
@@ -201,17 +201,20 @@ impl<T> fmt::Debug for Future<T> {
 
 impl<T: Send + 'static> Future<T> {
     /// Has work done by a crew.
-    pub(super) fn submit(crew: &Arc<Crew>, work: Work<T>) -> Result<Future<T>, SubmitError> {
+    pub(super) fn submit(
+        pool_core: &Arc<PoolCore>,
+        work: Work<T>,
+    ) -> Result<Future<T>, SubmitError> {
         let parts =
             Parts { stage: Stage::Queued(work), watches: Vec::new(), callbacks: Vec::new() };
         let core = Arc::new(Core {
             parts: Mutex::new(parts),
             value: ReentrantMutex::new(RefCell::new(None)),
-            runner: AtomicU64::new(QUEUED),
-            crew: Arc::downgrade(crew),
-            roster: Arc::clone(crew.roster()),
+            pool_thread: AtomicU64::new(QUEUED),
+            pool_core: Arc::downgrade(pool_core),
+            members: Arc::clone(pool_core.members()),
         });
-        crew.submit(Arc::clone(&core) as Arc<dyn Job>)?;
+        pool_core.submit(Arc::clone(&core) as Arc<dyn Job>)?;
         Ok(Future { core })
     }
 

@@ -16,12 +16,12 @@
 //! compute as it likes.
 
 mod process_pool;
-mod lane;
+mod worker_process;
 mod worker_stream;
 mod serve;
 mod remote;
 #[doc(hidden)]
-pub mod machinery;
+pub mod __private;
 mod thread_pool;
 mod call;
 mod wire;
@@ -30,7 +30,7 @@ mod map;
 mod completion;
 mod future;
 mod waiting;
-mod crew;
+mod pool_core;
 mod watch;
 mod sizing;
 mod failure;
@@ -38,8 +38,8 @@ mod failure;
 #[doc(inline)]
 pub use crate::__remote as remote;
 pub use call::{Call, Portable};
-pub use completion::{AsCompleted, Until, Waited, as_completed, wait};
-pub use contract::{Executor, Wait};
+pub use completion::{AsCompleted, ReturnWhen, WaitResult, as_completed, wait};
+pub use contract::Executor;
 pub use failure::{BuildError, FutureError, Panic, SubmitError};
 #[doc(inline)]
 pub use fiveways_runtime::unblock;

@@ -5,16 +5,16 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use crate::executor::call::{Call, Portable, Prepared};
-use crate::executor::contract::{Executor, Wait};
-use crate::executor::crew::{Crew, Plan};
+use crate::executor::contract::Executor;
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
-use crate::executor::lane::{Initializer, Roster, call, retire};
 use crate::executor::map::{ChunkedMap, Map, chunks};
+use crate::executor::pool_core::{PoolConfig, PoolCore};
 use crate::executor::serve::is_guarded;
 use crate::executor::sizing::Sizing;
 use crate::executor::thread_pool::{leave, shut_down};
 use crate::executor::wire::check_call;
+use crate::executor::worker_process::{Initializer, Members, call, retire};
 
 /// Settings of a new [`ProcessPool`].
 #[derive(Clone, Debug)]
@@ -110,10 +110,10 @@ impl ProcessPoolBuilder {
             Some(first) => Some(first.ok_or(BuildError::Unencodable)?),
             None => None,
         };
-        let roster = Arc::new(Roster::new(self.calls_max.map(NonZero::get), first));
+        let members = Arc::new(Members::new(self.calls_max.map(NonZero::get), first));
         let (begin, end) = (Box::new(|| ()), Box::new(retire));
-        let plan = Plan { name: self.name, size, stack_size: None, begin, end };
-        Ok(ProcessPool { crew: Crew::new(plan), roster })
+        let config = PoolConfig { name: self.name, size, stack_size: None, begin, end };
+        Ok(ProcessPool { pool_core: PoolCore::new(config), members })
     }
 }
 
@@ -155,8 +155,8 @@ impl ProcessPoolBuilder {
 /// ```
 #[doc(alias = "ProcessPoolExecutor")]
 pub struct ProcessPool {
-    crew: Arc<Crew>,
-    roster: Arc<Roster>,
+    pool_core: Arc<PoolCore>,
+    members: Arc<Members>,
 }
 
 impl fmt::Debug for ProcessPool {
@@ -195,12 +195,12 @@ impl ProcessPool {
 
     /// How many processes it has at most.
     pub fn size(&self) -> usize {
-        self.crew.size()
+        self.pool_core.size()
     }
 
     /// The numbers of its processes now, in ascending order.
     pub fn processes(&self) -> Vec<u32> {
-        self.roster.pids().iter().copied().collect()
+        self.members.pids().iter().copied().collect()
     }
 
     /// Submits a call, and returns before it is done.
@@ -215,12 +215,12 @@ impl ProcessPool {
         let prepared = work.prepare()?;
         check_call(prepared.name.len(), prepared.arguments.len())
             .map_err(SubmitError::Unencodable)?;
-        let roster = Arc::clone(&self.roster);
+        let members = Arc::clone(&self.members);
         let work = move || {
-            let answer = call(&roster, &prepared.name, &prepared.arguments)?;
+            let answer = call(&members, &prepared.name, &prepared.arguments)?;
             prepared.read(answer)
         };
-        Future::submit(&self.crew, Box::new(work))
+        Future::submit(&self.pool_core, Box::new(work))
     }
 
     /// Submits a call for each item, as in `pool.map(1..=3, square::call)`; the results come in the
@@ -264,11 +264,16 @@ impl ProcessPool {
     }
 
     /// Takes no more work from now on; what was submitted is done. May be called again.
+    #[doc(alias = "shutdown(wait=False)")]
+    pub fn close(&self) {
+        self.pool_core.close();
+    }
+
+    /// As [`close`](Self::close), and waits until all work is done and the processes have ended.
     ///
     /// # Suspends
     ///
-    /// With [`Wait::Yes`], until everything has been done and the processes have been collected; a
-    /// plain thread blocks.
+    /// Until then; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -276,10 +281,10 @@ impl ProcessPool {
     ///
     /// # Panics
     ///
-    /// With [`Wait::Yes`] in a callback of this very pool, which would wait for its own end.
+    /// In work or a callback of this very pool, which would wait for its own end.
     #[track_caller]
-    pub fn shutdown(&self, wait: Wait) {
-        shut_down(&self.crew, wait);
+    pub fn shutdown(&self) {
+        shut_down(&self.pool_core);
     }
 
     /// Cancels all work that has not begun. Answers how much that was.
@@ -287,13 +292,13 @@ impl ProcessPool {
     /// Never suspends. The callbacks are called here.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
-        self.crew.refuse_queued(&FutureError::Cancelled)
+        self.pool_core.refuse_queued(&FutureError::Cancelled)
     }
 }
 
 impl Drop for ProcessPool {
     fn drop(&mut self) {
-        leave(&self.crew);
+        leave(&self.pool_core);
     }
 }
 
@@ -304,8 +309,12 @@ impl<T: Portable> Executor<Call<T>> for ProcessPool {
         ProcessPool::submit(self, work)
     }
 
-    fn shutdown(&self, wait: Wait) {
-        ProcessPool::shutdown(self, wait);
+    fn close(&self) {
+        ProcessPool::close(self);
+    }
+
+    fn shutdown(&self) {
+        ProcessPool::shutdown(self);
     }
 
     fn cancel_queued(&self) -> usize {

@@ -42,22 +42,22 @@ macro_rules! __remote {
             /// Makes a call of the function, for a pool.
             $visible fn call(
                 $($argument: $type),*
-            ) -> $crate::executor::Call<$crate::executor::machinery::Output<fn() $(-> $output)?>> {
+            ) -> $crate::executor::Call<$crate::executor::__private::Output<fn() $(-> $output)?>> {
                 $crate::executor::Call::named(Self::NAME, &($($argument,)*))
             }
 
             const NAME: &'static str =
                 concat!(module_path!(), "::", stringify!($name), ":", line!());
 
-            fn answer(arguments: &[u8]) -> $crate::executor::machinery::Answer {
-                $crate::executor::machinery::answer(arguments, |($($argument,)*): ($($type,)*)| {
+            fn answer(arguments: &[u8]) -> $crate::executor::__private::Answer {
+                $crate::executor::__private::answer(arguments, |($($argument,)*): ($($type,)*)| {
                     $name($($argument),*)
                 })
             }
         }
 
-        $crate::executor::machinery::inventory::submit! {
-            $crate::executor::machinery::Registered::new($name::NAME, $name::answer)
+        $crate::executor::__private::inventory::submit! {
+            $crate::executor::__private::Registered::new($name::NAME, $name::answer)
         }
     )+};
 }

@@ -4,36 +4,36 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::executor::call::{Call, Portable};
-use crate::executor::contract::{Executor, Wait};
-use crate::executor::crew::{Crew, Plan};
+use crate::executor::contract::Executor;
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
 use crate::executor::map::{ChunkedMap, Map, chunks};
+use crate::executor::pool_core::{PoolConfig, PoolCore};
 use crate::executor::sizing::Sizing;
 
 /// Settings of a new [`ThreadPool`].
 pub struct ThreadPoolBuilder {
     sizing: Sizing,
-    plan: Plan,
+    config: PoolConfig,
 }
 
 impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("ThreadPoolBuilder");
-        f.field("sizing", &self.sizing).field("name", &self.plan.name).finish_non_exhaustive()
+        f.field("sizing", &self.sizing).field("name", &self.config.name).finish_non_exhaustive()
     }
 }
 
 impl Default for ThreadPoolBuilder {
     fn default() -> ThreadPoolBuilder {
-        let plan = Plan {
+        let config = PoolConfig {
             name: None,
             size: 0,
             stack_size: None,
             begin: Box::new(|| ()),
             end: Box::new(|| ()),
         };
-        ThreadPoolBuilder { sizing: Sizing::CpusPlusFourAtMost32, plan }
+        ThreadPoolBuilder { sizing: Sizing::CpusPlusFourAtMost32, config }
     }
 }
 
@@ -47,13 +47,13 @@ impl ThreadPoolBuilder {
     /// Names the threads `name-0`, `name-1` … instead of `pool-0-0`, `pool-0-1` ….
     #[doc(alias = "thread_name_prefix")]
     pub fn name(mut self, name: impl Into<String>) -> ThreadPoolBuilder {
-        self.plan.name = Some(name.into());
+        self.config.name = Some(name.into());
         self
     }
 
     /// Sets the bytes of each thread's stack.
     pub fn stack_size(mut self, bytes: usize) -> ThreadPoolBuilder {
-        self.plan.stack_size = Some(bytes);
+        self.config.stack_size = Some(bytes);
         self
     }
 
@@ -62,7 +62,7 @@ impl ThreadPoolBuilder {
     /// If it panics the pool is broken: everything that waits fails with
     /// [`FutureError::BrokenPool`], and nothing more is taken.
     pub fn initializer(mut self, begin: impl Fn() + Send + Sync + 'static) -> ThreadPoolBuilder {
-        self.plan.begin = Box::new(begin);
+        self.config.begin = Box::new(begin);
         self
     }
 
@@ -72,8 +72,8 @@ impl ThreadPoolBuilder {
     ///
     /// [`BuildError::ZeroSize`].
     pub fn build(mut self) -> Result<ThreadPool, BuildError> {
-        self.plan.size = self.sizing.checked()?;
-        Ok(ThreadPool { crew: Crew::new(self.plan) })
+        self.config.size = self.sizing.checked()?;
+        Ok(ThreadPool { pool_core: PoolCore::new(self.config) })
     }
 }
 
@@ -81,7 +81,7 @@ impl ThreadPoolBuilder {
 ///
 /// Threads are started when there is work for them, up to the pool's size, and kept until the pool
 /// is shut down. Being dropped the pool waits for all that was submitted, as after
-/// `shutdown(Wait::Yes)`; dropped by its own work it does not wait. To share it, put it into an
+/// `shutdown()`; dropped by its own work it does not wait. To share it, put it into an
 /// `Arc` or borrow it.
 ///
 /// Work that panics hands its panic to whoever asks for the result; the thread goes on.
@@ -98,13 +98,15 @@ impl ThreadPoolBuilder {
 /// ```
 #[doc(alias = "ThreadPoolExecutor")]
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    pool_core: Arc<PoolCore>,
 }
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("ThreadPool");
-        f.field("name", &self.crew.name()).field("size", &self.crew.size()).finish_non_exhaustive()
+        f.field("name", &self.pool_core.name())
+            .field("size", &self.pool_core.size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,12 +134,12 @@ impl ThreadPool {
 
     /// How many threads it has at most.
     pub fn size(&self) -> usize {
-        self.crew.size()
+        self.pool_core.size()
     }
 
     /// How many threads it has now.
     pub fn threads(&self) -> usize {
-        self.crew.threads()
+        self.pool_core.threads()
     }
 
     /// Submits work, and returns before it is done.
@@ -151,7 +153,7 @@ impl ThreadPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Future<T>, SubmitError> {
-        Future::submit(&self.crew, Box::new(move || Ok(work())))
+        Future::submit(&self.pool_core, Box::new(move || Ok(work())))
     }
 
     /// Submits one function for many items; the results come in the order of the items.
@@ -199,11 +201,16 @@ impl ThreadPool {
     }
 
     /// Takes no more work from now on; what was submitted is done. May be called again.
+    #[doc(alias = "shutdown(wait=False)")]
+    pub fn close(&self) {
+        self.pool_core.close();
+    }
+
+    /// As [`close`](Self::close), and waits until all work is done and the threads have ended.
     ///
     /// # Suspends
     ///
-    /// With [`Wait::Yes`], until everything has been done and the threads have ended; a plain
-    /// thread blocks.
+    /// Until then; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -211,11 +218,10 @@ impl ThreadPool {
     ///
     /// # Panics
     ///
-    /// With [`Wait::Yes`] in work or a callback of this very pool, which would wait for its own
-    /// end.
+    /// In work or a callback of this very pool, which would wait for its own end.
     #[track_caller]
-    pub fn shutdown(&self, wait: Wait) {
-        shut_down(&self.crew, wait);
+    pub fn shutdown(&self) {
+        shut_down(&self.pool_core);
     }
 
     /// Cancels all work that has not begun. Answers how much that was.
@@ -223,31 +229,31 @@ impl ThreadPool {
     /// Never suspends. The callbacks are called here.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
-        self.crew.refuse_queued(&FutureError::Cancelled)
+        self.pool_core.refuse_queued(&FutureError::Cancelled)
     }
 }
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        leave(&self.crew);
+        leave(&self.pool_core);
     }
 }
 
-/// Closes a crew and waits for its end if asked to.
+/// Closes a pool and waits for its end.
 #[track_caller]
-pub(super) fn shut_down(crew: &Arc<Crew>, wait: Wait) {
-    crew.close();
-    if wait == Wait::Yes {
-        let name = crew.name();
-        assert!(!crew.is_own_thread(), "work of {name} must not wait for the end of {name}");
-        crew.wait_for_end();
-    }
+pub(super) fn shut_down(pool_core: &Arc<PoolCore>) {
+    pool_core.close();
+    let name = pool_core.name();
+    assert!(!pool_core.is_own_thread(), "work of {name} must not wait for the end of {name}");
+    pool_core.wait_for_end();
 }
 
-/// Closes a crew whose pool is dropped, and waits for its end unless it would wait for itself.
-pub(super) fn leave(crew: &Arc<Crew>) {
-    let wait = if crew.is_own_thread() { Wait::No } else { Wait::Yes };
-    shut_down(crew, wait);
+/// Closes a pool that is dropped, and waits for its end unless it would wait for itself.
+pub(super) fn leave(pool_core: &Arc<PoolCore>) {
+    match pool_core.is_own_thread() {
+        true => pool_core.close(),
+        false => shut_down(pool_core),
+    }
 }
 
 impl<F, T> Executor<F> for ThreadPool
@@ -261,8 +267,12 @@ where
         ThreadPool::submit(self, work)
     }
 
-    fn shutdown(&self, wait: Wait) {
-        ThreadPool::shutdown(self, wait);
+    fn close(&self) {
+        ThreadPool::close(self);
+    }
+
+    fn shutdown(&self) {
+        ThreadPool::shutdown(self);
     }
 
     fn cancel_queued(&self) -> usize {
@@ -276,11 +286,15 @@ impl<T: Portable> Executor<Call<T>> for ThreadPool {
     /// Submits a call. It goes through bytes here as well, so that it means the same everywhere.
     fn submit(&self, call: Call<T>) -> Result<Future<T>, SubmitError> {
         let prepared = call.prepare()?;
-        Future::submit(&self.crew, Box::new(move || prepared.run_here()))
+        Future::submit(&self.pool_core, Box::new(move || prepared.run_here()))
     }
 
-    fn shutdown(&self, wait: Wait) {
-        ThreadPool::shutdown(self, wait);
+    fn close(&self) {
+        ThreadPool::close(self);
+    }
+
+    fn shutdown(&self) {
+        ThreadPool::shutdown(self);
     }
 
     fn cancel_queued(&self) -> usize {

@@ -16,11 +16,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fiveways_runtime::{
-    Enders, Holder, Hopeless, Identity, Movers, Reason, Seen, is_hopeless, stand,
+    Enders, Holder, Identity, Reason, TimedWaits, Visibility, WouldDeadlock, is_hopeless,
+    wait_in_graph,
 };
 
-use crate::executor::crew::{Crew, Job, Runner, Status, with_runner};
 use crate::executor::failure::FutureError;
+use crate::executor::pool_core::{Job, PoolCore, PoolThread, Status, with_runner};
 use crate::executor::watch::Watch;
 
 /// A wait for jobs, which come out one after the other as they end.
@@ -50,9 +51,9 @@ impl Waiting {
 
     /// Waits for the next job to end and gives its number.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<usize, FutureError> {
-        let number = with_runner(|runner| match (self.watch.look(), runner) {
+        let number = with_runner(|pool_thread| match (self.watch.look(), pool_thread) {
             (Some(number), _) => Ok(number),
-            (None, None) => self.park(Seen::WhenLookedFor, deadline),
+            (None, None) => self.park(Visibility::WhenDetecting, deadline),
             (None, Some(me)) if deadline.is_some() => self.wait_awhile(me, deadline),
             (None, Some(me)) => self.wait_long(me),
         })?;
@@ -61,44 +62,44 @@ impl Waiting {
     }
 
     /// Waits on a thread of a pool, for as long as it takes.
-    fn wait_long(&mut self, me: &Runner) -> Result<usize, FutureError> {
-        if self.help(&me.crew) {
+    fn wait_long(&mut self, me: &PoolThread) -> Result<usize, FutureError> {
+        if self.help(&me.pool_core) {
             return Ok(self.watch.look().expect("what was run here has told its end"));
         }
-        self.park(Seen::Always, None)
+        self.park(Visibility::Always, None)
     }
 
     /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping
     /// knows no time limit.
     fn wait_awhile(
         &mut self,
-        me: &Runner,
+        me: &PoolThread,
         deadline: Option<Instant>,
     ) -> Result<usize, FutureError> {
         // It is seen before it looks: of two that come at once, one sees the other.
         let unless_stalled = |reason: &Reason<'_>| {
-            (!is_hopeless(reason, Movers::Free)).then(|| self.watch.wait(reason, deadline))
+            (!is_hopeless(reason, TimedWaits::Waiting)).then(|| self.watch.wait(reason, deadline))
         };
-        let waited = self.seen(Seen::Always, deadline, unless_stalled);
+        let waited = self.seen(Visibility::Always, deadline, unless_stalled);
         if let Ok(Some(number)) = waited {
             return number.ok_or(FutureError::TimedOut);
         }
-        if self.help(&me.crew) {
+        if self.help(&me.pool_core) {
             return Ok(self.watch.look().expect("what was run here has told its end"));
         }
-        if self.told(|reason| is_hopeless(reason, Movers::WithTimed)) {
+        if self.told(|reason| is_hopeless(reason, TimedWaits::Moving)) {
             return self.watch.look().ok_or(FutureError::WouldDeadlock);
         }
-        self.park(Seen::Always, deadline)
+        self.park(Visibility::Always, deadline)
     }
 
     /// Runs one of the jobs here, if one is in the queue of this crew.
-    fn help(&mut self, crew: &Arc<Crew>) -> bool {
+    fn help(&mut self, pool_core: &Arc<PoolCore>) -> bool {
         for job in &self.jobs[self.begun..] {
             self.begun += 1;
             let Some(job) = job else { continue };
             let Status::Queued(theirs) = job.status() else { continue };
-            let ours = std::ptr::eq(theirs.as_ptr(), Arc::as_ptr(crew));
+            let ours = std::ptr::eq(theirs.as_ptr(), Arc::as_ptr(pool_core));
             if ours && Arc::clone(job).run() {
                 return true;
             }
@@ -106,7 +107,7 @@ impl Waiting {
         false
     }
 
-    fn park(&self, seen: Seen, deadline: Option<Instant>) -> Result<usize, FutureError> {
+    fn park(&self, seen: Visibility, deadline: Option<Instant>) -> Result<usize, FutureError> {
         match self.seen(seen, deadline, |reason| self.watch.wait(reason, deadline)) {
             Ok(number) => number.ok_or(FutureError::TimedOut),
             // It may have ended since we looked.
@@ -117,11 +118,11 @@ impl Waiting {
     /// Runs `wait` with the reason of this wait, while others see it.
     fn seen<R>(
         &self,
-        seen: Seen,
+        seen: Visibility,
         deadline: Option<Instant>,
         wait: impl FnOnce(&Reason<'_>) -> R,
-    ) -> Result<R, Hopeless> {
-        self.told(|reason| stand(reason, seen, deadline, || wait(reason)))
+    ) -> Result<R, WouldDeadlock> {
+        self.told(|reason| wait_in_graph(reason, seen, deadline, || wait(reason)))
     }
 
     /// Runs `f` with the reason of this wait.

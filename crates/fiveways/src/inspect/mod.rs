@@ -51,11 +51,11 @@ use std::time::Duration;
 
 pub use fiveways_runtime::{
     Counts, Deadlock, Detection, Dump, DumpOptions as Options, Frame, Identity, Incident, Link,
-    LostTask, Place, RuntimeDump, Shutdown, Stuck, SuspectedWait, TaskDump, TaskState, ThreadDump,
-    Wait, Watchdog, WorkerDump, deadlocks_found, detect_deadlocks, incidents,
+    LostTask, Place, RuntimeDump, ShutdownReport, Stuck, SuspectedWait, TaskDump, TaskState,
+    ThreadDump, Wait, Watchdog, WorkerDump, deadlocks_found, detect_deadlocks, incidents,
     watch_workers as watchdog,
 };
-use fiveways_runtime::{Onlooker, unblock};
+use fiveways_runtime::{ServiceThread, unblock};
 use fiveways_sys::fault::write_to_stderr;
 use fiveways_sys::generation::PerProcess;
 
@@ -100,7 +100,7 @@ pub fn dump() -> Dump {
 /// Until all workers have answered; a plain thread blocks.
 pub fn dump_with(options: &Options) -> Dump {
     let options = options.clone();
-    unblock(move || options.take())
+    unblock(move || options.dump())
 }
 
 /// Whether the threads of one kind have been started; a fork has none of them.
@@ -124,9 +124,9 @@ impl Started {
 }
 
 /// Starts a thread that looks at others.
-fn onlooker(name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn service_thread(name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let life = move || {
-        let _onlooker = Onlooker::enter();
+        let _onlooker = ServiceThread::enter();
         life();
     };
     thread::Builder::new().name(name.to_owned()).spawn(life).map(drop)
@@ -143,9 +143,9 @@ pub fn on_sigquit() -> io::Result<()> {
     static STARTED: Started = Started::never();
     STARTED.once(|| {
         let signals = Signals::new([SIGQUIT])?;
-        onlooker("fiveways-sigquit", move || {
+        service_thread("fiveways-sigquit", move || {
             while signals.wait().is_ok() {
-                let text = Options::new().patience(Duration::from_secs(1)).take().to_string();
+                let text = Options::new().patience(Duration::from_secs(1)).dump().to_string();
                 write_to_stderr(format!("\n{text}").as_bytes());
             }
         })

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use fiveways_sys::peer;
 
 use crate::inspect::clients::serve;
-use crate::inspect::{Dump, Started, onlooker};
+use crate::inspect::{Dump, Started, service_thread};
 
 const PREFIX: &str = "fiveways-inspect-";
 
@@ -42,7 +42,7 @@ pub fn listen() -> io::Result<()> {
     STARTED.once(|| {
         let listener = UnixListener::bind_addr(&address(std::process::id())?)?;
         listener.set_nonblocking(true)?;
-        onlooker("fiveways-inspect", move || serve(&listener))
+        service_thread("fiveways-inspect", move || serve(&listener))
     })
 }
 

@@ -12,7 +12,7 @@ use fiveways_sys::pipe::{duplicate_high, keep_on_exec};
 use fiveways_sys::process::{id, pidfd};
 
 use crate::process::child::Child;
-use crate::process::event::Event;
+use crate::process::event::SharedEvent;
 use crate::process::pipe::Both;
 use crate::process::starter::start;
 
@@ -131,13 +131,17 @@ impl Command {
         self
     }
 
-    /// Lets it have an [`Event`], which it finds by this name with [`Event::from_env`].
+    /// Lets it have an [`SharedEvent`], which it finds by this name with [`SharedEvent::from_env`].
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
     #[expect(unsafe_code, reason = "what runs between fork and exec must be safe there")]
-    pub fn event(&mut self, name: impl AsRef<OsStr>, event: &Event) -> io::Result<&mut Command> {
+    pub fn event(
+        &mut self,
+        name: impl AsRef<OsStr>,
+        event: &SharedEvent,
+    ) -> io::Result<&mut Command> {
         // A duplicate, so that it is there whatever becomes of the event; its number is free in the
         // child as it is here, and above those that are replaced.
         let fd = Arc::new(duplicate_high(event.as_fd())?);

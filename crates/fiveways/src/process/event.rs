@@ -15,7 +15,7 @@ use fiveways_sys::pipe::duplicate_number;
 
 use crate::descriptor::Descriptor;
 
-/// A flag that tasks, threads and processes wait for; as Python's `multiprocessing.Event`.
+/// A flag that tasks, threads and processes wait for; as Python's `multiprocessing.SharedEvent`.
 ///
 /// It reaches another process through [`Command::event`](crate::process::Command::event), by a
 /// `fork` after it was made, or as a descriptor in any other way.
@@ -23,12 +23,12 @@ use crate::descriptor::Descriptor;
 /// # Examples
 ///
 /// ```
-/// use fiveways::process::{Command, Event};
+/// use fiveways::process::{Command, SharedEvent};
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let ready = Event::new()?;
-/// // A child made with this library finds it by `Event::from_env("READY")`; a shell can set it,
-/// // too: it is a counter of eight bytes.
+/// let ready = SharedEvent::new()?;
+/// // A child made with this library finds it by `SharedEvent::from_env("READY")`; a shell can
+/// // set it, too: it is a counter of eight bytes.
 /// let set = r#"printf '\001\000\000\000\000\000\000\000' >&"$READY""#;
 /// let mut child = Command::new("bash").args(["-c", set]).event("READY", &ready)?.spawn()?;
 /// ready.wait()?;
@@ -38,24 +38,24 @@ use crate::descriptor::Descriptor;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Event {
+pub struct SharedEvent {
     counter: EventFd,
     waited_for: Descriptor,
 }
 
-impl Event {
+impl SharedEvent {
     /// Makes an event that is not set.
     ///
     /// # Errors
     ///
     /// When there is no descriptor left.
-    pub fn new() -> io::Result<Event> {
-        Event::of(EventFd::new()?)
+    pub fn new() -> io::Result<SharedEvent> {
+        SharedEvent::of(EventFd::new()?)
     }
 
-    fn of(counter: EventFd) -> io::Result<Event> {
+    fn of(counter: EventFd) -> io::Result<SharedEvent> {
         let waited_for = Descriptor::new(duplicate(&counter)?);
-        Ok(Event { counter, waited_for })
+        Ok(SharedEvent { counter, waited_for })
     }
 
     /// Finds the event that the parent has left under this name with
@@ -64,7 +64,7 @@ impl Event {
     /// # Errors
     ///
     /// `NotFound` when there is no such variable; `InvalidData` when it names no event.
-    pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<Event> {
+    pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<SharedEvent> {
         let name = name.as_ref();
         let value = env::var_os(name).ok_or_else(|| {
             let message = format!("the variable {} is not set", name.display());
@@ -78,7 +78,7 @@ impl Event {
         let number = number.filter(|number| is_event(*number)).ok_or_else(wrong)?;
         // The number stays as it is: it is not ours to close, and may be asked for again.
         let fd = duplicate_number(number).map_err(|_| wrong())?;
-        Event::of(EventFd::from(fd))
+        SharedEvent::of(EventFd::from(fd))
     }
 
     /// Sets it: everybody who waits goes on, as does whoever waits later. Never suspends.
@@ -141,14 +141,14 @@ fn is_event(number: RawFd) -> bool {
     target.is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")
 }
 
-impl AsFd for Event {
+impl AsFd for SharedEvent {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.counter.as_fd()
     }
 }
 
-impl From<Event> for OwnedFd {
-    fn from(event: Event) -> OwnedFd {
+impl From<SharedEvent> for OwnedFd {
+    fn from(event: SharedEvent) -> OwnedFd {
         event.counter.into()
     }
 }

@@ -39,5 +39,5 @@ pub use std::process::{ExitStatus, Output, Stdio};
 
 pub use child::{Child, StatusLost};
 pub use command::Command;
-pub use event::Event;
+pub use event::SharedEvent;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
 
-use fiveways_runtime::Onlooker;
+use fiveways_runtime::ServiceThread;
 use fiveways_sys::child;
 use fiveways_sys::epoll::{Epoll, EventFlags};
 use fiveways_sys::generation::PerProcess;
@@ -97,7 +97,7 @@ impl Reaper {
 
 /// The life of the thread: until there are no orphans.
 fn serve(epoll: &Epoll) {
-    let _onlooker = Onlooker::enter();
+    let _onlooker = ServiceThread::enter();
     let mut events = Vec::with_capacity(16);
     loop {
         events.clear();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use fiveways_runtime::{
-    Reason, Unparker, allow_wait, in_task, park_for_while_not, unparker, without_interruption,
+    Reason, Unparker, assert_may_park, in_task, park_for_while_not, unparker, without_interruption,
 };
 
 use fiveways_sys::generation::PerProcess;
@@ -63,7 +63,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
     if !in_task() {
         return command.spawn();
     }
-    allow_wait(None);
+    assert_may_park(None);
     let Ok(line) = line() else { return command.spawn() };
     let ours = std::mem::replace(command, Command::new(""));
     let desk = Mutex::new(Desk::Ordered(ours));

@@ -7,7 +7,7 @@ use std::fmt;
 ///
 /// Of a put it holds the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ShutDown<T = ()>(pub T);
+pub struct Closed<T = ()>(pub T);
 
 /// Why an item was not put; gives it back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum PutError<T> {
     /// There was no room (in time).
     Full(T),
     /// The queue was shut down.
-    ShutDown(T),
+    Closed(T),
 }
 
 /// Why there was nothing to get.
@@ -24,7 +24,7 @@ pub enum GetError {
     /// There was nothing (in time).
     Empty,
     /// The queue was shut down, and nothing is left in it.
-    ShutDown,
+    Closed,
 }
 
 /// More work was called done than was ever put into the queue.
@@ -40,13 +40,13 @@ impl<T> PutError<T> {
 
     /// Was the queue shut down?
     pub fn is_shut_down(&self) -> bool {
-        matches!(self, PutError::ShutDown(_))
+        matches!(self, PutError::Closed(_))
     }
 
     /// The item that was not put.
     pub fn into_inner(self) -> T {
         match self {
-            PutError::Full(item) | PutError::ShutDown(item) => item,
+            PutError::Full(item) | PutError::Closed(item) => item,
         }
     }
 }
@@ -59,13 +59,13 @@ impl GetError {
 
     /// Was the queue shut down, with nothing left in it?
     pub fn is_shut_down(&self) -> bool {
-        matches!(self, GetError::ShutDown)
+        matches!(self, GetError::Closed)
     }
 }
 
-impl<T> fmt::Debug for ShutDown<T> {
+impl<T> fmt::Debug for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ShutDown(..)")
+        f.write_str("Closed(..)")
     }
 }
 
@@ -73,12 +73,12 @@ impl<T> fmt::Debug for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PutError::Full(_) => "Full(..)",
-            PutError::ShutDown(_) => "ShutDown(..)",
+            PutError::Closed(_) => "Closed(..)",
         })
     }
 }
 
-impl<T> fmt::Display for ShutDown<T> {
+impl<T> fmt::Display for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the queue was shut down")
     }
@@ -88,7 +88,7 @@ impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PutError::Full(_) => "the queue is full",
-            PutError::ShutDown(_) => "the queue was shut down",
+            PutError::Closed(_) => "the queue was shut down",
         })
     }
 }
@@ -97,7 +97,7 @@ impl fmt::Display for GetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             GetError::Empty => "the queue is empty",
-            GetError::ShutDown => "the queue was shut down",
+            GetError::Closed => "the queue was shut down",
         })
     }
 }
@@ -108,7 +108,7 @@ impl fmt::Display for TooManyDone {
     }
 }
 
-impl<T> Error for ShutDown<T> {}
+impl<T> Error for Closed<T> {}
 impl<T> Error for PutError<T> {}
 impl Error for GetError {}
 impl Error for TooManyDone {}

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Handles;
+use fiveways_runtime::Ends;
 
 use crate::exchange::{Exchange, Fifo};
-use crate::queue::error::{GetError, PutError, ShutDown};
+use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
 /// A queue: first in, first out. A clone is the same queue.
@@ -24,7 +24,7 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 ///         theirs.put(number)?;
 ///     }
 ///     theirs.shutdown(false);
-///     Ok::<(), fiveways::queue::ShutDown<i32>>(())
+///     Ok::<(), fiveways::queue::Closed<i32>>(())
 /// });
 /// let mut got = Vec::new();
 /// while let Ok(number) = queue.get() {
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
 
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> Queue<T> {
-        Queue { exchange: Arc::new(Exchange::new(Fifo::new(), capacity(maxsize), Handles::Same)) }
+        Queue { exchange: Arc::new(Exchange::new(Fifo::new(), capacity(maxsize), Ends::Shared)) }
     }
 
     methods!(T);

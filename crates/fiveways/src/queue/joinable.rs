@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Hand, Handles, Line, Reason, Unparker, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Ends, Reason, Role, Unparker, WaitQueue, Waiter, spend};
 
 use crate::exchange::{Exchange, Fifo, Store};
-use crate::queue::error::{GetError, PutError, ShutDown, TooManyDone};
+use crate::queue::error::{Closed, GetError, PutError, TooManyDone};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
 /// A queue, first in, first out, that counts the items that were put and are not done yet. A clone
@@ -38,7 +38,7 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 /// queue.join();
 /// assert_eq!(queue.unfinished(), 0);
 /// queue.shutdown(false);
-/// # Ok::<(), fiveways::queue::ShutDown<i32>>(())
+/// # Ok::<(), fiveways::queue::Closed<i32>>(())
 /// ```
 #[doc(alias("multiprocessing.JoinableQueue", "gevent.queue.JoinableQueue"))]
 pub struct JoinableQueue<T> {
@@ -55,8 +55,8 @@ impl<T> JoinableQueue<T> {
 
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> JoinableQueue<T> {
-        let store = Counted { fifo: Fifo::new(), unfinished: 0, joiners: Line::new() };
-        JoinableQueue { exchange: Arc::new(Exchange::new(store, capacity(maxsize), Handles::Same)) }
+        let store = Counted { fifo: Fifo::new(), unfinished: 0, joiners: WaitQueue::new() };
+        JoinableQueue { exchange: Arc::new(Exchange::new(store, capacity(maxsize), Ends::Shared)) }
     }
 
     methods!(T);
@@ -69,7 +69,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// When it is called more often than items were put.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
-        self.exchange.touch(Hand::Takes);
+        self.exchange.record(Role::Consumer);
         let one_less = self.exchange.with_store(|store| {
             store.unfinished = store.unfinished.checked_sub(1)?;
             Some(())
@@ -120,12 +120,12 @@ impl<T> JoinableQueue<T> {
     fn join_by(&self, deadline: Option<Instant>) -> bool {
         spend();
         let reason = Reason::new("join queue", &*self.exchange);
-        let reason = self.exchange.ended_by(Hand::Gives, reason);
+        let reason = self.exchange.ended_by(Role::Producer, reason);
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
         let done = self.exchange.with_store(|store| {
             if store.unfinished > 0 {
-                store.joiners.join(waiter);
+                store.joiners.enqueue(waiter);
             }
             store.unfinished == 0
         });
@@ -133,7 +133,7 @@ impl<T> JoinableQueue<T> {
             return true;
         }
         let leave = || {
-            self.exchange.with_store(|store| store.joiners.leave(waiter));
+            self.exchange.with_store(|store| store.joiners.remove(waiter));
         };
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
@@ -168,7 +168,7 @@ struct Counted<T> {
     fifo: Fifo<T>,
     /// Items stored or passed by, and not called done.
     unfinished: usize,
-    joiners: Line,
+    joiners: WaitQueue,
 }
 
 impl<T> Counted<T> {
@@ -203,11 +203,11 @@ impl<T> Store for Counted<T> {
     fn drain(&mut self) -> Counted<T> {
         let fifo = self.fifo.drain();
         self.unfinished = self.unfinished.saturating_sub(fifo.len());
-        Counted { fifo, unfinished: 0, joiners: Line::new() }
+        Counted { fifo, unfinished: 0, joiners: WaitQueue::new() }
     }
 
     #[inline]
-    fn passed_by(&mut self) {
+    fn on_direct_handoff(&mut self) {
         self.unfinished += 1;
     }
 }

@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Handles;
+use fiveways_runtime::Ends;
 
 use crate::exchange::{Exchange, Store};
-use crate::queue::error::{GetError, PutError, ShutDown};
+use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
 /// A queue that gives the newest item first. A clone is the same queue.
@@ -23,7 +23,7 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 ///     queue.put(number)?;
 /// }
 /// assert_eq!([queue.get(), queue.get(), queue.get()], [Ok(3), Ok(2), Ok(1)]);
-/// # Ok::<(), fiveways::queue::ShutDown<i32>>(())
+/// # Ok::<(), fiveways::queue::Closed<i32>>(())
 /// ```
 #[doc(alias("queue.LifoQueue", "stack"))]
 pub struct LifoQueue<T> {
@@ -41,7 +41,7 @@ impl<T> LifoQueue<T> {
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> LifoQueue<T> {
         LifoQueue {
-            exchange: Arc::new(Exchange::new(Lifo(Vec::new()), capacity(maxsize), Handles::Same)),
+            exchange: Arc::new(Exchange::new(Lifo(Vec::new()), capacity(maxsize), Ends::Shared)),
         }
     }
 

@@ -19,8 +19,8 @@ macro_rules! methods {
         /// When the queue was shut down, also while this waits; the item comes back.
         #[inline]
         #[track_caller]
-        pub fn put(&self, item: $item) -> Result<(), ShutDown<$item>> {
-            self.exchange.give(item, PUT, None).map_err(|(_, item)| ShutDown(item))
+        pub fn put(&self, item: $item) -> Result<(), Closed<$item>> {
+            self.exchange.give(item, PUT, None).map_err(|(_, item)| Closed(item))
         }
 
         /// Puts an item into the queue, waiting for room no longer than the timeout.
@@ -71,8 +71,8 @@ macro_rules! methods {
         /// When the queue was shut down, also while this waits, and nothing is left in it.
         #[inline]
         #[track_caller]
-        pub fn get(&self) -> Result<$item, ShutDown> {
-            self.exchange.take(GET, None).map_err(|_| ShutDown(()))
+        pub fn get(&self) -> Result<$item, Closed> {
+            self.exchange.take(GET, None).map_err(|_| Closed(()))
         }
 
         /// Gets the next item out of the queue, waiting for one no longer than the timeout.
@@ -144,7 +144,7 @@ macro_rules! traits {
         impl<$($parameter $(: $bound)?),+> Clone for $name<$($parameter),+> {
             /// Makes another handle on the same queue.
             fn clone(&self) -> Self {
-                self.exchange.touch(::fiveways_runtime::Hand::Gives);
+                self.exchange.record(::fiveways_runtime::Role::Producer);
                 $name { exchange: Arc::clone(&self.exchange) }
             }
         }
@@ -184,14 +184,14 @@ pub(super) fn maxsize(capacity: usize) -> usize {
 
 pub(super) fn refusal<T>((why, item): (Why, T)) -> PutError<T> {
     match why {
-        Why::Closed => PutError::ShutDown(item),
+        Why::Closed => PutError::Closed(item),
         Why::NotNow | Why::Late => PutError::Full(item),
     }
 }
 
 pub(super) fn nothing(why: Why) -> GetError {
     match why {
-        Why::Closed => GetError::ShutDown,
+        Why::Closed => GetError::Closed,
         Why::NotNow | Why::Late => GetError::Empty,
     }
 }

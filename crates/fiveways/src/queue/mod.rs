@@ -32,7 +32,7 @@ mod joinable;
 mod method;
 mod error;
 
-pub use error::{GetError, PutError, ShutDown, TooManyDone};
+pub use error::{Closed, GetError, PutError, TooManyDone};
 pub use fifo::Queue;
 pub use joinable::JoinableQueue;
 pub use lifo::LifoQueue;

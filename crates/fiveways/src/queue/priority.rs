@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Handles, without_waiting};
+use fiveways_runtime::{Ends, no_park_scope};
 
 use crate::exchange::{Exchange, Store};
-use crate::queue::error::{GetError, PutError, ShutDown};
+use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
 /// A queue that gives the item of the smallest priority first, and among equals the oldest. A clone
@@ -37,7 +37,7 @@ use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusa
 /// assert_eq!(queue.get(), Ok((-5, "high")));
 /// assert_eq!(queue.get(), Ok((10, "low")));
 /// assert_eq!(queue.get(), Ok((10, "low too")));
-/// # Ok::<(), fiveways::queue::ShutDown<(i32, &str)>>(())
+/// # Ok::<(), fiveways::queue::Closed<(i32, &str)>>(())
 /// ```
 #[doc(alias("queue.PriorityQueue", "heapq"))]
 pub struct PriorityQueue<P: Ord, T> {
@@ -55,7 +55,7 @@ impl<P: Ord, T> PriorityQueue<P, T> {
     /// Makes a queue that holds up to `maxsize` items; 0: any number.
     pub fn with_maxsize(maxsize: usize) -> PriorityQueue<P, T> {
         let heap = Heap { entries: Vec::new(), next: 0 };
-        PriorityQueue { exchange: Arc::new(Exchange::new(heap, capacity(maxsize), Handles::Same)) }
+        PriorityQueue { exchange: Arc::new(Exchange::new(heap, capacity(maxsize), Ends::Shared)) }
     }
 
     methods!((P, T));
@@ -100,7 +100,7 @@ impl<P: Ord, T> Heap<P, T> {
 
     /// Brings the last entry where it belongs; nothing is moved if that panics.
     fn raise_last(&mut self) {
-        let place = without_waiting(COMPARES, || self.place_upwards());
+        let place = no_park_scope(COMPARES, || self.place_upwards());
         let mut from = self.entries.len() - 1;
         while from > place {
             let parent = (from - 1) / 2;
@@ -163,7 +163,7 @@ impl<P: Ord, T> Store for Heap<P, T> {
         if self.entries.is_empty() {
             return None;
         }
-        let place = without_waiting(COMPARES, || self.place_downwards()) + 1;
+        let place = no_park_scope(COMPARES, || self.place_downwards()) + 1;
         let first = self.entries.swap_remove(0);
         // The last one stands first now. Counted from 1, a place has its way in its digits.
         let mut at = 1;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::net::{TcpListener, TcpStream};
-use crate::server::gate::{Gate, Verdict};
+use crate::server::admission::{Admission, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 
@@ -25,7 +25,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
     listener: L,
     settings: &Settings,
     control: &Control,
-    gate: &Gate,
+    admission: &Admission,
     mut admit: impl FnMut(TcpStream),
 ) -> VecDeque<TcpStream> {
     let mut held = VecDeque::new();
@@ -36,7 +36,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
     if door.set_nonblocking(true).is_err() {
         return held;
     }
-    let is_full = || settings.overload == Overload::Wait && gate.is_full();
+    let is_full = || settings.overload == Overload::Wait && admission.is_full();
     while Instant::now() < end || pauses > 0 {
         let error = match door.accept() {
             Ok((stream, _)) => {
@@ -47,7 +47,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
             }
             Err(error) => error,
         };
-        match gate.judge(error, &mut pauses) {
+        match admission.judge(error, &mut pauses) {
             Verdict::Next => {}
             // Connections that end leave their descriptors to those that are queued.
             Verdict::Pause(time) if !control.is_over() => {
@@ -76,13 +76,13 @@ fn admit_held(
 pub(crate) fn serve_held(
     mut held: VecDeque<TcpStream>,
     control: &Control,
-    gate: &Gate,
+    admission: &Admission,
     mut admit: impl FnMut(TcpStream),
 ) -> io::Result<usize> {
     while !held.is_empty() {
         control.wait_while(|| {
-            gate.ring_for_leaver();
-            gate.is_full()
+            admission.ring_for_leaver();
+            admission.is_full()
         })?;
         if control.is_over() {
             break;

@@ -19,8 +19,8 @@ mod threads;
 mod turns;
 mod backlog;
 mod link;
-mod visit;
-mod gate;
+mod accepted;
+mod admission;
 mod stop;
 mod open;
 mod settings;
@@ -42,8 +42,8 @@ pub use counts::Stats;
 pub use settings::{ListenMode, Overload};
 pub use stop::Control;
 
+use admission::Admission;
 use complaints::OnError;
-use gate::Gate;
 use settings::Settings;
 use stop::OnSignal;
 
@@ -417,13 +417,13 @@ impl Server {
         let _signals = settings.signals.then(|| control.on_signals(OnSignal::Stop)).transpose()?;
         handler.begin()?;
         ready()?;
-        let gate = Arc::new(Gate::new(&settings, control.clone()));
+        let admission = Arc::new(Admission::new(&settings, control.clone()));
         let cut_short = if settings.model.is_cooperative() {
-            tasks::serve(listener, &settings, &control, &gate, handler)
+            tasks::serve(listener, &settings, &control, &admission, handler)
         } else {
-            threads::serve(listener, &settings, &control, &gate, handler)
+            threads::serve(listener, &settings, &control, &admission, handler)
         };
-        gate.complaints().end();
+        admission.complaints().end();
         Ok(Report { stats: control.stats(), cut_short: cut_short? })
     }
 }

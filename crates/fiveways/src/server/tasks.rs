@@ -15,12 +15,12 @@ use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
+use crate::server::accepted::Accepted;
+use crate::server::admission::{Admission, Verdict};
 use crate::server::backlog::{accept_queued, serve_held};
-use crate::server::gate::{Gate, Verdict};
 use crate::server::open::Open;
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
-use crate::server::visit::Visit;
 use crate::task::is_cancelled_error;
 
 /// Serves until stopped; gives how many connections were cut short.
@@ -28,7 +28,7 @@ pub(crate) fn serve(
     listener: TcpListener,
     settings: &Settings,
     control: &Control,
-    gate: &Arc<Gate>,
+    admission: &Arc<Admission>,
     handler: Arc<impl Handler>,
 ) -> io::Result<usize> {
     let runtime = Runtime::builder()
@@ -56,7 +56,7 @@ pub(crate) fn serve(
     let acceptor = Arc::new(Acceptor {
         runtime: runtime.handle().clone(),
         settings: settings.clone(),
-        gate: Arc::clone(gate),
+        admission: Arc::clone(admission),
         handler,
         open,
         in_hand: Mutex::default(),
@@ -68,11 +68,11 @@ pub(crate) fn serve(
     let accepted = accepting.join();
     let admit = |stream| acceptor.admit(stream);
     acceptor.admit_in_hand();
-    let held = accept_queued(listener, settings, control, gate, admit);
+    let held = accept_queued(listener, settings, control, admission, admit);
     control.tell_stopping();
-    let unserved = serve_held(held, control, gate, admit)?;
+    let unserved = serve_held(held, control, admission, admit)?;
     control.wait_for_drain()?;
-    let cut_short = gate.inside() + unserved;
+    let cut_short = admission.inside() + unserved;
     // Cancels what is left and waits for it.
     drop(runtime);
     match accepted {
@@ -104,12 +104,12 @@ impl Drop for Forget {
 struct Acceptor<H> {
     runtime: Handle,
     settings: Settings,
-    gate: Arc<Gate>,
+    admission: Arc<Admission>,
     handler: Arc<H>,
     /// The connections, if a stop is to close idle ones; else nobody needs a list.
     open: Option<Arc<Open>>,
     /// The connection that waits for a stack.
-    in_hand: Mutex<Option<Visit>>,
+    in_hand: Mutex<Option<Accepted>>,
 }
 
 impl<H: Handler> Acceptor<H> {
@@ -130,9 +130,9 @@ impl<H: Handler> Acceptor<H> {
     fn accept_all(&self, listener: &TcpListener) -> io::Result<()> {
         let mut pauses = 0;
         loop {
-            while self.settings.overload == Overload::Wait && self.gate.is_full() {
-                self.gate.wait_for_leaver();
-                if self.gate.is_full() {
+            while self.settings.overload == Overload::Wait && self.admission.is_full() {
+                self.admission.wait_for_leaver();
+                if self.admission.is_full() {
                     park();
                 }
             }
@@ -144,7 +144,7 @@ impl<H: Handler> Acceptor<H> {
                 }
                 Err(error) => error,
             };
-            match self.gate.judge(error, &mut pauses) {
+            match self.admission.judge(error, &mut pauses) {
                 Verdict::Next | Verdict::Wait => {}
                 Verdict::Pause(time) => pause(time),
                 Verdict::Broken(error) => return Err(error),
@@ -160,51 +160,51 @@ impl<H: Handler> Acceptor<H> {
         while self.runtime.model() == Model::Select && is_high(&stream) {
             tell_of_high_numbers();
             if self.settings.overload == Overload::Refuse {
-                self.gate.refuse();
+                self.admission.refuse();
                 return None;
             }
             match stream.try_clone() {
                 // The kernel gives the lowest that is free.
                 Ok(lower) if !is_high(&lower) => stream = lower,
-                _ => pause(self.gate.exhausted(&mut failures)),
+                _ => pause(self.admission.exhausted(&mut failures)),
             }
         }
         Some(stream)
     }
 
     fn admit(&self, stream: TcpStream) {
-        if self.gate.is_full() {
-            self.gate.refuse();
+        if self.admission.is_full() {
+            self.admission.refuse();
             return;
         }
         let Some(mut stream) = self.within_reach(stream) else { return };
         if self.settings.apply(&stream).is_err() {
             // It has gone already, so thoroughly that it takes no options.
-            self.gate.abort();
+            self.admission.abort();
             return;
         }
         if let Some(open) = &self.open {
             open.add(&mut stream);
         }
-        let visit = Visit::new(stream, self.gate.enter());
-        self.start(&visit);
+        let accepted = Accepted::new(stream, self.admission.enter());
+        self.start(&accepted);
     }
 
     /// Starts the task of a connection. Out of stacks, the connection waits until one is free, or
     /// until the stop is over.
-    fn start(&self, visit: &Visit) {
+    fn start(&self, accepted: &Accepted) {
         let mut failures = 0;
-        while !self.gate.is_over() {
-            let (theirs, handler) = (visit.clone(), Arc::clone(&self.handler));
+        while !self.admission.is_over() {
+            let (theirs, handler) = (accepted.clone(), Arc::clone(&self.handler));
             let worker = self.runtime.least_busy();
             let how = Spawn::new().name("connection");
             match how.spawn_at(&self.runtime, worker, move || theirs.serve(&*handler)) {
                 // Detached: the runtime's end is its end.
                 Ok(task) => return drop(task),
                 Err(_) => {
-                    *self.in_hand() = Some(visit.clone());
+                    *self.in_hand() = Some(accepted.clone());
                     // A cancelled acceptor is unwound from here.
-                    pause(self.gate.exhausted(&mut failures));
+                    pause(self.admission.exhausted(&mut failures));
                     *self.in_hand() = None;
                 }
             }
@@ -214,10 +214,10 @@ impl<H: Handler> Acceptor<H> {
     /// Admits the connection with which the acceptor was cancelled.
     fn admit_in_hand(&self) {
         let left = self.in_hand().take();
-        left.iter().for_each(|visit| self.start(visit));
+        left.iter().for_each(|accepted| self.start(accepted));
     }
 
-    fn in_hand(&self) -> MutexGuard<'_, Option<Visit>> {
+    fn in_hand(&self) -> MutexGuard<'_, Option<Accepted>> {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,13 +12,13 @@ use fiveways_sys::net;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;
+use crate::server::accepted::Accepted;
+use crate::server::admission::{Admission, Verdict};
 use crate::server::backlog::{accept_queued, serve_held};
-use crate::server::gate::{Gate, Verdict};
 use crate::server::open::Open;
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::turns::Turns;
-use crate::server::visit::Visit;
 
 /// Threads of a pool for each processor, unless set: they mostly wait.
 const POOL_PER_PROCESSOR: usize = 4;
@@ -31,7 +31,7 @@ pub(crate) fn serve(
     listener: TcpListener,
     settings: &Settings,
     control: &Control,
-    gate: &Arc<Gate>,
+    admission: &Arc<Admission>,
     handler: Arc<impl Handler>,
 ) -> io::Result<usize> {
     listener.set_nonblocking(true)?;
@@ -39,23 +39,23 @@ pub(crate) fn serve(
     let door = Mutex::new(Some(Arc::new(listener)));
     let open = Arc::new(Open::new(settings.closes_idle));
     control.watch(&open);
-    let floor = Floor { door, turns, settings, control, gate, open };
+    let floor = Floor { door, turns, settings, control, admission, open };
     match settings.model {
         Model::Blocking => floor.one_by_one(&*handler),
         Model::Pool => floor.with_pool(handler),
-        _ => floor.all_at_once(|visit| {
-            let (visit, handler) = (visit.clone(), Arc::clone(&handler));
+        _ => floor.all_at_once(|accepted| {
+            let (accepted, handler) = (accepted.clone(), Arc::clone(&handler));
             let builder = thread::Builder::new().name("fiveways-conn".to_owned());
             let builder = builder.stack_size(settings.stack_size);
-            builder.spawn(move || run(&*handler, visit)).map(drop)
+            builder.spawn(move || run(&*handler, accepted)).map(drop)
         }),
     }
 }
 
 /// Runs a handler; its panic ends here.
-fn run(handler: &impl Handler, visit: Visit) {
+fn run(handler: &impl Handler, accepted: Accepted) {
     // The panic hook has told of it, and the pass has counted it.
-    let _ = catch_unwind(AssertUnwindSafe(|| visit.serve(handler)));
+    let _ = catch_unwind(AssertUnwindSafe(|| accepted.serve(handler)));
 }
 
 /// What accepting on a plain thread needs to know.
@@ -66,7 +66,7 @@ struct Floor<'a> {
     turns: Turns,
     settings: &'a Settings,
     control: &'a Control,
-    gate: &'a Arc<Gate>,
+    admission: &'a Arc<Admission>,
     open: Arc<Open>,
 }
 
@@ -76,10 +76,10 @@ impl Floor<'_> {
     }
 
     /// Accepts until stopped.
-    fn accept_all(&self, mut serve: impl FnMut(&Visit) -> io::Result<()>) -> io::Result<()> {
+    fn accept_all(&self, mut serve: impl FnMut(&Accepted) -> io::Result<()>) -> io::Result<()> {
         let mut pauses = 0;
         while !self.control.is_stopping() {
-            if self.settings.overload == Overload::Wait && self.gate.is_full() {
+            if self.settings.overload == Overload::Wait && self.admission.is_full() {
                 self.wait_for_leaver()?;
                 continue;
             }
@@ -93,7 +93,7 @@ impl Floor<'_> {
                 }
                 Err(error) => error,
             };
-            match self.gate.judge(error, &mut pauses) {
+            match self.admission.judge(error, &mut pauses) {
                 Verdict::Next => {}
                 Verdict::Wait => {
                     self.turns.wait(&listener, self.control.bell())?;
@@ -106,29 +106,29 @@ impl Floor<'_> {
         Ok(())
     }
 
-    fn admit(&self, mut stream: TcpStream, serve: &mut impl FnMut(&Visit) -> io::Result<()>) {
-        if self.gate.is_full() {
-            self.gate.refuse();
+    fn admit(&self, mut stream: TcpStream, serve: &mut impl FnMut(&Accepted) -> io::Result<()>) {
+        if self.admission.is_full() {
+            self.admission.refuse();
             return;
         }
         if self.settings.apply(&stream).is_err() {
             // It has gone already, so thoroughly that it takes no options.
-            self.gate.abort();
+            self.admission.abort();
             return;
         }
         self.open.add(&mut stream);
-        let visit = Visit::new(stream, self.gate.enter());
+        let accepted = Accepted::new(stream, self.admission.enter());
         let mut failures = 0;
         // Out of threads: the connection waits until one is free.
-        while serve(&visit).is_err() && !self.control.is_over() {
-            self.pause(self.gate.exhausted(&mut failures));
+        while serve(&accepted).is_err() && !self.control.is_over() {
+            self.pause(self.admission.exhausted(&mut failures));
         }
     }
 
     /// Waits until somebody leaves, or until stopped.
     fn wait_for_leaver(&self) -> io::Result<()> {
-        self.gate.ring_for_leaver();
-        if self.gate.is_full() {
+        self.admission.ring_for_leaver();
+        if self.admission.is_full() {
             net::wait_ready(self.control.bell(), false, None)?;
             self.control.hush_beside();
         }
@@ -147,13 +147,13 @@ impl Floor<'_> {
 
     /// Serves all connections that come, at once as far as `serve` can; gives how many were cut
     /// short.
-    fn all_at_once(&self, mut serve: impl FnMut(&Visit) -> io::Result<()>) -> io::Result<usize> {
+    fn all_at_once(&self, mut serve: impl FnMut(&Accepted) -> io::Result<()>) -> io::Result<usize> {
         self.accept_all(&mut serve)?;
         let mut admit = |stream| self.admit(stream, &mut serve);
         let held = self.close_door(&mut admit);
-        let unserved = serve_held(held, self.control, self.gate, admit)?;
+        let unserved = serve_held(held, self.control, self.admission, admit)?;
         self.control.wait_for_drain()?;
-        let cut_short = self.gate.inside() + unserved;
+        let cut_short = self.admission.inside() + unserved;
         self.open.shut_all();
         // Their handlers see the end of the stream now; one that does not care is left behind.
         self.control.wait_for_ended(Duration::from_secs(1))?;
@@ -167,7 +167,7 @@ impl Floor<'_> {
         let listener = self.door().take();
         let queued = |listener: Arc<TcpListener>| {
             self.turns.leave(&listener);
-            accept_queued(listener, self.settings, self.control, self.gate, admit)
+            accept_queued(listener, self.settings, self.control, self.admission, admit)
         };
         let held = listener.map(queued).unwrap_or_default();
         self.control.tell_stopping();
@@ -186,8 +186,8 @@ impl Floor<'_> {
             let builder = thread::Builder::new().name("fiveways-stop".to_owned());
             let keeper = move || self.stop_beside(give, &ended);
             let keeper = builder.spawn_scoped(scope, keeper)?;
-            let mut serve = |visit: &Visit| {
-                run(handler, visit.clone());
+            let mut serve = |accepted: &Accepted| {
+                run(handler, accepted.clone());
                 Ok(())
             };
             let served = self.accept_all(&mut serve);
@@ -224,7 +224,7 @@ impl Floor<'_> {
             self.control.hush_beside();
             self.control.close_idle();
             if self.control.is_over() {
-                cut_short = cut_short.max(self.gate.inside());
+                cut_short = cut_short.max(self.admission.inside());
                 self.open.shut_all();
             }
         }
@@ -234,7 +234,7 @@ impl Floor<'_> {
     fn with_pool(&self, handler: Arc<impl Handler>) -> io::Result<usize> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let size = self.settings.pool_size.unwrap_or(processors * POOL_PER_PROCESSOR);
-        let (give, take) = mpsc::channel::<Visit>();
+        let (give, take) = mpsc::channel::<Accepted>();
         let take = Arc::new(Mutex::new(take));
         for number in 0..size {
             let (take, handler) = (Arc::clone(&take), Arc::clone(&handler));
@@ -242,7 +242,7 @@ impl Floor<'_> {
                 loop {
                     let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     match next {
-                        Ok(visit) => run(&*handler, visit),
+                        Ok(accepted) => run(&*handler, accepted),
                         Err(_) => return,
                     }
                 }
@@ -250,6 +250,6 @@ impl Floor<'_> {
             let builder = thread::Builder::new().name(format!("fiveways-pool-{number}"));
             builder.stack_size(self.settings.stack_size).spawn(work)?;
         }
-        self.all_at_once(|visit| give.send(visit.clone()).map_err(io::Error::other))
+        self.all_at_once(|accepted| give.send(accepted.clone()).map_err(io::Error::other))
     }
 }

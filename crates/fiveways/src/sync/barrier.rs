@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter};
 
 /// Lets a number of tasks and threads meet, as [`std::sync::Barrier`]; then it can be used again.
 ///
@@ -32,7 +32,7 @@ pub struct Barrier {
 
 struct Waiting {
     arrived: usize,
-    line: Line,
+    queue: WaitQueue,
 }
 
 /// Whether the caller of [`Barrier::wait`] was the last to come.
@@ -49,7 +49,7 @@ impl BarrierWaitResult {
 impl Barrier {
     /// Makes a barrier for `size` tasks and threads; 0 is as good as 1, as std's.
     pub const fn new(size: usize) -> Barrier {
-        Barrier { size, waiting: Mutex::new(Waiting { arrived: 0, line: Line::new() }) }
+        Barrier { size, waiting: Mutex::new(Waiting { arrived: 0, queue: WaitQueue::new() }) }
     }
 
     /// Waits until as many have come as the barrier is for.
@@ -71,17 +71,17 @@ impl Barrier {
         waiting.arrived += 1;
         if waiting.arrived >= self.size {
             waiting.arrived = 0;
-            let chosen = waiting.line.select_all(CHOSEN);
+            let chosen = waiting.queue.select_all(CHOSEN);
             drop(waiting);
             chosen.iter().for_each(Unparker::unpark);
             return BarrierWaitResult(true);
         }
-        waiting.line.join(waiter);
+        waiting.queue.enqueue(waiter);
         drop(waiting);
         let leave = || {
             let mut waiting = self.waiting();
             // Who was taken out of the line has been counted out with its round.
-            if waiting.line.leave(waiter) {
+            if waiting.queue.remove(waiter) {
                 waiting.arrived -= 1;
             }
         };

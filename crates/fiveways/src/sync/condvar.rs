@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter};
 
 use super::mutex::MutexGuard;
 
@@ -47,7 +47,7 @@ pub struct Condvar {
     /// The length of the line; written under its lock. Who holds the mutex and sees 0 knows that
     /// nobody waits for what it changed: the mutex orders this, so it needs no ordering of its own.
     waiting: AtomicUsize,
-    line: StdMutex<Line>,
+    queue: StdMutex<WaitQueue>,
 }
 
 /// Whether a wait ended because the time was over.
@@ -73,7 +73,7 @@ impl fmt::Debug for Condvar {
 impl Condvar {
     /// Makes a condition variable for which nobody waits.
     pub const fn new() -> Condvar {
-        Condvar { waiting: AtomicUsize::new(0), line: StdMutex::new(Line::new()) }
+        Condvar { waiting: AtomicUsize::new(0), queue: StdMutex::new(WaitQueue::new()) }
     }
 
     /// Unlocks the mutex, waits for a notification, and locks it again.
@@ -194,9 +194,9 @@ impl Condvar {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut line = self.line();
-        let chosen = line.select_first(CHOSEN);
-        self.unlock(line);
+        let mut queue = self.queue();
+        let chosen = queue.select_first(CHOSEN);
+        self.unlock(queue);
         if let Some(unparker) = chosen {
             unparker.unpark();
         }
@@ -210,9 +210,9 @@ impl Condvar {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut line = self.line();
-        let chosen = line.select_all(TOGETHER);
-        self.unlock(line);
+        let mut queue = self.queue();
+        let chosen = queue.select_all(TOGETHER);
+        self.unlock(queue);
         chosen.iter().for_each(Unparker::unpark);
     }
 
@@ -225,9 +225,9 @@ impl Condvar {
         let mutex = guard.mutex();
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut line = self.line();
-        line.join(waiter);
-        self.unlock(line);
+        let mut queue = self.queue();
+        queue.enqueue(waiter);
+        self.unlock(queue);
         drop(guard);
         let mut passing = PassOn { condvar: self, armed: false };
         passing.armed = self.wait_in_line(waiter, deadline, place) == Some(CHOSEN);
@@ -253,17 +253,17 @@ impl Condvar {
     }
 
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut line = self.line();
-        line.leave(waiter);
-        self.unlock(line);
+        let mut queue = self.queue();
+        queue.remove(waiter);
+        self.unlock(queue);
     }
 
-    fn line(&self) -> StdGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> StdGuard<'_, WaitQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unlock(&self, line: StdGuard<'_, Line>) {
-        self.waiting.store(line.len(), Ordering::Relaxed);
+    fn unlock(&self, queue: StdGuard<'_, WaitQueue>) {
+        self.waiting.store(queue.len(), Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Selection, Unparker, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, spend};
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
@@ -34,7 +34,7 @@ pub struct Event {
     /// Set and cleared under the lock of the line.
     set: AtomicBool,
     /// Each with what it is to be selected for.
-    line: Mutex<Line<Selection>>,
+    queue: Mutex<WaitQueue<Selection>>,
 }
 
 impl fmt::Debug for Event {
@@ -46,18 +46,18 @@ impl fmt::Debug for Event {
 impl Event {
     /// Makes an event that is not set.
     pub const fn new() -> Event {
-        Event { set: AtomicBool::new(false), line: Mutex::new(Line::new()) }
+        Event { set: AtomicBool::new(false), queue: Mutex::new(WaitQueue::new()) }
     }
 
     /// Sets the flag and wakes all who wait.
     ///
     /// Never suspends.
     pub fn set(&self) {
-        let mut line = self.line();
+        let mut queue = self.queue();
         // ORDERING: Release: who sees it set sees what was done before.
         self.set.store(true, Ordering::Release);
-        let chosen = line.select_all_by(|number| *number);
-        drop(line);
+        let chosen = queue.select_all_by(|number| *number);
+        drop(queue);
         chosen.iter().for_each(Unparker::unpark);
     }
 
@@ -65,7 +65,7 @@ impl Event {
     ///
     /// Never suspends.
     pub fn clear(&self) {
-        let _line = self.line();
+        let _line = self.queue();
         self.set.store(false, Ordering::Relaxed);
     }
 
@@ -113,36 +113,36 @@ impl Event {
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut line = self.line();
+        let mut queue = self.queue();
         if self.is_set() {
             return true;
         }
-        line.join_with(waiter, CHOSEN);
-        drop(line);
+        queue.enqueue_with(waiter, CHOSEN);
+        drop(queue);
         let reason = Reason { place, ..Reason::new("event", self) };
         let leave = || {
-            self.line().leave(waiter);
+            self.queue().remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
     /// Joins those who wait, to be selected for `number`. False: it is set.
     pub(crate) fn join(&self, waiter: Pin<&Waiter>, number: Selection) -> bool {
-        let mut line = self.line();
+        let mut queue = self.queue();
         let waits = !self.is_set();
         if waits {
-            line.join_with(waiter, number);
+            queue.enqueue_with(waiter, number);
         }
         waits
     }
 
     /// Leaves those who wait; also when it is not among them.
     pub(crate) fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
-        self.line().leave_with(waiter, |wanted| *wanted == number);
+        self.queue().remove_with(waiter, |wanted| *wanted == number);
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<Selection>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WaitQueue<Selection>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Holder, Identity, Line, Reason, Selection, Waiter, me};
+use fiveways_runtime::{CHOSEN, Holder, Identity, Reason, Selection, WaitQueue, Waiter, me};
 
 /// The bit of the word that no [`Identity`] has.
 const CONTENDED: u64 = 1 << 63;
@@ -42,8 +42,8 @@ pub(super) struct Exclusive {
 #[derive(Debug)]
 struct Waiting {
     /// Were woken once and found it taken.
-    overtaken: Line<Identity>,
-    fresh: Line,
+    overtaken: WaitQueue<Identity>,
+    fresh: WaitQueue,
 }
 
 impl Waiting {
@@ -62,7 +62,7 @@ pub(super) struct Wait {
 
 impl Exclusive {
     pub(super) const fn new() -> Exclusive {
-        let waiting = Waiting { overtaken: Line::new(), fresh: Line::new() };
+        let waiting = Waiting { overtaken: WaitQueue::new(), fresh: WaitQueue::new() };
         Exclusive { word: AtomicU64::new(0), waiting: Mutex::new(waiting) }
     }
 
@@ -170,9 +170,9 @@ impl Exclusive {
             panic!("the {} is held by the caller, {me}, who would wait for itself", wait.what);
         }
         if overtaken {
-            waiting.overtaken.join_with(waiter, me);
+            waiting.overtaken.enqueue_with(waiter, me);
         } else {
-            waiting.fresh.join(waiter);
+            waiting.fresh.enqueue(waiter);
         }
         false
     }
@@ -216,7 +216,7 @@ impl Exclusive {
 
     fn leave(&self, waiter: Pin<&Waiter>) {
         let mut waiting = self.waiting();
-        let _ = waiting.overtaken.leave(waiter) || waiting.fresh.leave(waiter);
+        let _ = waiting.overtaken.remove(waiter) || waiting.fresh.remove(waiter);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

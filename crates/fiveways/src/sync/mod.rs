@@ -52,4 +52,4 @@ pub use owned_permit::{OwnedBoundedPermit, OwnedPermit};
 pub use reentrant::{ReentrantMutex, ReentrantMutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedPermit, BoundedSemaphore, Permit, Semaphore, TooManyReleases};
-pub use wait_group::{Member, WaitGroup};
+pub use wait_group::{WaitGroup, WaitGroupGuard};

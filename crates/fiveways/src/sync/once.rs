@@ -15,7 +15,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fiveways_runtime::{CHOSEN, Holder, Line, Reason, Unparker, Waiter, me, without_interruption};
+use fiveways_runtime::{
+    CHOSEN, Holder, Reason, Unparker, WaitQueue, Waiter, me, without_interruption,
+};
 
 const NEW: u64 = 0;
 /// No [`Identity`](fiveways_runtime::Identity) has this bit; for a search for deadlocks both
@@ -49,7 +51,7 @@ const COMPLETE: u64 = ENDED | 1 << 62;
 #[doc(alias = "pthread_once_t")]
 pub struct Once {
     word: AtomicU64,
-    line: Mutex<Line>,
+    queue: Mutex<WaitQueue>,
 }
 
 impl UnwindSafe for Once {}
@@ -71,7 +73,7 @@ impl OnceState {
 impl Once {
     /// Makes one that has not run.
     pub const fn new() -> Once {
-        Once { word: AtomicU64::new(NEW), line: Mutex::new(Line::new()) }
+        Once { word: AtomicU64::new(NEW), queue: Mutex::new(WaitQueue::new()) }
     }
 
     /// Runs `f` unless something has run already; when it returns, something has.
@@ -208,27 +210,27 @@ impl Once {
     fn wait_for_end(&self, place: &'static Location<'static>, is_to_wait: impl Fn(u64) -> bool) {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut line = self.line();
+        let mut queue = self.queue();
         let word = self.word.load(Ordering::Acquire);
         if word == me().to_bits() {
-            drop(line);
+            drop(queue);
             panic!("the once is called from within what it runs, which would wait for itself");
         }
         if !is_to_wait(word) {
             return;
         }
-        line.join(waiter);
-        drop(line);
+        queue.enqueue(waiter);
+        drop(queue);
         let on = std::ptr::from_ref(self).addr();
         let reason = Reason { what: "once", on, holder: Holder::In(&self.word), place };
         let leave = || {
-            self.line().leave(waiter);
+            self.queue().remove(waiter);
         };
         waiter.wait(&reason, None, leave, |_| {});
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,10 +254,10 @@ struct End<'a> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let mut line = self.once.line();
+        let mut queue = self.once.queue();
         self.once.word.store(self.word, Ordering::Release);
-        let chosen = line.select_all(CHOSEN);
-        drop(line);
+        let chosen = queue.select_all(CHOSEN);
+        drop(queue);
         chosen.iter().for_each(Unparker::unpark);
     }
 }

@@ -45,7 +45,7 @@ impl Poison {
         }
     }
 
-    /// Hands out what was locked, as an error when the lock is poisoned.
+    /// Participants out what was locked, as an error when the lock is poisoned.
     #[inline]
     pub(super) fn pass<T>(&self, locked: T) -> LockResult<T> {
         if self.is_set() { Err(PoisonError::new(locked)) } else { Ok(locked) }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, spend};
 
 const WAITING: usize = 1;
 const ONE: usize = 2;
@@ -51,7 +51,7 @@ const ONE: usize = 2;
 #[doc(alias("threading.Semaphore", "sem_t", "sem_init"))]
 pub struct Semaphore {
     state: AtomicUsize,
-    line: Mutex<Line>,
+    queue: Mutex<WaitQueue>,
 }
 
 impl fmt::Debug for Semaphore {
@@ -77,7 +77,7 @@ impl Semaphore {
     /// When there are more than [`Semaphore::MAX_PERMITS`].
     pub const fn new(permits: usize) -> Semaphore {
         assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore has at most 2^63 - 1 permits");
-        Semaphore { state: AtomicUsize::new(permits * ONE), line: Mutex::new(Line::new()) }
+        Semaphore { state: AtomicUsize::new(permits * ONE), queue: Mutex::new(WaitQueue::new()) }
     }
 
     /// Takes a permit, waiting for one if none is free.
@@ -181,7 +181,7 @@ impl Semaphore {
 
     /// Takes a permit, or goes into the line.
     fn take_or_join(&self, waiter: Pin<&Waiter>) -> bool {
-        let mut line = self.line();
+        let mut queue = self.queue();
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let is = if state >= ONE { state - ONE } else { WAITING };
@@ -193,15 +193,15 @@ impl Semaphore {
                 Err(now) => state = now,
             }
         }
-        line.join(waiter);
+        queue.enqueue(waiter);
         false
     }
 
     /// Leaves the line; permits are free again only when nobody is in it.
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut line = self.line();
-        line.leave(waiter);
-        if line.is_empty() {
+        let mut queue = self.queue();
+        queue.remove(waiter);
+        if queue.is_empty() {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
         }
     }
@@ -231,10 +231,10 @@ impl Semaphore {
     /// As [`Semaphore::add`], with somebody in line.
     #[cold]
     fn hand_over(&self, permits: usize, max: usize) -> bool {
-        let mut line = self.line();
+        let mut queue = self.queue();
         if self.state.load(Ordering::Relaxed) & WAITING == 0 {
             // They have gone meanwhile, and others may have come.
-            drop(line);
+            drop(queue);
             return self.add(permits, max);
         }
         // None is free. Those who wait do not count: they could not have had more either.
@@ -243,20 +243,20 @@ impl Semaphore {
         }
         let mut chosen = Vec::new();
         while chosen.len() < permits
-            && let Some(unparker) = line.select_first(CHOSEN)
+            && let Some(unparker) = queue.select_first(CHOSEN)
         {
             chosen.push(unparker);
         }
-        if line.is_empty() {
+        if queue.is_empty() {
             self.state.store((permits - chosen.len()) * ONE, Ordering::Release);
         }
-        drop(line);
+        drop(queue);
         chosen.iter().for_each(Unparker::unpark);
         true
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

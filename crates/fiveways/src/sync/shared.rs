@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fiveways_runtime::{CHOSEN, Holder, Identity, Line, Reason, Unparker, Waiter};
+use fiveways_runtime::{CHOSEN, Holder, Identity, Reason, Unparker, WaitQueue, Waiter};
 
 const WAITING: usize = 1;
 const WRITER: usize = 2;
@@ -30,7 +30,7 @@ const READER: usize = 4;
 pub(super) struct Shared {
     state: AtomicUsize,
     writer: AtomicU64,
-    line: Mutex<Line<Access>>,
+    queue: Mutex<WaitQueue<Access>>,
 }
 
 /// What somebody wants, or has.
@@ -45,7 +45,7 @@ impl Shared {
         Shared {
             state: AtomicUsize::new(0),
             writer: AtomicU64::new(0),
-            line: Mutex::new(Line::new()),
+            queue: Mutex::new(WaitQueue::new()),
         }
     }
 
@@ -107,42 +107,42 @@ impl Shared {
 
     /// Goes into the line, and may be served at once.
     fn join(&self, waiter: Pin<&Waiter>, access: Access) {
-        let mut line = self.line();
-        line.join_with(waiter, access);
+        let mut queue = self.queue();
+        queue.enqueue_with(waiter, access);
         self.state.fetch_or(WAITING, Ordering::Relaxed);
-        let mut served = self.serve(&mut line);
+        let mut served = self.serve(&mut queue);
         if waiter.selection().is_some() {
             // It came last, so it was served last.
             served.pop();
         }
-        drop(line);
+        drop(queue);
         unpark(&served);
     }
 
     /// Leaves the line; those behind may have waited for nobody else.
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut line = self.line();
-        line.leave(waiter);
-        let served = self.serve(&mut line);
-        drop(line);
+        let mut queue = self.queue();
+        queue.remove(waiter);
+        let served = self.serve(&mut queue);
+        drop(queue);
         unpark(&served);
     }
 
     #[cold]
     fn hand_over(&self) {
-        let served = self.serve(&mut self.line());
+        let served = self.serve(&mut self.queue());
         unpark(&served);
     }
 
     /// Gives the lock to the first in line, as many as can have it together; they are to be
     /// unparked. Called with `WAITING` set, or by who finds the line empty.
-    fn serve(&self, line: &mut Line<Access>) -> Vec<Unparker> {
+    fn serve(&self, queue: &mut WaitQueue<Access>) -> Vec<Unparker> {
         let mut served = Vec::new();
-        while let Some(&access) = line.want(0) {
+        while let Some(&access) = queue.want(0) {
             if !self.take(access, 0) {
                 return served;
             }
-            served.extend(line.select(0, CHOSEN));
+            served.extend(queue.select(0, CHOSEN));
         }
         self.state.fetch_and(!WAITING, Ordering::Relaxed);
         served
@@ -174,8 +174,8 @@ impl Shared {
         true
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<Access>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WaitQueue<Access>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Line, Reason, Unparker, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, spend};
 
 /// Waits until all that were added to it are done.
 ///
-/// Each [`Member`] counts until it is dropped, however its task ends; so nobody can be done twice,
-/// or be forgotten. It can be used again: the next members are waited for by later waits.
+/// Each [`WaitGroupGuard`] counts until it is dropped, however its task ends; so nobody can be done
+/// twice, or be forgotten. It can be used again: the next members are waited for by later waits.
 ///
 /// # Examples
 ///
@@ -38,12 +38,12 @@ pub struct WaitGroup(Arc<Count>);
 #[derive(Default)]
 struct Count {
     members: AtomicUsize,
-    line: Mutex<Line>,
+    queue: Mutex<WaitQueue>,
 }
 
 /// One for whom a [`WaitGroup`] waits; done when dropped. A clone is another.
 #[must_use = "a member is done when it is dropped"]
-pub struct Member(Arc<Count>);
+pub struct WaitGroupGuard(Arc<Count>);
 
 impl WaitGroup {
     /// Makes a group without members.
@@ -52,8 +52,8 @@ impl WaitGroup {
     }
 
     /// Adds a member. Never suspends.
-    pub fn add(&self) -> Member {
-        Member::new(&self.0)
+    pub fn add(&self) -> WaitGroupGuard {
+        WaitGroupGuard::new(&self.0)
     }
 
     /// Counts the members that are not done. Never suspends.
@@ -104,16 +104,16 @@ impl WaitGroup {
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut line = self.0.line();
+        let mut queue = self.0.queue();
         // Under the lock: the last member takes it after it has counted itself out.
         if self.is_empty() {
             return true;
         }
-        line.join(waiter);
-        drop(line);
+        queue.enqueue(waiter);
+        drop(queue);
         let reason = Reason { place, ..Reason::new("wait group", &*self.0) };
         let leave = || {
-            self.0.line().leave(waiter);
+            self.0.queue().remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
@@ -125,11 +125,11 @@ impl fmt::Debug for WaitGroup {
     }
 }
 
-impl Member {
-    fn new(count: &Arc<Count>) -> Member {
+impl WaitGroupGuard {
+    fn new(count: &Arc<Count>) -> WaitGroupGuard {
         let was = count.members.fetch_add(1, Ordering::Relaxed);
         assert!(was < usize::MAX / 2, "a wait group has less than 2^63 members");
-        Member(Arc::clone(count))
+        WaitGroupGuard(Arc::clone(count))
     }
 
     /// Says that this one is done. Never suspends.
@@ -138,37 +138,37 @@ impl Member {
     }
 }
 
-impl Clone for Member {
-    fn clone(&self) -> Member {
-        Member::new(&self.0)
+impl Clone for WaitGroupGuard {
+    fn clone(&self) -> WaitGroupGuard {
+        WaitGroupGuard::new(&self.0)
     }
 }
 
-impl Drop for Member {
+impl Drop for WaitGroupGuard {
     fn drop(&mut self) {
         // ORDERING: Release: who sees that all are done sees what they did. Acquire: the last
         // passes on what the others did.
         if self.0.members.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut line = self.0.line();
+            let mut queue = self.0.queue();
             // Others may have come before we had the lock: then the last of them does it.
             if self.0.members.load(Ordering::Acquire) > 0 {
                 return;
             }
-            let chosen = line.select_all(CHOSEN);
-            drop(line);
+            let chosen = queue.select_all(CHOSEN);
+            drop(queue);
             chosen.iter().for_each(Unparker::unpark);
         }
     }
 }
 
-impl fmt::Debug for Member {
+impl fmt::Debug for WaitGroupGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Member")
+        f.write_str("WaitGroupGuard")
     }
 }
 
 impl Count {
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

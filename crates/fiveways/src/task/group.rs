@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{JoinError, JoinHandle, Reason, is_cancel, unwind_cancelled};
 
-use crate::task::crew::{Crew, Member};
+use crate::task::tracker::{Member, TaskTracker};
 use crate::task::{spawn, spawn_local};
 
 /// Tasks that belong together; a handle, whose clones mean the same group.
@@ -32,7 +32,7 @@ use crate::task::{spawn, spawn_local};
 #[doc(alias = "JoinSet")]
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    crew: Arc<Crew>,
+    tracker: Arc<TaskTracker>,
 }
 
 impl Group {
@@ -50,7 +50,7 @@ impl Group {
     /// When there is no memory for its stack.
     #[track_caller]
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
-        let recruit = Recruit { f, member: self.crew.enter() };
+        let recruit = Recruit { f, member: self.tracker.enter() };
         drop(spawn(move || recruit.report()));
     }
 
@@ -66,7 +66,7 @@ impl Group {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let recruit = Recruit { f, member: self.crew.enter() };
+        let recruit = Recruit { f, member: self.tracker.enter() };
         spawn(move || recruit.run())
     }
 
@@ -80,7 +80,7 @@ impl Group {
     /// On a thread that is no worker, and when there is no memory for its stack.
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        let recruit = Recruit { f, member: self.crew.enter() };
+        let recruit = Recruit { f, member: self.tracker.enter() };
         spawn_local(move || recruit.run())
     }
 
@@ -102,7 +102,7 @@ impl Group {
     /// run.
     #[track_caller]
     pub fn join(&self) -> Result<(), JoinError> {
-        if self.crew.wait(&Reason::new("group", &*self.crew), None) {
+        if self.tracker.wait(&Reason::new("group", &*self.tracker), None) {
             self.outcome()
         } else {
             Err(JoinError::unending())
@@ -120,13 +120,13 @@ impl Group {
     /// If the joining task is cancelled it is unwound from here; the group goes on.
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
-        let reason = Reason::new("group", &*self.crew);
-        let joined = self.crew.wait(&reason, Instant::now().checked_add(timeout));
+        let reason = Reason::new("group", &*self.tracker);
+        let joined = self.tracker.wait(&reason, Instant::now().checked_add(timeout));
         joined.then(|| self.outcome())
     }
 
     fn outcome(&self) -> Result<(), JoinError> {
-        match self.crew.take_failure() {
+        match self.tracker.take_failure() {
             Some(payload) => Err(JoinError::panicked(payload)),
             None => Ok(()),
         }
@@ -137,12 +137,12 @@ impl Group {
     /// Never suspends; does not wait for their end.
     #[doc(alias = "kill")]
     pub fn cancel(&self) {
-        self.crew.cancel();
+        self.tracker.cancel();
     }
 
     /// How many tasks are in the group. Never suspends.
     pub fn len(&self) -> usize {
-        self.crew.len()
+        self.tracker.len()
     }
 
     /// Is no task in the group? Never suspends.
@@ -175,7 +175,7 @@ impl<T, F: FnOnce() -> T> Recruit<F> {
 impl<F: FnOnce()> Recruit<F> {
     /// Runs as a member of the crew, which is told of a panic.
     fn report(self) {
-        let crew = Arc::clone(self.member.crew());
+        let tracker = Arc::clone(self.member.tracker());
         let Recruit { f, member } = self;
         let caught = move || {
             let outcome = catch_unwind(AssertUnwindSafe(f));
@@ -183,7 +183,7 @@ impl<F: FnOnce()> Recruit<F> {
             if is_cancel(payload.as_ref()) {
                 resume_unwind(payload);
             }
-            crew.fail(payload);
+            tracker.fail(payload);
         };
         Recruit { f: caught, member }.run();
     }

@@ -13,10 +13,10 @@
 //! already there is delivered.
 
 mod pool;
-mod places;
+mod permits;
 mod scope;
 mod group;
-mod crew;
+mod tracker;
 mod join;
 
 use std::io;

@@ -11,11 +11,11 @@ use fiveways_runtime::{Completions, JoinError, JoinHandle};
 use crate::local::TaskLocal;
 use crate::task::group::Group;
 use crate::task::join::wait_any;
-use crate::task::places::{Pass, Places};
+use crate::task::permits::{Permit, Permits};
 
 /// At most so many tasks at a time; a handle, whose clones mean the same pool.
 ///
-/// Places are given in the order in which they were asked for. Dropping the pool changes nothing
+/// Permits are given in the order in which they were asked for. Dropping the pool changes nothing
 /// for its tasks: they go on, detached.
 ///
 /// # Examples
@@ -32,7 +32,7 @@ use crate::task::places::{Pass, Places};
 #[derive(Clone)]
 pub struct Pool {
     group: Group,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
 }
 
 /// The number of the pool in which the task has a place.
@@ -47,7 +47,7 @@ impl Pool {
     #[track_caller]
     pub fn new(size: usize) -> Pool {
         assert!(size > 0, "a pool of 0 places can run nothing");
-        Pool { group: Group::new(), places: Arc::new(Places::new(size)) }
+        Pool { group: Group::new(), permits: Arc::new(Permits::new(size)) }
     }
 
     /// Spawns a task in the pool. Its panic is told by [`Pool::join`].
@@ -67,8 +67,8 @@ impl Pool {
     /// for its stack.
     #[track_caller]
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
-        let pass = self.wait_for_place();
-        self.group.spawn(move || hold(pass, f));
+        let permit = self.wait_for_permit();
+        self.group.spawn(move || hold(permit, f));
     }
 
     /// Spawns a task in the pool and gives its handle, which tells of its end.
@@ -89,8 +89,8 @@ impl Pool {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let pass = self.wait_for_place();
-        self.group.spawn_with_handle(move || hold(pass, f))
+        let permit = self.wait_for_permit();
+        self.group.spawn_with_handle(move || hold(permit, f))
     }
 
     /// Spawns a task in the pool if there is a place at once.
@@ -109,8 +109,8 @@ impl Pool {
         &self,
         f: F,
     ) -> Result<JoinHandle<T>, F> {
-        match self.places.try_take() {
-            Some(pass) => Ok(self.group.spawn_with_handle(move || hold(pass, f))),
+        match self.permits.try_take() {
+            Some(permit) => Ok(self.group.spawn_with_handle(move || hold(permit, f))),
             None => Err(f),
         }
     }
@@ -234,12 +234,12 @@ impl Pool {
 
     /// How many places the pool has. Never suspends.
     pub fn size(&self) -> usize {
-        self.places.size()
+        self.permits.size()
     }
 
     /// How many places are free. Never suspends.
     pub fn free_count(&self) -> usize {
-        self.places.free()
+        self.permits.free()
     }
 
     /// How many places are taken. Never suspends.
@@ -254,21 +254,22 @@ impl Pool {
 
     /// Is the caller one of the pool's own tasks?
     fn is_inside(&self) -> bool {
-        INSIDE.get() == Some(self.places.number())
+        INSIDE.get() == Some(self.permits.number())
     }
 
     #[track_caller]
-    fn wait_for_place(&self) -> Pass {
-        let pass = self.places.take(self.is_inside());
-        pass.expect("a place of the pool will be free: not all are held by tasks that wait for one")
+    fn wait_for_permit(&self) -> Permit {
+        let permit = self.permits.take(self.is_inside());
+        permit
+            .expect("a place of the pool will be free: not all are held by tasks that wait for one")
     }
 }
 
 /// Runs `f` in a place.
-fn hold<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
-    INSIDE.set(pass.number());
+fn hold<T>(permit: Permit, f: impl FnOnce() -> T) -> T {
+    INSIDE.set(permit.number());
     let value = f();
-    drop(pass);
+    drop(permit);
     value
 }
 
@@ -311,8 +312,8 @@ impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Feed<I, T> {
     /// Begins the next item, if there is a place.
     fn try_begin(&mut self) -> Option<JoinHandle<T>> {
         self.held = self.held.take().or_else(|| self.items.next());
-        let pass = self.held.as_ref().and_then(|_| self.pool.places.try_take())?;
-        Some(self.begin(pass))
+        let permit = self.held.as_ref().and_then(|_| self.pool.permits.try_take())?;
+        Some(self.begin(permit))
     }
 
     /// Begins the next item as soon as there is a place, or does it in the caller's.
@@ -320,21 +321,21 @@ impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Feed<I, T> {
     fn next(&mut self) -> Option<Fed<T>> {
         self.held = self.held.take().or_else(|| self.items.next());
         self.held.as_ref()?;
-        if let Some(pass) = self.pool.places.try_take() {
-            return Some(Fed::InWork(self.begin(pass)));
+        if let Some(permit) = self.pool.permits.try_take() {
+            return Some(Fed::InWork(self.begin(permit)));
         }
         if self.pool.is_inside() {
             let item = self.held.take()?;
             return Some(Fed::Done((self.f)(item)));
         }
-        let pass = self.pool.wait_for_place();
-        Some(Fed::InWork(self.begin(pass)))
+        let permit = self.pool.wait_for_permit();
+        Some(Fed::InWork(self.begin(permit)))
     }
 
-    fn begin(&mut self, pass: Pass) -> JoinHandle<T> {
+    fn begin(&mut self, permit: Permit) -> JoinHandle<T> {
         let item = self.held.take().expect("there is an item to begin");
         let f = Arc::clone(&self.f);
-        self.pool.group.spawn_with_handle(move || hold(pass, || f(item)))
+        self.pool.group.spawn_with_handle(move || hold(permit, || f(item)))
     }
 }
 

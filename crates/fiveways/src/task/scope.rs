@@ -27,11 +27,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use fiveways_runtime::{
-    JoinError, JoinHandle, Reason, allow_wait, is_cancel, unwind_cancelled, without_interruption,
-    worker_index,
+    JoinError, JoinHandle, Reason, assert_may_park, is_cancel, unwind_cancelled,
+    without_interruption, worker_index,
 };
 
-use crate::task::crew::{Crew, Member};
+use crate::task::tracker::{Member, TaskTracker};
 use crate::task::{spawn, spawn_local};
 
 /// Runs `f`, which can spawn tasks that borrow from the caller; all of them have ended when this
@@ -143,42 +143,42 @@ pub fn scope<'env, T, F>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    let scope = Scope { crew: Arc::default(), scope: PhantomData, env: PhantomData };
-    let crew = &scope.crew;
-    let reason = Reason::new("scope", &**crew);
+    let scope = Scope { tracker: Arc::default(), scope: PhantomData, env: PhantomData };
+    let tracker = &scope.tracker;
+    let reason = Reason::new("scope", &**tracker);
     // Later there would be children, for whom it has to wait.
-    allow_wait(Some(&reason));
+    assert_may_park(Some(&reason));
     let inside = AbortUnlessLeft;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let wait = || {
-        insist_on_waiting(crew);
-        crew.wait(&reason, None);
+        insist_on_waiting(tracker);
+        tracker.wait(&reason, None);
     };
     // The body's value stays meanwhile: its destructor is the user's, and may unwind.
     let interruption = outcome.is_ok().then(|| catch_unwind(AssertUnwindSafe(wait)).err());
     let interruption = interruption.flatten();
     if outcome.is_err() || interruption.is_some() {
-        crew.close();
+        tracker.close();
     }
-    leave(crew, &reason);
+    leave(tracker, &reason);
     mem::forget(inside);
     let value = outcome.unwrap_or_else(|payload| resume_unwind(payload));
-    match interruption.or_else(|| crew.take_failure()) {
+    match interruption.or_else(|| tracker.take_failure()) {
         Some(payload) => resume_unwind(payload),
         None => value,
     }
 }
 
 /// Waits for the children, whatever comes.
-fn leave(crew: &Crew, reason: &Reason<'_>) {
-    insist_on_waiting(crew);
-    without_interruption(|| crew.wait(reason, None));
-    assert!(crew.len() == 0, "a scope is left when it is empty");
+fn leave(tracker: &TaskTracker, reason: &Reason<'_>) {
+    insist_on_waiting(tracker);
+    without_interruption(|| tracker.wait(reason, None));
+    assert!(tracker.len() == 0, "a scope is left when it is empty");
 }
 
 /// A worker that unwinds cannot let children run; and they must not stay behind.
-fn insist_on_waiting(crew: &Crew) {
-    if thread::panicking() && worker_index().is_some() && crew.len() > 0 {
+fn insist_on_waiting(tracker: &TaskTracker) {
+    if thread::panicking() && worker_index().is_some() && tracker.len() > 0 {
         eprintln!("fiveways: a task scope with live tasks ends in a destructor that unwinds");
         process::abort();
     }
@@ -197,7 +197,7 @@ impl Drop for AbortUnlessLeft {
 /// Spawns tasks that may borrow what lives as long as `'scope`; see [`scope`].
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
-    crew: Arc<Crew>,
+    tracker: Arc<TaskTracker>,
     /// Invariant: else the scope could be taken for a shorter one, and lend too little.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -251,7 +251,7 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Cancels every task that is in the scope now. Never suspends.
     pub fn cancel(&self) {
-        self.crew.cancel();
+        self.tracker.cancel();
     }
 
     fn prepare<T, F>(&self, f: F) -> (impl FnOnce(Place) + use<T, F>, Arc<Outcome<T>>)
@@ -260,7 +260,7 @@ impl<'scope> Scope<'scope, '_> {
     {
         let outcome = Outcome { result: Mutex::new(None), cancelled: AtomicBool::new(false) };
         let outcome = Arc::new(outcome);
-        let member = self.crew.enter();
+        let member = self.tracker.enter();
         let child = Child { f: Some(f), outcome: Arc::clone(&outcome), member };
         (move |place| child.run(place), outcome)
     }
@@ -346,8 +346,8 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
 
 impl<T, F> Child<T, F> {
     fn fail(&self, payload: Box<dyn Any + Send>) {
-        self.member.crew().fail(payload);
-        self.member.crew().close();
+        self.member.tracker().fail(payload);
+        self.member.tracker().close();
     }
 }
 

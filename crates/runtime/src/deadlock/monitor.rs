@@ -5,8 +5,8 @@
 use std::panic::resume_unwind;
 use std::time::Instant;
 
-use crate::deadlock::report::{begin_to_tell_of, tell_of};
-use crate::deadlock::wait_graph::{self, Movers};
+use crate::deadlock::report::{report_and_wait, report_in_background};
+use crate::deadlock::wait_graph::{self, TimedWaits};
 use crate::detection::{self, Detection};
 use crate::park::current::Caller;
 use crate::reason::Reason;
@@ -24,10 +24,10 @@ pub(crate) unsafe fn wait_begins(me: Caller, reason: &Reason<'_>) {
     let (edge, found) = wait_graph::begin(me, reason);
     match found {
         Some(deadlock) if detection::detection() == Detection::Panic => {
-            tell_of(deadlock.clone());
+            report_and_wait(deadlock.clone());
             resume_unwind(Box::new(deadlock));
         }
-        Some(deadlock) => drop(begin_to_tell_of(deadlock, || {})),
+        Some(deadlock) => drop(report_in_background(deadlock, || {})),
         None => {}
     }
     edge.keep();
@@ -35,15 +35,15 @@ pub(crate) unsafe fn wait_begins(me: Caller, reason: &Reason<'_>) {
 
 /// A wait that would never end, and did not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hopeless;
+pub struct WouldDeadlock;
 
 /// Whose waits are seen by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum Visibility {
     /// These: others look whether it can end, with deadlocks looked for or not.
     Always,
     /// Those without time limit, while deadlocks are looked for.
-    WhenLookedFor,
+    WhenDetecting,
 }
 
 /// Waits by `wait`, which parks for this reason: anything that others hold, and that any of the
@@ -55,31 +55,31 @@ pub enum Seen {
 ///
 /// # Errors
 ///
-/// [`Hopeless`] when it has no deadline and nobody would ever end it. A deadlock with more in it
-/// than such waits is told of, where deadlocks are looked for.
-pub fn stand<R>(
+/// [`WouldDeadlock`] when it has no deadline and nobody would ever end it. A deadlock with more in
+/// it than such waits is told of, where deadlocks are looked for.
+pub fn wait_in_graph<R>(
     reason: &Reason<'_>,
-    seen: Seen,
+    seen: Visibility,
     deadline: Option<Instant>,
     wait: impl FnOnce() -> R,
-) -> Result<R, Hopeless> {
+) -> Result<R, WouldDeadlock> {
     let me = Caller::now();
     let ends_by_itself = deadline.is_some() || me.will_end();
     match seen {
-        Seen::WhenLookedFor if ends_by_itself || !detection::is_on() => return Ok(wait()),
-        Seen::Always if ends_by_itself => {
+        Visibility::WhenDetecting if ends_by_itself || !detection::is_on() => return Ok(wait()),
+        Visibility::Always if ends_by_itself => {
             let _edge = wait_graph::begin_timed(me, reason);
             return Ok(wait());
         }
-        Seen::Always | Seen::WhenLookedFor => {}
+        Visibility::Always | Visibility::WhenDetecting => {}
     }
     match wait_graph::begin_if_it_can_end(me, reason) {
         Ok(_edge) => Ok(wait()),
         Err(deadlock) => {
             if let Some(deadlock) = deadlock {
-                tell_of(deadlock);
+                report_and_wait(deadlock);
             }
-            Err(Hopeless)
+            Err(WouldDeadlock)
         }
     }
 }
@@ -88,6 +88,6 @@ pub fn stand<R>(
 /// count as told.
 ///
 /// Never suspends.
-pub fn is_hopeless(reason: &Reason<'_>, movers: Movers) -> bool {
+pub fn is_hopeless(reason: &Reason<'_>, movers: TimedWaits) -> bool {
     wait_graph::is_hopeless(Caller::now(), reason, movers)
 }

@@ -6,89 +6,93 @@
 use std::fmt;
 
 use crate::detection;
-use crate::park::current::{me, me_till_my_end};
-use crate::participant_set::Side;
+use crate::park::current::{current_watched, me};
+use crate::participant_set::ParticipantSet;
 use crate::reason::Holder;
 
 /// What a hand does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hand {
+pub enum Role {
     /// It gives items, or could.
-    Gives,
+    Producer,
     /// It takes items, or could.
-    Takes,
+    Consumer,
 }
 
 /// Which handles there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handles {
+pub enum Ends {
     /// Those that give and those that take: a channel's ends.
-    Apart,
+    Split,
     /// One kind for both: a queue's.
-    Same,
+    Shared,
 }
 
 /// Those who have had a hand in a channel or queue; nobody is remembered if deadlocks were not
 /// looked for when it was made.
-pub struct Hands(Option<Box<Sides>>);
+pub struct Participants(Option<Box<Sets>>);
 
-struct Sides {
-    handles: Handles,
-    givers: Side,
-    takers: Side,
+struct Sets {
+    ends: Ends,
+    producers: ParticipantSet,
+    consumers: ParticipantSet,
 }
 
-impl Hands {
+impl Participants {
     /// Creates a record for a channel or queue, in which the caller is the first participant.
     #[inline]
-    pub fn new(handles: Handles) -> Hands {
-        Hands(detection::is_on().then(|| Hands::remembering(handles)))
+    pub fn new(ends: Ends) -> Participants {
+        Participants(detection::is_on().then(|| Participants::remembering(ends)))
     }
 
     #[cold]
-    fn remembering(handles: Handles) -> Box<Sides> {
-        let sides = Box::new(Sides { handles, givers: Side::new(), takers: Side::new() });
-        sides.touch(Hand::Gives);
-        sides.touch(Hand::Takes);
-        sides
+    fn remembering(ends: Ends) -> Box<Sets> {
+        let sets = Box::new(Sets {
+            ends,
+            producers: ParticipantSet::new(),
+            consumers: ParticipantSet::new(),
+        });
+        sets.record(Role::Producer);
+        sets.record(Role::Consumer);
+        sets
     }
 
     /// Notes that the caller has had a hand in it. To be called before what it does.
     ///
     /// Never suspends.
     #[inline]
-    pub fn touch(&self, hand: Hand) {
-        if let Some(sides) = &self.0 {
-            sides.touch(hand);
+    pub fn record(&self, role: Role) {
+        if let Some(sets) = &self.0 {
+            sets.record(role);
         }
     }
 
     /// Who ends a wait for such a hand.
     #[inline]
-    pub fn holder(&self, hand: Hand) -> Holder<'_> {
-        self.0.as_ref().map_or(Holder::Anyone, |sides| Holder::Touched(sides.side(hand)))
+    pub fn holder(&self, role: Role) -> Holder<'_> {
+        self.0.as_ref().map_or(Holder::Anyone, |sets| Holder::Participants(sets.set(role)))
     }
 }
 
-impl Sides {
-    fn side(&self, hand: Hand) -> &Side {
-        match (self.handles, hand) {
-            (Handles::Same, _) | (_, Hand::Gives) => &self.givers,
-            (Handles::Apart, Hand::Takes) => &self.takers,
+impl Sets {
+    fn set(&self, role: Role) -> &ParticipantSet {
+        match (self.ends, role) {
+            (Ends::Shared, _) | (_, Role::Producer) => &self.producers,
+            (Ends::Split, Role::Consumer) => &self.consumers,
         }
     }
 
     #[inline(never)]
-    fn touch(&self, hand: Hand) {
-        let side = self.side(hand);
-        if !side.knows(me()) {
-            side.add(me_till_my_end());
+    fn record(&self, role: Role) {
+        let set = self.set(role);
+        if !set.knows(me()) {
+            set.add(current_watched());
         }
     }
 }
 
-impl fmt::Debug for Hands {
+impl fmt::Debug for Participants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hands").field("is_remembering", &self.0.is_some()).finish()
+        f.debug_struct("Participants").field("is_remembering", &self.0.is_some()).finish()
     }
 }

@@ -23,10 +23,10 @@ use crate::worker::registry;
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reports a deadlock that the caller has closed, and waits until that is done.
-pub(crate) fn tell_of(deadlock: Deadlock) {
+pub(crate) fn report_and_wait(deadlock: Deadlock) {
     let is_told = Arc::new(AtomicBool::new(false));
     let (tells, waiter) = (Arc::clone(&is_told), unparker());
-    let told = begin_to_tell_of(deadlock, move || {
+    let told = report_in_background(deadlock, move || {
         tells.store(true, Ordering::Release);
         waiter.unpark();
     });
@@ -37,11 +37,11 @@ pub(crate) fn tell_of(deadlock: Deadlock) {
 }
 
 /// Has a thread report it: the caller's own worker is asked, too.
-pub(crate) fn begin_to_tell_of(
+pub(crate) fn report_in_background(
     deadlock: Deadlock,
     then: impl FnOnce() + Send + 'static,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let tale = Tale::of_caller(deadlock);
+    let tale = DeadlockReport::of_caller(deadlock);
     let tell = move || {
         tale.tell();
         then();
@@ -50,16 +50,16 @@ pub(crate) fn begin_to_tell_of(
 }
 
 /// A deadlock, and where the wait stands that closed it: to be told by another thread.
-struct Tale {
+struct DeadlockReport {
     deadlock: Deadlock,
     /// The caller's, which is the first member: it cannot be asked.
     frames: Vec<usize>,
 }
 
-impl Tale {
+impl DeadlockReport {
     /// To be called by who has closed it.
-    fn of_caller(deadlock: Deadlock) -> Tale {
-        Tale { deadlock, frames: own_frames() }
+    fn of_caller(deadlock: Deadlock) -> DeadlockReport {
+        DeadlockReport { deadlock, frames: own_frames() }
     }
 
     /// Tells of it on stderr. Blocks the thread: asks the members' workers.
@@ -72,8 +72,8 @@ impl Tale {
         let only = links.iter().map(|link| link.who).collect();
         let request = Request { only, ..Request::default() };
         let mut tasks = Vec::new();
-        for team in registry::all() {
-            let (_, answers) = collect::ask(&team, &request);
+        for worker_set in registry::all() {
+            let (_, answers) = collect::ask(&worker_set, &request);
             tasks.extend(answers.into_iter().flat_map(|answer| answer.worker.tasks));
         }
         let mut symbols = Symbols::default();
@@ -112,9 +112,9 @@ fn write_link(
     task: Option<&TaskDump>,
     frames: &[Frame],
 ) -> fmt::Result {
-    let Link { who, name, what, place, holders } = link;
+    let Link { who, name, what, place, waits_on } = link;
     let (name, what) = (named(name), plain(what));
-    match &holders[..] {
+    match &waits_on[..] {
         [holder] => {
             writeln!(text, "\n{who}{name} waits for {what} of {holder} at {place}")?;
         }

@@ -82,31 +82,31 @@ impl Wait {
 
 /// What counts as one that moves, besides those who do not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Movers {
+pub enum TimedWaits {
     /// Who waits until its time is over.
-    WithTimed,
+    Moving,
     /// Nobody else.
-    Free,
+    Waiting,
 }
 
 /// Which waits are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Follow {
+struct EdgeFilter {
     timed: bool,
     uncertain: bool,
 }
 
-const CERTAIN: Follow = Follow { timed: false, uncertain: false };
-const ALL: Follow = Follow { timed: false, uncertain: true };
+const CERTAIN: EdgeFilter = EdgeFilter { timed: false, uncertain: false };
+const ALL: EdgeFilter = EdgeFilter { timed: false, uncertain: true };
 
 /// Who can be reached, with those who could end the wait of each; in the order of the search.
-type Reached = Vec<(Identity, Vec<Identity>)>;
+type Closure = Vec<(Identity, Vec<Identity>)>;
 
 #[derive(Default)]
 struct Graph {
     waits: HashMap<Identity, Wait>,
     /// The knots that were told of, by their sorted members.
-    told: HashSet<Vec<Identity>>,
+    reported: HashSet<Vec<Identity>>,
     /// Those that were asked to end: their waits end by themselves, however late they hear of it.
     ending: HashSet<Identity>,
 }
@@ -119,7 +119,7 @@ fn lock() -> MutexGuard<'static, Graph> {
 }
 
 /// Knots that are remembered; numbers are never used again, so old ones may be forgotten.
-const TOLD_MAX: usize = 4096;
+const REPORTED_MAX: usize = 4096;
 
 /// A wait at a channel that is younger is no suspect: an item may be on its way to the waiter.
 const SUSPECTED_AFTER: Duration = Duration::from_secs(1);
@@ -155,8 +155,8 @@ pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Option
     let edge = graph.insert(me, reason, false);
     let knot = graph.knot(me.identity, CERTAIN);
     // A waiter that has caught the panic and tries again must not wait for ever.
-    let is_to_tell = |knot: &Reached, graph: &mut Graph| {
-        graph.is_news(knot) || detection::detection() == Detection::Panic
+    let is_to_tell = |knot: &Closure, graph: &mut Graph| {
+        graph.is_first_report(knot) || detection::detection() == Detection::Panic
     };
     let knot = knot.filter(|knot| is_to_tell(knot, &mut graph));
     let deadlock = knot.map(|knot| graph.deadlock(&knot));
@@ -175,16 +175,17 @@ pub(crate) fn begin_if_it_can_end<'a>(
 ) -> Result<Edge<'a>, Option<Deadlock>> {
     let mut graph = lock();
     let edge = graph.insert(me, reason, false);
-    let Some(reached) = graph.reached(me.identity, reason, CERTAIN) else {
+    let Some(closure) = graph.closure(me.identity, reason, CERTAIN) else {
         return Ok(edge);
     };
     let is_mixed = |(who, _): &(Identity, Vec<Identity>)| {
         let wait = graph.waits.get(who);
         wait.is_some_and(|wait| !matches!(wait.reason().holder, Holder::AnyOf(_)))
     };
-    let is_to_tell = detection::is_on() && reached.iter().any(is_mixed);
-    let is_to_tell = is_to_tell && leads_to(&reached, me.identity) && graph.is_news(&reached);
-    let deadlock = is_to_tell.then(|| graph.deadlock(&reached));
+    let is_to_tell = detection::is_on() && closure.iter().any(is_mixed);
+    let is_to_tell =
+        is_to_tell && leads_to(&closure, me.identity) && graph.is_first_report(&closure);
+    let deadlock = is_to_tell.then(|| graph.deadlock(&closure));
     drop(graph);
     drop(edge);
     if deadlock.is_some() {
@@ -199,9 +200,9 @@ pub(crate) fn begin_timed<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
 }
 
 /// Can nobody be reached from such a wait who moves?
-pub(crate) fn is_hopeless(me: Caller, reason: &Reason<'_>, movers: Movers) -> bool {
-    let follow = Follow { timed: movers == Movers::Free, uncertain: false };
-    lock().reached(me.identity, reason, follow).is_some()
+pub(crate) fn is_hopeless(me: Caller, reason: &Reason<'_>, timed_waits: TimedWaits) -> bool {
+    let filter = EdgeFilter { timed: timed_waits == TimedWaits::Waiting, uncertain: false };
+    lock().closure(me.identity, reason, filter).is_some()
 }
 
 /// Notes that a task is asked to end.
@@ -210,7 +211,7 @@ pub(crate) fn is_ending(who: Identity) {
         return;
     }
     let mut graph = lock();
-    if graph.ending.len() >= TOLD_MAX {
+    if graph.ending.len() >= REPORTED_MAX {
         graph.ending.clear();
     }
     graph.ending.insert(who);
@@ -223,7 +224,7 @@ pub(crate) fn suspects() -> Vec<SuspectedWait> {
     let mut hopeless: Vec<_> = graph.hopeless().into_iter().collect();
     hopeless.sort_unstable();
     let waits = || hopeless.iter().filter_map(|who| Some((*who, graph.waits.get(who)?)));
-    let is_uncertain = |wait: &Wait| matches!(wait.reason().holder, Holder::Touched(_));
+    let is_uncertain = |wait: &Wait| matches!(wait.reason().holder, Holder::Participants(_));
     if !waits().any(|(_, wait)| is_uncertain(wait)) {
         return Vec::new();
     }
@@ -231,8 +232,8 @@ pub(crate) fn suspects() -> Vec<SuspectedWait> {
 }
 
 /// Does the search that found all these lead back to where it began?
-fn leads_to(reached: &Reached, who: Identity) -> bool {
-    reached.iter().any(|(_, holders)| holders.contains(&who))
+fn leads_to(closure: &Closure, who: Identity) -> bool {
+    closure.iter().any(|(_, holders)| holders.contains(&who))
 }
 
 impl Graph {
@@ -248,33 +249,33 @@ impl Graph {
     }
 
     /// Those who could end the wait of one; `None`: that one moves, or others could as well.
-    fn holders(&self, of: Identity, follow: Follow) -> Option<Vec<Identity>> {
+    fn holders(&self, of: Identity, filter: EdgeFilter) -> Option<Vec<Identity>> {
         let wait = self.waits.get(&of).filter(|_| !self.ending.contains(&of))?;
-        if wait.is_timed && !follow.timed {
+        if wait.is_timed && !filter.timed {
             return None;
         }
-        holders(of, wait.reason(), follow)
+        holders(of, wait.reason(), filter)
     }
 
     /// All that can be reached from a wait, if nobody among them moves; the one who waits does not.
-    fn reached(&self, from: Identity, reason: &Reason<'_>, follow: Follow) -> Option<Reached> {
-        let mut reached = vec![(from, holders(from, reason, follow)?)];
+    fn closure(&self, from: Identity, reason: &Reason<'_>, filter: EdgeFilter) -> Option<Closure> {
+        let mut closure = vec![(from, holders(from, reason, filter)?)];
         let mut seen = HashSet::from([from]);
         let mut next = 0;
-        while let Some((_, holders)) = reached.get(next) {
+        while let Some((_, holders)) = closure.get(next) {
             let new: Vec<_> = holders.iter().copied().filter(|who| seen.insert(*who)).collect();
             for who in new {
-                reached.push((who, self.holders(who, follow)?));
+                closure.push((who, self.holders(who, filter)?));
             }
             next += 1;
         }
-        Some(reached)
+        Some(closure)
     }
 
     /// The knot that this wait is a part of, if it is.
-    fn knot(&self, who: Identity, follow: Follow) -> Option<Reached> {
+    fn knot(&self, who: Identity, filter: EdgeFilter) -> Option<Closure> {
         let wait = self.waits.get(&who).filter(|_| !self.ending.contains(&who))?;
-        self.reached(who, wait.reason(), follow).filter(|reached| leads_to(reached, who))
+        self.closure(who, wait.reason(), filter).filter(|closure| leads_to(closure, who))
     }
 
     /// The waiters from whom no task or thread can be reached that moves, or waits since recently.
@@ -301,23 +302,23 @@ impl Graph {
     }
 
     /// Has this knot not been told of? A wait begins again when it was woken for nothing.
-    fn is_news(&mut self, reached: &Reached) -> bool {
-        let mut members: Vec<_> = reached.iter().map(|(who, _)| *who).collect();
+    fn is_first_report(&mut self, closure: &Closure) -> bool {
+        let mut members: Vec<_> = closure.iter().map(|(who, _)| *who).collect();
         members.sort_unstable();
-        if self.told.len() >= TOLD_MAX {
-            self.told.clear();
+        if self.reported.len() >= REPORTED_MAX {
+            self.reported.clear();
         }
-        self.told.insert(members)
+        self.reported.insert(members)
     }
 
-    fn deadlock(&self, reached: &Reached) -> Deadlock {
+    fn deadlock(&self, closure: &Closure) -> Deadlock {
         let link = |(who, holders): &(Identity, Vec<Identity>)| {
             let wait = self.waits.get(who)?;
             let Reason { what, place, .. } = *wait.reason();
-            let (who, name, holders) = (*who, wait.name(), holders.clone());
-            Some(Link { who, name, what, place, holders })
+            let (who, name, waits_on) = (*who, wait.name(), holders.clone());
+            Some(Link { who, name, what, place, waits_on })
         };
-        Deadlock::new(reached.iter().filter_map(link).collect())
+        Deadlock::new(closure.iter().filter_map(link).collect())
     }
 
     fn suspect(&self, who: Identity, wait: &Wait) -> SuspectedWait {
@@ -333,14 +334,14 @@ impl Graph {
 }
 
 /// Those who could end such a wait of this one; `None`: others could as well, or it has ended.
-fn holders(of: Identity, reason: &Reason<'_>, follow: Follow) -> Option<Vec<Identity>> {
+fn holders(of: Identity, reason: &Reason<'_>, filter: EdgeFilter) -> Option<Vec<Identity>> {
     match &reason.holder {
         Holder::Anyone => None,
         Holder::One(one) => Some(vec![*one]),
         // If it is its own: it was just handed over.
         Holder::In(_) => reason.holder.one().filter(|one| *one != of).map(|one| vec![one]),
-        Holder::Touched(_) if !follow.uncertain => None,
-        Holder::AnyOf(_) | Holder::Touched(_) => {
+        Holder::Participants(_) if !filter.uncertain => None,
+        Holder::AnyOf(_) | Holder::Participants(_) => {
             reason.holder.several().filter(|all| !all.is_empty())
         }
     }
@@ -371,7 +372,7 @@ mod tests {
     }
 
     fn members(found: Option<Deadlock>) -> Vec<Identity> {
-        found.map_or(Vec::new(), |deadlock| deadlock.circle().collect())
+        found.map_or(Vec::new(), |deadlock| deadlock.members().collect())
     }
 
     /// Any of these could end it.
@@ -400,7 +401,7 @@ mod tests {
         let Some(circle) = circle else { panic!("it closes the circle") };
         assert!(circle.to_string().starts_with("deadlock: task "), "{circle}");
         assert!(circle.is_circle());
-        assert_eq!(circle.circle().collect::<Vec<_>>(), [3, 1, 2].map(task));
+        assert_eq!(circle.members().collect::<Vec<_>>(), [3, 1, 2].map(task));
         drop(last);
         let (_again, circle) = begin(caller(3), &three);
         assert_eq!(members(circle), []);
@@ -441,7 +442,7 @@ mod tests {
         assert_eq!(members(none), [], "33 still moves");
         let (_three, knot) = begin(caller(33), &lock);
         let Some(knot) = knot else { panic!("nobody moves any more") };
-        assert_eq!(knot.circle().collect::<Vec<_>>(), [33, 31, 32].map(task));
+        assert_eq!(knot.members().collect::<Vec<_>>(), [33, 31, 32].map(task));
         assert!(!knot.is_circle());
         let text = knot.to_string();
         assert!(
@@ -455,14 +456,14 @@ mod tests {
         let (any, of_41) = (Any(&[42]), lock_of(41));
         let (several, lock) = (wait_for_any(&any), wait_for(&of_41));
         let timed = begin_timed(caller(41), &several);
-        assert!(!is_hopeless(caller(42), &lock, Movers::WithTimed));
-        assert!(is_hopeless(caller(42), &lock, Movers::Free));
+        assert!(!is_hopeless(caller(42), &lock, TimedWaits::Moving));
+        assert!(is_hopeless(caller(42), &lock, TimedWaits::Waiting));
         let (_lock, none) = begin(caller(42), &lock);
         assert_eq!(members(none), []);
         drop(timed);
         let hopeless = begin_if_it_can_end(caller(41), &several).err();
-        let told = hopeless.flatten().map(|deadlock| deadlock.circle().collect::<Vec<_>>());
-        assert_eq!(told, Some(vec![task(41), task(42)]));
+        let reported = hopeless.flatten().map(|deadlock| deadlock.members().collect::<Vec<_>>());
+        assert_eq!(reported, Some(vec![task(41), task(42)]));
     }
 
     #[test]

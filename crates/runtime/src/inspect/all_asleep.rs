@@ -1,8 +1,8 @@
 //! Noticing that all tasks of a runtime are asleep and nothing in it can wake them.
 //!
 //! Looked at by a plain thread that joins a task without a deadline, as `block_on` does; so nobody
-//! pays for it who does not wait anyway. Quiet are: every worker asleep, no deadline, no operation
-//! in a driver, no message, no task on its way. A server is never quiet: it accepts.
+//! pays for it who does not wait anyway. AllAsleep are: every worker asleep, no deadline, no
+//! operation in a driver, no message, no task on its way. A server is never quiet: it accepts.
 //!
 //! What cannot be known is whether another thread of the process is about to wake a task. If there
 //! is none but quiet workers and blocked ones, a second of quiet is told of; else ten, with a
@@ -19,9 +19,9 @@ use crate::io::blocking::is_busy;
 use crate::park::blocked_threads;
 use crate::park::park_watched;
 use crate::reason::Reason;
-use crate::service_thread::Onlooker;
-use crate::worker::Team;
-use crate::worker::inbox::{Inbox, Pulse};
+use crate::service_thread::ServiceThread;
+use crate::worker::WorkerSet;
+use crate::worker::inbox::{Inbox, WorkerStatus};
 use crate::worker::registry;
 
 /// Between two looks.
@@ -42,9 +42,9 @@ pub(crate) fn park_watching(reason: &Reason<'_>, is_so: &dyn Fn() -> bool, inbox
 }
 
 /// Looks once. False: it was told of, and need not be looked at any more.
-fn look(inbox: &Arc<Inbox>, before: &mut Option<(Quiet, Instant)>) -> bool {
-    let Some(team) = registry::of(inbox) else { return true };
-    let Some(state) = Quiet::now(&team) else {
+fn look(inbox: &Arc<Inbox>, before: &mut Option<(AllAsleep, Instant)>) -> bool {
+    let Some(worker_set) = registry::of(inbox) else { return true };
+    let Some(state) = AllAsleep::now(&worker_set) else {
         *before = None;
         return true;
     };
@@ -57,52 +57,57 @@ fn look(inbox: &Arc<Inbox>, before: &mut Option<(Quiet, Instant)>) -> bool {
     let limit = if others == 0 { SURE } else { UNSURE };
     let goes_on = since.elapsed() < limit;
     if !goes_on {
-        tell(&team, others);
+        report(&worker_set, others);
     }
     goes_on
 }
 
 /// What must not change while it is quiet.
 #[derive(Clone)]
-struct Quiet {
-    pulses: Vec<Pulse>,
+struct AllAsleep {
+    statuses: Vec<WorkerStatus>,
     used: Duration,
 }
 
-impl Quiet {
+impl AllAsleep {
     /// `None`: something goes on, or may.
-    fn now(team: &Team) -> Option<Quiet> {
+    fn now(worker_set: &WorkerSet) -> Option<AllAsleep> {
         let asleep = |inbox: &Arc<Inbox>| {
-            let pulse = inbox.pulse();
-            (pulse.is_quiet() && !inbox.is_filled()).then_some(pulse)
+            let status = inbox.status();
+            (status.is_asleep_for_good() && !inbox.is_filled()).then_some(status)
         };
-        let pulses = team.iter().map(asleep).collect::<Option<Vec<_>>>()?;
+        let statuses = worker_set.iter().map(asleep).collect::<Option<Vec<_>>>()?;
         let used = process::cpu_time_of(process::id()).ok()?;
-        let tasks: usize = team.iter().map(|inbox| inbox.load()).sum();
-        (tasks > 0 && !is_busy()).then_some(Quiet { pulses, used })
+        let tasks: usize = worker_set.iter().map(|inbox| inbox.load()).sum();
+        (tasks > 0 && !is_busy()).then_some(AllAsleep { statuses, used })
     }
 
-    fn lasts(&self, later: &Quiet) -> bool {
-        self.pulses == later.pulses && later.used.saturating_sub(self.used) < NOISE
+    fn lasts(&self, later: &AllAsleep) -> bool {
+        self.statuses == later.statuses && later.used.saturating_sub(self.used) < NOISE
     }
 }
 
 /// Threads that are neither quiet workers nor blocked in a wait of ours without deadline. (A worker
 /// of another runtime may wake a task when its own deadline comes, or what it runs goes on.)
 fn who_may_wake() -> usize {
-    let teams = registry::all();
-    let is_quiet = |inbox: &&Arc<Inbox>| inbox.pulse().is_quiet() && !inbox.is_filled();
-    let workers = teams.iter().flat_map(|team| team.iter()).filter(is_quiet).count();
+    let worker_sets = registry::all();
+    let is_asleep_for_good =
+        |inbox: &&Arc<Inbox>| inbox.status().is_asleep_for_good() && !inbox.is_filled();
+    let workers = worker_sets
+        .iter()
+        .flat_map(|worker_set| worker_set.iter())
+        .filter(is_asleep_for_good)
+        .count();
     let blocked = blocked_threads::count_without_deadline();
-    let known = workers + blocked + Onlooker::count();
+    let known = workers + blocked + ServiceThread::count();
     process::thread_count().unwrap_or(usize::MAX).saturating_sub(known)
 }
 
-fn tell(team: &Team, others: usize) {
+fn report(worker_set: &WorkerSet, others: usize) {
     let unless = match others {
         0 => String::new(),
         others => format!(" (unless one of {} wakes one)", count(others, "other thread")),
     };
-    let dump = dump_runtime(team);
+    let dump = dump_runtime(worker_set);
     eprint!("\nfiveways: all tasks are asleep: deadlock!{unless}\n\n{dump}");
 }

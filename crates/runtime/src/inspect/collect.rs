@@ -17,13 +17,13 @@ use fiveways_sys::net::{self, Control, Reply};
 
 use crate::dump_data::{Place, RuntimeDump, Stuck, TaskDump, TaskState, Wait, WorkerDump};
 use crate::identity::Identity;
-use crate::inspect::interrupt::{self, Told};
+use crate::inspect::interrupt::{self, Activity};
 use crate::inspect::symbols::Symbols;
 use crate::park::blocked_threads::wait_for;
 use crate::task_block::{State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message};
 use crate::worker::peek::{fiber, state_of};
-use crate::worker::{Team, Worker, coarse_ms, with_worker};
+use crate::worker::{Worker, WorkerSet, coarse_ms, with_worker};
 
 /// Tasks told of without a look at the driver: their backtraces take some 20 µs each.
 const SLICE: usize = 128;
@@ -69,8 +69,8 @@ pub(crate) struct Answer {
 }
 
 /// Asks all workers of a runtime and waits for their answers. Blocks the thread: not for tasks.
-pub(crate) fn ask(team: &Team, request: &Request) -> (RuntimeDump, Vec<Answer>) {
-    let asked: Vec<_> = team.iter().filter_map(|inbox| send(inbox, request)).collect();
+pub(crate) fn ask(worker_set: &WorkerSet, request: &Request) -> (RuntimeDump, Vec<Answer>) {
+    let asked: Vec<_> = worker_set.iter().filter_map(|inbox| send(inbox, request)).collect();
     let mut model = String::new();
     let answers = asked.into_iter().map(|asked| asked.collect(request, &mut model)).collect();
     (RuntimeDump { model, workers: Vec::new() }, answers)
@@ -83,7 +83,7 @@ fn send(inbox: &Arc<Inbox>, request: &Request) -> Option<Asked> {
     let look = move || {
         with_worker(|worker| begin(worker, request, tell));
     };
-    inbox.send(Message::Look(Box::new(look))).ok()?;
+    inbox.send(Message::Inspect(Box::new(look))).ok()?;
     Some(Asked { inbox: Arc::clone(inbox), parts })
 }
 
@@ -116,7 +116,7 @@ fn begin(worker: &Worker, request: Request, tell: Sender<Part>) {
     let mut dump = WorkerDump {
         worker: worker.inbox.index,
         thread: Some(fiveways_sys::interrupt::Thread::current().number()),
-        rounds: worker.inbox.pulse().rounds(),
+        rounds: worker.inbox.status().rounds(),
         turns: counters.turns,
         events: counters.events,
         started: worker.started(),
@@ -165,7 +165,7 @@ fn go_on(worker: &Worker, mut job: Job) {
         with_worker(|worker| go_on(worker, job));
     };
     // Its own inbox is open as long as it reads its mail.
-    let _ = inbox.send(Message::Look(Box::new(look)));
+    let _ = inbox.send(Message::Inspect(Box::new(look)));
 }
 
 /// Tells all about a suspended task.
@@ -188,7 +188,7 @@ pub(crate) fn tell_of(worker: &Worker, task: NonNull<Task>, backtrace: bool) -> 
         stack_touched,
         backtrace: Vec::new(),
         addresses: match backtrace && state != TaskState::New {
-            true => worker.stand_of(task),
+            true => worker.backtrace_of(task),
             false => Vec::new(),
         },
     }
@@ -257,13 +257,17 @@ fn name_of(address: &net::Address) -> Option<String> {
 }
 
 /// A dump of one runtime, with backtraces.
-pub(crate) fn dump_runtime(team: &Team) -> RuntimeDump {
-    runtime(team, &Request::default(), &mut Symbols::default())
+pub(crate) fn dump_runtime(worker_set: &WorkerSet) -> RuntimeDump {
+    runtime(worker_set, &Request::default(), &mut Symbols::default())
 }
 
 /// A dump of one runtime, as far as it is asked for.
-pub(crate) fn runtime(team: &Team, request: &Request, symbols: &mut Symbols) -> RuntimeDump {
-    let (mut runtime, answers) = ask(team, request);
+pub(crate) fn runtime(
+    worker_set: &WorkerSet,
+    request: &Request,
+    symbols: &mut Symbols,
+) -> RuntimeDump {
+    let (mut runtime, answers) = ask(worker_set, request);
     runtime.workers = answers.into_iter().map(|answer| worker(answer, symbols)).collect();
     runtime
 }
@@ -282,7 +286,7 @@ fn worker(answer: Answer, symbols: &mut Symbols) -> WorkerDump {
 }
 
 /// What a worker does that does not answer.
-pub(crate) fn stuck_by(told: Told, at_least: Duration, symbols: &mut Symbols) -> Stuck {
+pub(crate) fn stuck_by(told: Activity, at_least: Duration, symbols: &mut Symbols) -> Stuck {
     Stuck {
         task: told.task.map(|task| task.to_string()),
         name: told.name,

@@ -51,7 +51,7 @@ struct Tale {
     name: [AtomicU8; NAME_MAX],
 }
 
-static TALE: Tale = Tale {
+static ANSWER: Tale = Tale {
     state: AtomicU8::new(FREE),
     thread: AtomicI32::new(0),
     len: AtomicUsize::new(0),
@@ -67,7 +67,7 @@ static ASKER: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// What a thread told of itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Activity {
     /// The task that it runs, if it is a worker's.
     pub(crate) task: Option<Identity>,
     pub(crate) name: String,
@@ -77,33 +77,33 @@ pub(crate) struct Told {
 }
 
 /// Asks a worker's thread; `None` if it has ended or does not tell.
-pub(crate) fn ask_worker(inbox: &Inbox) -> Option<Told> {
+pub(crate) fn ask_worker(inbox: &Inbox) -> Option<Activity> {
     // Locked until it has told, or it could end and its number be given to another thread.
     let thread = inbox.thread.lock().unwrap_or_else(PoisonError::into_inner);
     ask(thread.as_ref().copied()?)
 }
 
 /// Asks a thread of this process; `None` if it has ended or does not tell.
-pub(crate) fn ask(thread: Thread) -> Option<Told> {
+pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     prepare();
     let _alone = lock();
-    TALE.thread.store(thread.number(), Ordering::Relaxed);
-    TALE.state.store(ASKED, Ordering::Release);
+    ANSWER.thread.store(thread.number(), Ordering::Relaxed);
+    ANSWER.state.store(ASKED, Ordering::Release);
     let asked = interrupt::interrupt(thread);
     let limit = Instant::now() + PATIENCE;
-    while asked.is_ok() && TALE.state.load(Ordering::Acquire) != TOLD && Instant::now() < limit {
+    while asked.is_ok() && ANSWER.state.load(Ordering::Acquire) != TOLD && Instant::now() < limit {
         threads::sleep(Duration::from_millis(1));
     }
-    let given_up = TALE.state.compare_exchange(ASKED, FREE, Ordering::Relaxed, Ordering::Relaxed);
+    let given_up = ANSWER.state.compare_exchange(ASKED, FREE, Ordering::Relaxed, Ordering::Relaxed);
     if given_up.is_ok() {
         return None;
     }
     // It is at it.
-    while TALE.state.load(Ordering::Acquire) != TOLD {
+    while ANSWER.state.load(Ordering::Acquire) != TOLD {
         threads::yield_now();
     }
     let told = take();
-    TALE.state.store(FREE, Ordering::Relaxed);
+    ANSWER.state.store(FREE, Ordering::Relaxed);
     Some(told)
 }
 
@@ -123,15 +123,15 @@ fn prepare() {
     }
 }
 
-fn take() -> Told {
-    let frames = TALE.frames.iter().take(TALE.len.load(Ordering::Relaxed));
-    let name = TALE.name.iter().take(TALE.name_len.load(Ordering::Relaxed));
+fn take() -> Activity {
+    let frames = ANSWER.frames.iter().take(ANSWER.len.load(Ordering::Relaxed));
+    let name = ANSWER.name.iter().take(ANSWER.name_len.load(Ordering::Relaxed));
     let name: Vec<u8> = name.map(|byte| byte.load(Ordering::Relaxed)).collect();
     // SAFETY: required: null or a live place. The handler stores what a control block holds, and
     // places are static.
-    let place = unsafe { TALE.place.load(Ordering::Relaxed).as_ref() };
-    Told {
-        task: Identity::from_bits(TALE.task.load(Ordering::Relaxed)),
+    let place = unsafe { ANSWER.place.load(Ordering::Relaxed).as_ref() };
+    Activity {
+        task: Identity::from_bits(ANSWER.task.load(Ordering::Relaxed)),
         name: String::from_utf8_lossy(&name).into_owned(),
         place,
         frames: frames.map(|frame| frame.load(Ordering::Relaxed)).collect(),
@@ -140,41 +140,42 @@ fn take() -> Told {
 
 /// Tells of this thread; runs in the signal handler.
 fn tell(interrupted: Interrupted) {
-    if TALE.thread.load(Ordering::Relaxed) != Thread::current().number() {
+    if ANSWER.thread.load(Ordering::Relaxed) != Thread::current().number() {
         return;
     }
-    let claimed = TALE.state.compare_exchange(ASKED, TELLING, Ordering::Acquire, Ordering::Relaxed);
+    let claimed =
+        ANSWER.state.compare_exchange(ASKED, TELLING, Ordering::Acquire, Ordering::Relaxed);
     if claimed.is_err() {
         return;
     }
     tell_frames(interrupted.instruction);
-    TALE.task.store(0, Ordering::Relaxed);
-    TALE.place.store(ptr::null_mut(), Ordering::Relaxed);
-    TALE.name_len.store(0, Ordering::Relaxed);
+    ANSWER.task.store(0, Ordering::Relaxed);
+    ANSWER.place.store(ptr::null_mut(), Ordering::Relaxed);
+    ANSWER.name_len.store(0, Ordering::Relaxed);
     with_worker(|worker| {
         let Some(task) = worker.current() else { return };
         // SAFETY: required: a live task. It is the running one, on the stack that was interrupted.
         let block = unsafe { task.as_ref() };
-        TALE.task.store(block.identity.to_bits(), Ordering::Relaxed);
+        ANSWER.task.store(block.identity.to_bits(), Ordering::Relaxed);
         let place = ptr::from_ref(block.origin.place).cast_mut();
-        TALE.place.store(place, Ordering::Relaxed);
+        ANSWER.place.store(place, Ordering::Relaxed);
         // SAFETY: required: from `into_raw`, and never dropped. It is only looked at.
         let fiber = mem::ManuallyDrop::new(unsafe { Fiber::from_raw(task) });
         let mut name = [0; NAME_MAX];
         let len = fiber.copy_name(&mut name);
-        for (to, from) in TALE.name.iter().zip(&name[..len]) {
+        for (to, from) in ANSWER.name.iter().zip(&name[..len]) {
             to.store(*from, Ordering::Relaxed);
         }
-        TALE.name_len.store(len, Ordering::Relaxed);
+        ANSWER.name_len.store(len, Ordering::Relaxed);
     });
-    TALE.state.store(TOLD, Ordering::Release);
+    ANSWER.state.store(TOLD, Ordering::Release);
 }
 
 /// The frames from the interrupted one on; all of them, if that is not found.
 fn tell_frames(interrupted: Option<usize>) {
     let mut len = 0;
     let mut push = |address: usize| {
-        if let Some(place) = TALE.frames.get(len) {
+        if let Some(place) = ANSWER.frames.get(len) {
             place.store(address, Ordering::Relaxed);
             len += 1;
         }
@@ -192,5 +193,5 @@ fn tell_frames(interrupted: Option<usize>) {
     if !is_found {
         backtrace::walk(|address, _| push(address));
     }
-    TALE.len.store(len, Ordering::Relaxed);
+    ANSWER.len.store(len, Ordering::Relaxed);
 }

@@ -30,8 +30,8 @@ use crate::inspect::collect::stuck_by;
 use crate::inspect::interrupt;
 use crate::inspect::symbols::Symbols;
 use crate::park::in_task;
-use crate::service_thread::Onlooker;
-use crate::worker::inbox::{Inbox, Pulse};
+use crate::service_thread::ServiceThread;
+use crate::worker::inbox::{Inbox, WorkerStatus};
 use crate::worker::registry;
 use crate::worker::watchers::Sleeper;
 
@@ -290,7 +290,7 @@ impl Reports {
 
 /// What was last seen of a worker.
 struct Seen {
-    pulse: Pulse,
+    status: WorkerStatus,
     since: Instant,
     /// By how much the looks since then came late, together.
     late: Duration,
@@ -300,8 +300,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(pulse: Pulse, since: Instant) -> Seen {
-        Seen { pulse, since, late: Duration::ZERO, queued: None, is_told: false }
+    fn new(status: WorkerStatus, since: Instant) -> Seen {
+        Seen { status, since, late: Duration::ZERO, queued: None, is_told: false }
     }
 }
 
@@ -315,7 +315,7 @@ struct Watch {
 
 impl Watch {
     fn run(mut self, mut tell: impl FnMut(Incident)) {
-        let _onlooker = Onlooker::enter();
+        let _onlooker = ServiceThread::enter();
         let mut sleeper: Option<Arc<Sleeper>> = None;
         while let Some(late) = self.pause(self.limit / LOOKS) {
             // Nor did we run then.
@@ -358,14 +358,14 @@ impl Watch {
 
     /// True: all workers are asleep, and have been since the last look.
     fn look_at_all(&mut self, tell: &mut impl FnMut(Incident)) -> bool {
-        let teams = registry::all();
-        let workers = || teams.iter().flat_map(|team| team.iter());
+        let worker_sets = registry::all();
+        let workers = || worker_sets.iter().flat_map(|worker_set| worker_set.iter());
         let mut is_idle = true;
         for inbox in workers() {
-            let pulse = inbox.pulse();
-            let is_known = self.seen.get(&inbox.index).is_some_and(|seen| seen.pulse == pulse);
-            is_idle &= is_known && (pulse.is_asleep() || !inbox.has_thread());
-            if let Some(incident) = self.look(inbox, pulse) {
+            let status = inbox.status();
+            let is_known = self.seen.get(&inbox.index).is_some_and(|seen| seen.status == status);
+            is_idle &= is_known && (status.is_asleep() || !inbox.has_thread());
+            if let Some(incident) = self.look(inbox, status) {
                 INCIDENTS.fetch_add(1, Ordering::Relaxed);
                 tell(incident);
             }
@@ -376,13 +376,13 @@ impl Watch {
         is_idle
     }
 
-    fn look(&mut self, inbox: &Arc<Inbox>, pulse: Pulse) -> Option<Incident> {
+    fn look(&mut self, inbox: &Arc<Inbox>, status: WorkerStatus) -> Option<Incident> {
         let now = Instant::now();
-        let seen = self.seen.entry(inbox.index).or_insert_with(|| Seen::new(pulse, now));
-        if seen.pulse != pulse {
-            *seen = Seen::new(pulse, now);
+        let seen = self.seen.entry(inbox.index).or_insert_with(|| Seen::new(status, now));
+        if seen.status != status {
+            *seen = Seen::new(status, now);
         }
-        if pulse.is_asleep() || seen.is_told || seen.since == now {
+        if status.is_asleep() || seen.is_told || seen.since == now {
             return None;
         }
         // A worker that has ended has no thread, and no pulse any more.
@@ -397,7 +397,7 @@ impl Watch {
             return None;
         }
         let told = interrupt::ask_worker(inbox);
-        if inbox.pulse() != pulse {
+        if inbox.status() != status {
             // It has just come back; what it told may be of another task.
             return None;
         }
@@ -429,8 +429,11 @@ mod tests {
 
     #[test]
     fn of_a_flood_the_first_reports_are_written_and_the_others_counted() {
-        let stuck =
-            stuck_by(interrupt::Told::default(), Duration::from_secs(1), &mut Symbols::default());
+        let stuck = stuck_by(
+            interrupt::Activity::default(),
+            Duration::from_secs(1),
+            &mut Symbols::default(),
+        );
         let incident = Incident { worker: 7, stuck };
         let mut reports = Reports::default();
         let start = Instant::now();

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::PerProcess;
 
-use crate::may_park::allow_wait;
+use crate::may_park::assert_may_park;
 use crate::park::{in_task, park_while_not, unparker};
-use crate::service_thread::Onlooker;
+use crate::service_thread::ServiceThread;
 use crate::worker::contain;
 
 /// Threads there are at most; then calls wait for each other.
@@ -52,7 +52,7 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     if !in_task() {
         return f();
     }
-    allow_wait(None);
+    assert_may_park(None);
     let result = Arc::new(Mutex::new(None));
     let (theirs, waiter) = (Arc::clone(&result), unparker());
     let run = move || {
@@ -179,7 +179,7 @@ impl Threads {
                 return None;
             }
             state.idle += 1;
-            let idle = Onlooker::enter();
+            let idle = ServiceThread::enter();
             let woken = self.work.wait_timeout(state, left);
             (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
             drop(idle);

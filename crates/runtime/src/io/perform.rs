@@ -18,7 +18,7 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
-use crate::may_park::{allow_wait, is_forbidden};
+use crate::may_park::{assert_may_park, is_park_forbidden};
 use crate::park::limits::{Elapsed, refuse, thread_scope};
 use crate::park::{as_task, is_over};
 use crate::task_block::{State, Task, earlier};
@@ -97,11 +97,11 @@ fn perform_task(
 /// Refuses a task that was cancelled, or whose time is over.
 #[inline]
 fn admit(task: &Task) -> io::Result<()> {
-    if !task.is_to_unwind() && task.scope.get().is_none() && !is_forbidden() {
+    if !task.is_to_unwind() && task.scope.get().is_none() && !is_park_forbidden() {
         return Ok(());
     }
     // Later it would be in the kernel already (I6).
-    allow_wait(None);
+    assert_may_park(None);
     if task.is_to_unwind() {
         return Err(refuse(task));
     }
@@ -205,7 +205,7 @@ fn perform_thread<K>(
     keep: impl FnOnce() -> Option<K>,
 ) -> io::Result<usize> {
     if !op.must_not_wait() {
-        allow_wait(None);
+        assert_may_park(None);
     }
     let fd = op.source().fd;
     let until = Until { own, scope: thread_scope() };

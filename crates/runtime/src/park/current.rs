@@ -51,44 +51,44 @@ pub fn me() -> Identity {
 }
 
 /// The caller's number, and from now on its end is heard of.
-pub(crate) fn me_till_my_end() -> Identity {
+pub(crate) fn current_watched() -> Identity {
     let me = Caller::now();
     match me.task {
         Some(task) => {
             // SAFETY: required: a live task. It is the running one.
             let block = unsafe { task.as_ref() };
-            if !block.is_mourned.replace(true) {
-                exits::add(me.identity);
+            if !block.exit_watched.replace(true) {
+                exits::watch(me.identity);
             }
         }
-        None => mourn_this_thread(),
+        None => watch_this_thread(),
     }
     me.identity
 }
 
 /// Has this thread's end heard of.
-fn mourn_this_thread() {
+fn watch_this_thread() {
     thread_local! {
-        static MOURNED: Mourned = Mourned::new();
+        static WATCHED: WatchedExit = WatchedExit::new();
     }
     // A thread that is about to end and has not been noted counts as one that never does.
-    if MOURNED.try_with(|_| ()).is_err() {
-        exits::add(this_thread());
+    if WATCHED.try_with(|_| ()).is_err() {
+        exits::watch(this_thread());
     }
 }
 
-struct Mourned(Identity);
+struct WatchedExit(Identity);
 
-impl Mourned {
-    fn new() -> Mourned {
+impl WatchedExit {
+    fn new() -> WatchedExit {
         let me = this_thread();
-        exits::add(me);
-        Mourned(me)
+        exits::watch(me);
+        WatchedExit(me)
     }
 }
 
-impl Drop for Mourned {
+impl Drop for WatchedExit {
     fn drop(&mut self) {
-        exits::end(self.0);
+        exits::notify_exit(self.0);
     }
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use fiveways_sys::errno;
 
-use crate::may_park::{is_forbidden, permitted};
+use crate::may_park::{is_park_forbidden, permitted};
 use crate::task_block::{Limits, Task, earlier};
 use crate::worker::{units_of, with_worker};
 
@@ -176,9 +176,9 @@ pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// As [`without_interruption`], for what puts things in order: where the caller must not wait (see
-/// [`without_waiting`](crate::without_waiting)) it is not refused, and blocks the thread.
+/// [`no_park_scope`](crate::no_park_scope)) it is not refused, and blocks the thread.
 pub fn in_any_case<T>(f: impl FnOnce() -> T) -> T {
-    if is_forbidden() {
+    if is_park_forbidden() {
         permitted(|| {
             let mut f = Some(f);
             let done = with_worker(|worker| worker.as_thread(|| f.take().map(|f| f())));
@@ -192,38 +192,38 @@ pub fn in_any_case<T>(f: impl FnOnce() -> T) -> T {
 /// What a stack that is suspended by itself (a generator's) has of time limits and protection from
 /// being interrupted: it takes them along, and leaves its caller's.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct SavedLimits {
     own: Option<Instant>,
-    steadfast: bool,
+    uninterruptible: bool,
 }
 
 /// What a caller has of these, to be given back to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller(Limits);
+pub struct OuterLimits(Limits);
 
 /// Lets another stack run in the calling task (or thread): in its own limits and the caller's.
 ///
 /// Never suspends.
-pub fn enter(standing: Standing) -> Caller {
+pub fn install_limits(standing: SavedLimits) -> OuterLimits {
     let caller = limits();
     change(|limits| {
         *limits = Limits {
             own: standing.own,
             callers: earlier(caller.own, caller.callers),
-            own_steadfast: standing.steadfast,
+            own_steadfast: standing.uninterruptible,
             callers_steadfast: caller.is_steadfast(),
         };
     });
-    Caller(caller)
+    OuterLimits(caller)
 }
 
 /// Goes on in the caller; gives what the other stack has now.
 ///
 /// Never suspends.
-pub fn leave(caller: Caller) -> Standing {
+pub fn restore_limits(caller: OuterLimits) -> SavedLimits {
     let limits = limits();
     change(|limits| *limits = caller.0);
-    Standing { own: limits.own, steadfast: limits.own_steadfast }
+    SavedLimits { own: limits.own, uninterruptible: limits.own_steadfast }
 }
 
 thread_local! {

@@ -19,18 +19,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::detection;
-use crate::may_park::{allow_wait, is_forbidden};
+use crate::may_park::{assert_may_park, is_park_forbidden};
 use crate::park::blocked_threads::Listed;
 use crate::park::current::{Caller, me};
 use crate::park::limits::{Interrupt, thread_scope, unwind_cancelled, unwind_expired};
 use crate::park::observer::ObservedWait;
-use crate::park::thread_parker::Ticket;
+use crate::park::thread_parker::ParkToken;
 use crate::park::unwinding::{BLOCKED_LIMIT, Unwinding, refuse_endless};
 use crate::reason::{Holder, Reason};
 use crate::task_block::{State, Task, TaskId, earlier};
 use crate::worker::inbox::Message;
 use crate::worker::registry;
-use crate::worker::{Team, Worker, with_worker};
+use crate::worker::{Worker, WorkerSet, with_worker};
 
 /// Why a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,14 @@ pub struct Unparker(Who);
 #[derive(Clone, Copy)]
 enum Who {
     Task { worker: u32, id: TaskId },
-    Thread(Ticket),
+    Thread(ParkToken),
 }
 
 impl fmt::Debug for Unparker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Who::Task { worker, id } => write!(f, "Unparker(task {worker}.{})", id.index),
-            Who::Thread(ticket) => write!(f, "Unparker(thread {ticket:?})"),
+            Who::Thread(token_of_thread) => write!(f, "Unparker(thread {token_of_thread:?})"),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Unparker {
     #[inline]
     pub fn unpark(&self) {
         match self.0 {
-            Who::Thread(ticket) => ticket.give(),
+            Who::Thread(token_of_thread) => token_of_thread.give(),
             Who::Task { worker: number, id } => {
                 let own = with_worker(|worker| {
                     let own = worker.inbox.index == number;
@@ -89,11 +89,11 @@ impl Unparker {
 
 /// Unparks a task of another worker. One that has ended has no task to unpark.
 fn unpark_elsewhere(number: u32, id: TaskId) {
-    let wake = |team: &Team| {
-        let inbox = registry::member(team, number)?;
+    let wake = |worker_set: &WorkerSet| {
+        let inbox = registry::member(worker_set, number)?;
         Some(inbox.send(Message::Wake(id)))
     };
-    if with_worker(|worker| wake(&worker.team)).flatten().is_none() {
+    if with_worker(|worker| wake(&worker.worker_set)).flatten().is_none() {
         let _ = registry::with(number).as_ref().and_then(wake);
     }
 }
@@ -113,7 +113,7 @@ pub fn unparker() -> Unparker {
         let id = unsafe { task.as_ref() }.id;
         Some(Unparker(Who::Task { worker: worker.inbox.index, id }))
     });
-    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(Ticket::of_thread())))
+    task.flatten().unwrap_or_else(|| Unparker(Who::Thread(ParkToken::of_thread())))
 }
 
 /// Parks the caller until it is unparked.
@@ -173,7 +173,7 @@ pub fn park_unless_interrupted(
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
-        let _told = Told::new(block, reason);
+        let _told = ShownReason::new(block, reason);
         park_task(worker, task, State::Parked, Some(reason), deadline)
     });
     parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
@@ -194,14 +194,14 @@ pub(crate) fn park_here(
     deadline: Option<Instant>,
 ) -> Wake {
     // SAFETY: required: a live task. It is the running one.
-    let _told = Told::new(unsafe { task.as_ref() }, reason);
+    let _told = ShownReason::new(unsafe { task.as_ref() }, reason);
     or_unwind(park_task(worker, task, State::Parked, Some(reason), deadline))
 }
 
 /// Refuses a wait where none is allowed, for who has something to leave before it unwinds.
 #[inline]
 fn admit(reason: Option<&Reason<'_>>) -> Result<(), Interrupt> {
-    if is_forbidden() { caught(|| allow_wait(reason)) } else { Ok(()) }
+    if is_park_forbidden() { caught(|| assert_may_park(reason)) } else { Ok(()) }
 }
 
 /// Runs what may panic, for who has something to leave before it unwinds.
@@ -225,17 +225,17 @@ fn observe<'a>(
 }
 
 /// Keeps what a task waits for in its control block while this lives.
-struct Told<'a>(&'a Task);
+struct ShownReason<'a>(&'a Task);
 
-impl<'a> Told<'a> {
+impl<'a> ShownReason<'a> {
     #[inline(always)]
-    fn new(task: &'a Task, reason: &'a Reason<'_>) -> Told<'a> {
+    fn new(task: &'a Task, reason: &'a Reason<'_>) -> ShownReason<'a> {
         task.reason.set(ptr::from_ref(reason).cast());
-        Told(task)
+        ShownReason(task)
     }
 }
 
-impl Drop for Told<'_> {
+impl Drop for ShownReason<'_> {
     fn drop(&mut self) {
         self.0.reason.set(ptr::null());
     }
@@ -266,21 +266,21 @@ pub(crate) fn park_watched(
     interval: Duration,
     mut look: impl FnMut() -> bool,
 ) {
-    allow_wait(Some(reason));
+    assert_may_park(Some(reason));
     let _observed = observe(reason, None).unwrap_or_else(|interrupt| interrupt.unwind());
-    let ticket = Ticket::of_thread();
+    let token_of_thread = ParkToken::of_thread();
     let _listed = Listed::new(me(), Some(reason), None);
     let (mut looks, mut keeps) = (true, false);
     while !is_so() {
         let limit = looks.then(|| Instant::now() + interval);
-        if ticket.take(limit, || None::<()>) {
+        if token_of_thread.take(limit, || None::<()>) {
             keeps |= !is_so();
         } else {
             looks = look();
         }
     }
     if keeps {
-        ticket.give();
+        token_of_thread.give();
     }
 }
 
@@ -315,7 +315,7 @@ pub(crate) fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -
 /// A cancelled task is unwound from here.
 #[track_caller]
 pub fn sleep_until(at: Instant) {
-    allow_wait(None);
+    assert_may_park(None);
     let slept = as_task(|worker, task| {
         if at <= Instant::now() {
             yield_task(worker, task);
@@ -346,7 +346,7 @@ pub fn sleep_until(at: Instant) {
 #[inline]
 #[track_caller]
 pub fn yield_now() {
-    allow_wait(None);
+    assert_may_park(None);
     if as_task(yield_task).is_none() {
         if let Some(scope) = thread_scope().filter(|scope| *scope <= Instant::now()) {
             unwind_expired(scope);
@@ -385,7 +385,7 @@ pub fn spend_without_unwinding() {
 
 #[cold]
 fn end_slice(f: impl FnOnce(&Worker, NonNull<Task>)) {
-    if !is_forbidden() {
+    if !is_park_forbidden() {
         as_task(f);
     }
 }
@@ -465,7 +465,7 @@ pub(crate) fn is_over(task: &Task) -> Option<Instant> {
 
 fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake, Interrupt> {
     admit(reason)?;
-    let (ticket, me) = (Ticket::of_thread(), me());
+    let (token_of_thread, me) = (ParkToken::of_thread(), me());
     let scope = thread_scope();
     let deadline = earlier(own, scope);
     let mut told = me.is_thread();
@@ -474,7 +474,8 @@ fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake
             caught(|| refuse_endless(me, reason))?;
         }
         let tick = (!told).then(|| Instant::now() + BLOCKED_LIMIT);
-        if ticket.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline))) {
+        if token_of_thread.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline)))
+        {
             return Ok(Wake::Unparked);
         }
         if tick.is_none() || deadline.is_some_and(|at| at <= Instant::now()) {

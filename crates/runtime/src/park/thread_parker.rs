@@ -1,8 +1,9 @@
 //! Where plain threads wait: a seat for each, and the token that lies on it.
 //!
-//! Seats are never freed, so whoever has a thread's [`Ticket`] may use it at any time, and it owns
-//! nothing. A thread that ends leaves its seat to another, which is another guest: an old ticket
-//! gives that one nothing. So there are as many seats as there were threads waiting at a time.
+//! Seats are never freed, so whoever has a thread's [`ParkToken`] may use it at any time, and it
+//! owns nothing. A thread that ends leaves its seat to another, which is another guest: an old
+//! ticket gives that one nothing. So there are as many seats as there were threads waiting at a
+//! time.
 //!
 //! The token is not std's: its `park_timeout` does not say whether it took the token, so that a
 //! deadline could swallow an unpark.
@@ -16,14 +17,14 @@ use std::time::{Duration, Instant};
 use fiveways_sys::generation::PerProcess;
 
 /// The seats that nobody has. A fork begins anew: those may be locked.
-static FREE: PerProcess<Mutex<Vec<&'static Seat>>> = PerProcess::new();
+static FREE: PerProcess<Mutex<Vec<&'static ThreadParker>>> = PerProcess::new();
 
 /// The lock is made anew in a fork, which may find it held; what it protects is what it was.
 #[derive(Default)]
-struct Seat {
+struct ThreadParker {
     gate: PerProcess<Gate>,
     /// Counts the threads that have had the seat. Written under the lock.
-    guest: AtomicU64,
+    generation: AtomicU64,
     /// Does the token lie here? Written under the lock.
     given: AtomicBool,
 }
@@ -36,71 +37,71 @@ struct Gate {
 
 /// The seat of one thread, as long as it has that.
 #[derive(Clone, Copy)]
-pub(crate) struct Ticket {
-    seat: &'static Seat,
-    guest: u64,
+pub(crate) struct ParkToken {
+    parker: &'static ThreadParker,
+    generation: u64,
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for ParkToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:p}.{}", self.seat, self.guest)
+        write!(f, "{:p}.{}", self.parker, self.generation)
     }
 }
 
 thread_local! {
     /// Without a destructor, so that it is always there.
-    static HERE: Cell<Option<Ticket>> = const { Cell::new(None) };
-    static LAST: Leaving = const { Leaving };
+    static HERE: Cell<Option<ParkToken>> = const { Cell::new(None) };
+    static LAST: ReturnOnExit = const { ReturnOnExit };
 }
 
 /// Gives the thread's seat back.
-struct Leaving;
+struct ReturnOnExit;
 
-impl Drop for Leaving {
+impl Drop for ReturnOnExit {
     fn drop(&mut self) {
         // A wait that comes later still takes another one, which then is not given back.
-        if let Some(ticket) = HERE.take() {
-            ticket.leave();
-            free().push(ticket.seat);
+        if let Some(token) = HERE.take() {
+            token.leave();
+            free().push(token.parker);
         }
     }
 }
 
-impl Ticket {
+impl ParkToken {
     /// The same one for as long as the thread lives, while its locals are destroyed as well: it may
     /// still wait then, and who unparks it must have the seat it waits on.
-    pub(crate) fn of_thread() -> Ticket {
+    pub(crate) fn of_thread() -> ParkToken {
         HERE.get().unwrap_or_else(|| {
             // Registers the destructor, while that can be done.
             let _ = LAST.try_with(|_| ());
-            let ticket = Ticket::new();
-            HERE.set(Some(ticket));
-            ticket
+            let token = ParkToken::new();
+            HERE.set(Some(token));
+            token
         })
     }
 
-    fn new() -> Ticket {
+    fn new() -> ParkToken {
         let free = free().pop();
-        let seat = free.unwrap_or_else(|| Box::leak(Box::default()));
-        let _locked = seat.lock();
-        Ticket { seat, guest: seat.guest.load(Ordering::Relaxed) }
+        let parker = free.unwrap_or_else(|| Box::leak(Box::default()));
+        let _locked = parker.lock();
+        ParkToken { parker, generation: parker.generation.load(Ordering::Relaxed) }
     }
 
     fn leave(self) {
-        let _locked = self.seat.lock();
-        self.seat.guest.store(self.guest + 1, Ordering::Relaxed);
-        self.seat.given.store(false, Ordering::Relaxed);
+        let _locked = self.parker.lock();
+        self.parker.generation.store(self.generation + 1, Ordering::Relaxed);
+        self.parker.given.store(false, Ordering::Relaxed);
     }
 
     /// Gives the token, if the thread still has its seat.
     pub(crate) fn give(self) {
-        let locked = self.seat.lock();
-        if self.seat.guest.load(Ordering::Relaxed) != self.guest {
+        let locked = self.parker.lock();
+        if self.parker.generation.load(Ordering::Relaxed) != self.generation {
             return;
         }
-        self.seat.given.store(true, Ordering::Relaxed);
+        self.parker.given.store(true, Ordering::Relaxed);
         drop(locked);
-        self.seat.gate().news.notify_one();
+        self.parker.gate().news.notify_one();
     }
 
     /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
@@ -110,9 +111,9 @@ impl Ticket {
         deadline: Option<Instant>,
         list: impl FnOnce() -> Option<L>,
     ) -> bool {
-        let is_given = || self.seat.given.load(Ordering::Relaxed);
-        let news = &self.seat.gate().news;
-        let mut locked = self.seat.lock();
+        let is_given = || self.parker.given.load(Ordering::Relaxed);
+        let news = &self.parker.gate().news;
+        let mut locked = self.parker.lock();
         let _listed = if is_given() { None } else { list() };
         while !is_given() {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -125,12 +126,12 @@ impl Ticket {
                 }
             };
         }
-        self.seat.given.store(false, Ordering::Relaxed);
+        self.parker.given.store(false, Ordering::Relaxed);
         true
     }
 }
 
-impl Seat {
+impl ThreadParker {
     fn gate(&self) -> &Gate {
         self.gate.get(Gate::default)
     }
@@ -140,7 +141,7 @@ impl Seat {
     }
 }
 
-fn free() -> MutexGuard<'static, Vec<&'static Seat>> {
+fn free() -> MutexGuard<'static, Vec<&'static ThreadParker>> {
     FREE.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -152,12 +153,15 @@ mod tests {
 
     #[test]
     fn an_old_ticket_gives_nothing_to_the_next_guest_of_its_seat() {
-        let old = Ticket::new();
+        let old = ParkToken::new();
         old.give();
         assert!(old.take(None, || None::<()>));
         old.give();
         old.leave();
-        let next = Ticket { seat: old.seat, guest: old.seat.guest.load(Ordering::Relaxed) };
+        let next = ParkToken {
+            parker: old.parker,
+            generation: old.parker.generation.load(Ordering::Relaxed),
+        };
         old.give();
         assert!(!next.take(Some(Instant::now()), || None::<()>));
         next.give();
@@ -166,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_ends_leaves_its_seat() {
-        let seat = thread::spawn(Ticket::of_thread).join().expect("it does not panic");
-        let guest = seat.seat.guest.load(Ordering::Relaxed);
-        assert!(guest > seat.guest);
+        let parker = thread::spawn(ParkToken::of_thread).join().expect("it does not panic");
+        let generation = parker.parker.generation.load(Ordering::Relaxed);
+        assert!(generation > parker.generation);
     }
 }

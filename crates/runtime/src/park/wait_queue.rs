@@ -1,6 +1,6 @@
 //! Waiting to be chosen: what locks, channels and queues are built of.
 //!
-//! Who must wait puts its [`Waiter`] into a [`Line`], lets go of that line's lock, and waits.
+//! Who must wait puts its [`Waiter`] into a [`WaitQueue`], lets go of that line's lock, and waits.
 //! Whoever has something for the first of a line *selects* it, under the line's lock:
 //!
 //! ```text
@@ -22,7 +22,7 @@
 //! # Where a waiter lies
 //!
 //! ```text
-//!   Line (under a lock)                 frame of who waits
+//!   WaitQueue (under a lock)                 frame of who waits
 //!   ┌─────────────────────────┐         ┌───────────────────────────┐
 //!   │ want │ waiter ──────────┼───────▶ │ Waiter: state, unparker   │
 //!   │  …   │   …              │         │         lines it stands in│
@@ -102,7 +102,7 @@ impl Waiter {
     /// What it was selected for, if it was.
     #[inline]
     pub fn selection(&self) -> Option<Selection> {
-        // ORDERING: Acquire: pairs with the Release of `Place::select`.
+        // ORDERING: Acquire: pairs with the Release of `Entry::select`.
         match self.state.load(Ordering::Acquire) {
             WAITING | ABORTED => None,
             what => NonZeroUsize::new(what),
@@ -180,7 +180,7 @@ impl Waiter {
 
     /// Does a line point at it?
     #[inline]
-    fn is_in_line(&self) -> bool {
+    fn is_queued(&self) -> bool {
         let lines = self.lines.get();
         // That which has selected it has let go of it.
         lines > 0 && lines > usize::from(self.selection().is_some())
@@ -190,7 +190,7 @@ impl Waiter {
 impl Drop for Waiter {
     #[inline]
     fn drop(&mut self) {
-        if self.is_in_line() {
+        if self.is_queued() {
             die();
         }
     }
@@ -211,16 +211,16 @@ impl fmt::Debug for Waiter {
 }
 
 /// A place in a line.
-struct Place<T> {
+struct Entry<T> {
     waiter: NonNull<Waiter>,
     want: T,
 }
 
 // SAFETY: required: what it points at may be used from another thread. Others use the waiter's
 // state, which is atomic, and its unparker, which nobody changes and which may be sent.
-unsafe impl<T: Send> Send for Place<T> {}
+unsafe impl<T: Send> Send for Entry<T> {}
 
-impl<T> Place<T> {
+impl<T> Entry<T> {
     /// Selects the waiter, unless that was selected elsewhere or has given up. Then the place must
     /// go: the waiter may be gone.
     #[inline]
@@ -256,24 +256,24 @@ impl<T> Place<T> {
 /// Those who wait for one thing, first come first served; lies under the lock of that thing.
 ///
 /// With each of them lies a word of their own about what they want.
-pub struct Line<T = ()>(VecDeque<Place<T>>);
+pub struct WaitQueue<T = ()>(VecDeque<Entry<T>>);
 
-impl Line {
+impl WaitQueue {
     /// Goes to the end of the line.
     ///
     /// # Panics
     ///
     /// When a waiter of one line stands in one, or was selected.
     #[inline]
-    pub fn join(&mut self, waiter: Pin<&Waiter>) {
-        self.join_with(waiter, ());
+    pub fn enqueue(&mut self, waiter: Pin<&Waiter>) {
+        self.enqueue_with(waiter, ());
     }
 }
 
-impl<T> Line<T> {
+impl<T> WaitQueue<T> {
     /// Makes an empty line.
-    pub const fn new() -> Line<T> {
-        Line(VecDeque::new())
+    pub const fn new() -> WaitQueue<T> {
+        WaitQueue(VecDeque::new())
     }
 
     /// Is nobody in it? (Who was selected elsewhere or has given up, and not left yet, counts.)
@@ -282,7 +282,7 @@ impl<T> Line<T> {
         self.0.is_empty()
     }
 
-    /// How many are in it, counted as for [`Line::is_empty`].
+    /// How many are in it, counted as for [`WaitQueue::is_empty`].
     #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -294,23 +294,23 @@ impl<T> Line<T> {
     ///
     /// When a waiter of one line stands in one, or was selected.
     #[inline]
-    pub fn join_with(&mut self, waiter: Pin<&Waiter>, want: T) {
+    pub fn enqueue_with(&mut self, waiter: Pin<&Waiter>, want: T) {
         let lines = waiter.lines.get();
         // That which has selected it still counts.
         let may_join = waiter.is_of_many || lines == 0;
         assert!(may_join, "a waiter waits once, and in one line unless it is of many");
-        self.0.push_back(Place { waiter: NonNull::from(waiter.get_ref()), want });
+        self.0.push_back(Entry { waiter: NonNull::from(waiter.get_ref()), want });
         waiter.lines.set(lines + 1);
     }
 
     /// Leaves the line; false: it was not (or no more) in it.
-    pub fn leave(&mut self, waiter: Pin<&Waiter>) -> bool {
-        self.leave_with(waiter, |_| true)
+    pub fn remove(&mut self, waiter: Pin<&Waiter>) -> bool {
+        self.remove_with(waiter, |_| true)
     }
 
     /// Leaves that place in the line whose word is such a one; false: it was not in it.
-    pub fn leave_with(&mut self, waiter: Pin<&Waiter>, is_it: impl Fn(&T) -> bool) -> bool {
-        let found = self.find_from_both_ends(|place| place.is_of(waiter) && is_it(&place.want));
+    pub fn remove_with(&mut self, waiter: Pin<&Waiter>, is_it: impl Fn(&T) -> bool) -> bool {
+        let found = self.find_from_both_ends(|entry| entry.is_of(waiter) && is_it(&entry.want));
         // Who was selected for this place is not found: so it is another that it leaves.
         let left = found.is_some_and(|at| self.0.remove(at).is_some());
         if left {
@@ -320,21 +320,21 @@ impl<T> Line<T> {
     }
 
     /// Finds a place. Who leaves is mostly one of the first, by time, or of the last, by cancel.
-    fn find_from_both_ends(&self, is_it: impl Fn(&Place<T>) -> bool) -> Option<usize> {
+    fn find_from_both_ends(&self, is_it: impl Fn(&Entry<T>) -> bool) -> Option<usize> {
         let len = self.0.len();
-        let mut places = (0..len.div_ceil(2)).flat_map(|at| [at, len - 1 - at]);
-        places.find(|at| is_it(&self.0[*at]))
+        let mut entries = (0..len.div_ceil(2)).flat_map(|at| [at, len - 1 - at]);
+        entries.find(|at| is_it(&self.0[*at]))
     }
 
     /// Does anybody else in it still wait, as far as can be said?
     pub fn has_other_than(&self, waiter: Pin<&Waiter>) -> bool {
-        self.0.iter().any(|place| !place.is_of(waiter) && place.waits())
+        self.0.iter().any(|entry| !entry.is_of(waiter) && entry.waits())
     }
 
     /// What the one at this place wants; the first is at 0.
     #[inline]
     pub fn want(&self, at: usize) -> Option<&T> {
-        self.0.get(at).map(|place| &place.want)
+        self.0.get(at).map(|entry| &entry.want)
     }
 
     /// Selects the one at this place, if it still waits, and takes it out; it is to be unparked,
@@ -362,7 +362,7 @@ impl<T> Line<T> {
         self.select_all_by(|_| what)
     }
 
-    /// As [`Line::select_all`], each for what `what` makes of its word.
+    /// As [`WaitQueue::select_all`], each for what `what` makes of its word.
     pub fn select_all_by(&mut self, what: impl Fn(&T) -> Selection) -> Vec<Unparker> {
         let mut chosen = Vec::with_capacity(self.0.len());
         // How many are passed over.
@@ -377,14 +377,14 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Default for Line<T> {
-    fn default() -> Line<T> {
-        Line::new()
+impl<T> Default for WaitQueue<T> {
+    fn default() -> WaitQueue<T> {
+        WaitQueue::new()
     }
 }
 
-impl<T> fmt::Debug for Line<T> {
+impl<T> fmt::Debug for WaitQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Line").field(&self.len()).finish()
+        f.debug_tuple("WaitQueue").field(&self.len()).finish()
     }
 }

@@ -17,7 +17,7 @@ use crate::reason::{Holder, Reason};
 use crate::task::canceller;
 use crate::task::completions::{Completions, Observer};
 use crate::task::join_error::JoinError;
-use crate::task::packet::{Bond, HandleSide, Neighbour};
+use crate::task::packet::{HandleSide, JoinState, LocalJoiner};
 use crate::worker::registry;
 use crate::worker::with_worker;
 
@@ -94,13 +94,13 @@ impl<T> JoinHandle<T> {
     /// Has the task ended? Never suspends.
     #[inline]
     pub fn is_finished(&self) -> bool {
-        self.0.bond().is_done()
+        self.0.join_state().is_done()
     }
 
     /// Asks the task to end: see [`crate::with_deadline`] and the runtime's documentation for how
     /// that surfaces in it. Never suspends; does not wait for the end.
     pub fn cancel(&self) {
-        self.0.bond().ask_to_end();
+        self.0.join_state().ask_to_end();
     }
 
     /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
@@ -119,15 +119,15 @@ impl<T> JoinHandle<T> {
     ///
     /// Never suspends.
     pub fn watch(&self, completions: &Completions, tag: usize) {
-        self.0.bond().add_observer(completions, tag);
+        self.0.join_state().add_observer(completions, tag);
     }
 
     /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
     ///
     /// Never suspends.
     pub fn unwatch(&self, completions: &Completions) {
-        if self.0.bond().is_watched() {
-            drop(self.0.bond().take_observers(completions));
+        if self.0.join_state().is_watched() {
+            drop(self.0.join_state().take_observers(completions));
         }
     }
 
@@ -136,15 +136,16 @@ impl<T> JoinHandle<T> {
     #[inline(always)]
     #[track_caller]
     fn wait_until(self, deadline: Option<Instant>) -> (JoinHandle<T>, bool) {
-        let bond = self.0.bond();
+        let join_state = self.0.join_state();
         // SAFETY: required: we own the handle and keep it until this is over. It is ours by value,
         // and given back afterwards.
-        let is_done = bond.is_done() || unsafe { bond.wait(deadline, Location::caller()) };
+        let is_done =
+            join_state.is_done() || unsafe { join_state.wait(deadline, Location::caller()) };
         (self, is_done)
     }
 }
 
-impl Bond {
+impl JoinState {
     fn ask_to_end(&self) {
         let Some(id) = self.cancel() else { return };
         let identity = Identity::from_bits(self.identity.load(Ordering::Relaxed));
@@ -156,7 +157,7 @@ impl Bond {
         if self.is_done() || self.is_stuck() {
             return observer.tell();
         }
-        self.strangers().get_or_insert_default().observers.push(observer);
+        self.remote_waiters().get_or_insert_default().observers.push(observer);
         if !self.watch() {
             // Whoever takes it out tells, we or the task's end.
             self.take_observers(completions).into_iter().for_each(Observer::tell);
@@ -164,9 +165,9 @@ impl Bond {
     }
 
     fn take_observers(&self, completions: &Completions) -> Vec<Observer> {
-        let mut strangers = self.strangers();
-        let observers = strangers.iter_mut().flat_map(|strangers| {
-            strangers.observers.extract_if(.., |observer| observer.is_of(completions))
+        let mut remote_waiters = self.remote_waiters();
+        let observers = remote_waiters.iter_mut().flat_map(|remote_waiters| {
+            remote_waiters.observers.extract_if(.., |observer| observer.is_of(completions))
         });
         observers.collect()
     }
@@ -199,7 +200,7 @@ impl Bond {
             let reason = self.reason(place);
             // SAFETY: required: in this task, on its worker, and the handle stays. The first two
             // were asked for; the caller promises the third.
-            let _noted = unsafe { Neighbour::new(self, task) };
+            let _noted = unsafe { LocalJoiner::new(self, task) };
             let park = || park_here(worker, task, &reason, deadline);
             Some(park_by_turns(|| self.is_done(), park))
         });
@@ -210,7 +211,7 @@ impl Bond {
         }
     }
 
-    /// As [`Bond::wait`], where more is to be thought of.
+    /// As [`JoinState::wait`], where more is to be thought of.
     ///
     /// # Safety
     ///
@@ -233,12 +234,12 @@ impl Bond {
         let Some(me) = as_task(|_, task| task) else { return false };
         // SAFETY: required: in this task, on its worker, and the handle stays. The first two were
         // asked for; the caller promises the third.
-        let _noted = unsafe { Neighbour::new(self, me) };
+        let _noted = unsafe { LocalJoiner::new(self, me) };
         park_for_while_not(&reason, || self.is_done(), deadline)
     }
 
     fn wait_elsewhere(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
-        self.strangers().get_or_insert_default().joiner = Some(unparker());
+        self.remote_waiters().get_or_insert_default().joiner = Some(unparker());
         self.watch();
         let ends = deadline.is_some() || thread_scope().is_some();
         let watches = !ends && detection::is_on() && !in_task();

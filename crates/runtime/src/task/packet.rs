@@ -2,26 +2,26 @@
 //!
 //! ```text
 //!   TaskSide ──▶ ┌────────────────────┐ ◀── HandleSide, in the JoinHandle
-//!   (in the      │ Packet:  bond      │
+//!   (in the      │ Packet: join_state │
 //!    task's      │          outcome   │     one allocation, no count: each side lets go once,
 //!    body)       └────────────────────┘     and who finds the other gone frees it
 //!
-//!   bond.state   DONE         `outcome` is there; the handle's side may take it  ┐ by the task's
+//!   state        DONE         `outcome` is there; the handle's side may take it  ┐ by the task's
 //!                TASK_GONE    the task's side has let go                         ┘ side
-//!                WATCHED      `strangers` are to be told of the end              ┐ by the handle's
+//!                WATCHED      `remote_waiters` wait for the end                  ┐ by the handle's
 //!                HANDLE_GONE  the handle's side has let go                       ┘ side
 //!
 //!   joined       0 ──task ends──▶ DONE TASK_GONE ──handle lets go──▶ freed
 //!   detached     0 ──handle lets go──▶ HANDLE_GONE ──task ends──▶ freed
-//!   watched      WATCHED ──task ends──▶ + DONE ──strangers told──▶ + TASK_GONE
+//!   watched      WATCHED ──task ends──▶ + DONE ──waiters woken──▶ + TASK_GONE
 //! ```
 //!
 //! All bits are in one word, so whoever comes second sees what the first has done. The word is
 //! moved by atomic read-and-write, but for two cases in which the other side stands still because
 //! it belongs to the same thread:
 //!
-//! - *A joiner next door.* While `neighbour` is set, the handle lies in the frame of a task that is
-//!   suspended in `join` on the worker of this very task.
+//! - *A joiner next door.* While `local_joiner` is set, the handle lies in the frame of a task that
+//!   is suspended in `join` on the worker of this very task.
 //! - *A handle let go next door.* A task that has begun its life on a worker stays there (I3), so
 //!   on that thread nothing of the task's side is going on.
 #![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
@@ -45,7 +45,7 @@ const WATCHED: u32 = 4;
 const HANDLE_GONE: u32 = 8;
 
 /// What both sides know, whatever the task's value is.
-pub(crate) struct Bond {
+pub(crate) struct JoinState {
     /// See the picture above.
     state: AtomicU32,
     /// The number of the worker that has the task, or will have it.
@@ -57,9 +57,9 @@ pub(crate) struct Bond {
     /// false → true, by `cancel`.
     cancelled: AtomicBool,
     /// A joiner on the task's own worker, while it waits. Touched by that worker's thread only.
-    neighbour: Cell<Option<NonNull<Task>>>,
+    local_joiner: Cell<Option<NonNull<Task>>>,
     /// Who is to be told of the end, besides.
-    strangers: Mutex<Option<Box<Strangers>>>,
+    remote_waiters: Mutex<Option<Box<Strangers>>>,
 }
 
 /// Who waits for a task from outside its worker, or for several tasks.
@@ -78,17 +78,17 @@ impl Strangers {
     }
 }
 
-impl Bond {
+impl JoinState {
     #[inline(always)]
-    fn new(worker: u32) -> Bond {
-        Bond {
+    fn new(worker: u32) -> JoinState {
+        JoinState {
             state: AtomicU32::new(0),
             worker,
             id: AtomicU64::new(0),
             identity: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
-            neighbour: Cell::new(None),
-            strangers: Mutex::new(None),
+            local_joiner: Cell::new(None),
+            remote_waiters: Mutex::new(None),
         }
     }
 
@@ -122,16 +122,16 @@ impl Bond {
         self.state.load(Ordering::Acquire) & DONE != 0
     }
 
-    pub(crate) fn strangers(&self) -> MutexGuard<'_, Option<Box<Strangers>>> {
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn remote_waiters(&self) -> MutexGuard<'_, Option<Box<Strangers>>> {
+        self.remote_waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the end look at `strangers`; false: the task has ended already.
+    /// Has the end look at `remote_waiters`; false: the task has ended already.
     pub(crate) fn watch(&self) -> bool {
         self.state.fetch_or(WATCHED, Ordering::AcqRel) & DONE == 0
     }
 
-    /// Was [`Bond::watch`] called?
+    /// Was [`JoinState::watch`] called?
     pub(crate) fn is_watched(&self) -> bool {
         self.state.load(Ordering::Relaxed) & WATCHED != 0
     }
@@ -151,9 +151,9 @@ impl Bond {
 }
 
 /// Notes a joiner on the task's own worker, while this lives.
-pub(crate) struct Neighbour<'a>(&'a Bond);
+pub(crate) struct LocalJoiner<'a>(&'a JoinState);
 
-impl<'a> Neighbour<'a> {
+impl<'a> LocalJoiner<'a> {
     /// Notes the calling task.
     ///
     /// # Safety
@@ -161,21 +161,21 @@ impl<'a> Neighbour<'a> {
     /// The caller runs on the bond's worker, in this task, and owns the handle of the bond. This is
     /// dropped before the handle goes anywhere else.
     #[inline(always)]
-    pub(crate) unsafe fn new(bond: &'a Bond, joiner: NonNull<Task>) -> Neighbour<'a> {
-        bond.neighbour.set(Some(joiner));
-        Neighbour(bond)
+    pub(crate) unsafe fn new(join_state: &'a JoinState, joiner: NonNull<Task>) -> LocalJoiner<'a> {
+        join_state.local_joiner.set(Some(joiner));
+        LocalJoiner(join_state)
     }
 }
 
-impl Drop for Neighbour<'_> {
+impl Drop for LocalJoiner<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.neighbour.set(None);
+        self.0.local_joiner.set(None);
     }
 }
 
 struct Packet<T> {
-    bond: Bond,
+    join_state: JoinState,
     outcome: UnsafeCell<Option<Result<T, JoinError>>>,
 }
 
@@ -184,7 +184,8 @@ struct Packet<T> {
 pub(crate) fn pair<T>(worker: u32) -> (TaskSide<T>, HandleSide<T>) {
     // Written where it stays: a copy would wait for the writes to the first.
     let place = Box::leak(Box::new_uninit());
-    let packet = place.write(Packet { bond: Bond::new(worker), outcome: UnsafeCell::new(None) });
+    let packet =
+        place.write(Packet { join_state: JoinState::new(worker), outcome: UnsafeCell::new(None) });
     let packet = NonNull::from(packet);
     (TaskSide { packet, owns: PhantomData }, HandleSide { packet, owns: PhantomData })
 }
@@ -196,8 +197,8 @@ pub(crate) struct TaskSide<T> {
 }
 
 // SAFETY: required: usable on another thread. The outcome goes in there, and comes out where the
-// handle is, hence `T: Send`; `neighbour` is looked at on the worker's thread only, which is asked
-// for; all else is atomic or locked.
+// handle is, hence `T: Send`; `local_joiner` is looked at on the worker's thread only, which is
+// asked for; all else is atomic or locked.
 unsafe impl<T: Send> Send for TaskSide<T> {}
 
 /// A packet that the other side has let go of.
@@ -205,9 +206,9 @@ pub(crate) struct Orphan<T>(#[expect(dead_code, reason = "it is to be dropped")]
 
 impl<T> TaskSide<T> {
     #[inline]
-    pub(crate) fn bond(&self) -> &Bond {
+    pub(crate) fn join_state(&self) -> &JoinState {
         // SAFETY: required: live, never borrowed exclusively. We have not let go of it.
-        unsafe { &self.packet.as_ref().bond }
+        unsafe { &self.packet.as_ref().join_state }
     }
 
     /// Writes how the task has ended, once, before [`TaskSide::finish`] says so.
@@ -229,13 +230,13 @@ impl<T> TaskSide<T> {
 
     #[inline(always)]
     fn finish_on(&self, worker: &Worker) -> Option<Orphan<T>> {
-        let bond = self.bond();
+        let join_state = self.join_state();
         // A task that never started may be dropped on another thread.
-        let joiner = if bond.is_of(worker) { bond.neighbour.get() } else { None };
+        let joiner = if join_state.is_of(worker) { join_state.local_joiner.get() } else { None };
         let Some(joiner) = joiner else { return self.let_go() };
-        let orphan = if bond.state.load(Ordering::Relaxed) == 0 {
+        let orphan = if join_state.state.load(Ordering::Relaxed) == 0 {
             // The joiner, which owns the handle, is suspended on this thread.
-            bond.state.store(DONE | TASK_GONE, Ordering::Release);
+            join_state.state.store(DONE | TASK_GONE, Ordering::Release);
             None
         } else {
             self.let_go()
@@ -248,7 +249,7 @@ impl<T> TaskSide<T> {
     #[inline(never)]
     fn let_go(&self) -> Option<Orphan<T>> {
         // As a reference to this word only: the packet may be freed while it is still there.
-        let state = &self.bond().state;
+        let state = &self.join_state().state;
         // ORDERING: Release: who sees `DONE` sees the outcome. Acquire: who finds the other side
         // gone sees all that it did.
         let ended =
@@ -257,8 +258,8 @@ impl<T> TaskSide<T> {
             return None;
         }
         if state.fetch_or(DONE, Ordering::AcqRel) & WATCHED != 0 {
-            let strangers = self.bond().strangers().take();
-            strangers.into_iter().for_each(|strangers| strangers.tell());
+            let remote_waiters = self.join_state().remote_waiters().take();
+            remote_waiters.into_iter().for_each(|remote_waiters| remote_waiters.tell());
         }
         if state.fetch_or(TASK_GONE, Ordering::AcqRel) & HANDLE_GONE == 0 {
             return None;
@@ -290,14 +291,14 @@ unsafe impl<T: Send> Sync for HandleSide<T> {}
 
 impl<T> HandleSide<T> {
     #[inline]
-    pub(crate) fn bond(&self) -> &Bond {
+    pub(crate) fn join_state(&self) -> &JoinState {
         // SAFETY: required: live, never borrowed exclusively. We have not let go of it.
-        unsafe { &self.packet.as_ref().bond }
+        unsafe { &self.packet.as_ref().join_state }
     }
 
     /// The outcome, if the task has ended.
     pub(crate) fn outcome(&mut self) -> Option<&Result<T, JoinError>> {
-        if !self.bond().is_done() {
+        if !self.join_state().is_done() {
             return None;
         }
         // SAFETY: required: live. We have not let go of it.
@@ -314,8 +315,8 @@ impl<T> HandleSide<T> {
     /// When the task has not ended.
     #[inline]
     pub(crate) fn take(self) -> Result<T, JoinError> {
-        let bond = self.bond();
-        assert!(bond.is_done(), "an outcome is taken when it is there");
+        let join_state = self.join_state();
+        assert!(join_state.is_done(), "an outcome is taken when it is there");
         // SAFETY: required: live. We have not let go of it.
         let place = unsafe { self.packet.as_ref() }.outcome.get();
         // SAFETY: required: no other access. `DONE` was seen, so the task's side has written, and
@@ -328,14 +329,14 @@ impl<T> HandleSide<T> {
 impl<T> Drop for HandleSide<T> {
     #[inline]
     fn drop(&mut self) {
-        let bond = self.bond();
+        let join_state = self.join_state();
         // As a reference to this word only: the packet may be freed while it is still there.
-        let state = &bond.state;
+        let state = &join_state.state;
         // ORDERING: Acquire: who finds the other side gone sees all that it did. Release: so does
         // the other side.
         let seen = state.load(Ordering::Acquire);
         if seen & TASK_GONE == 0 {
-            if bond.is_next_door() {
+            if join_state.is_next_door() {
                 // The task's side is on this thread, and stands still.
                 state.store(seen | HANDLE_GONE, Ordering::Release);
                 return;

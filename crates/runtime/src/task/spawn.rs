@@ -96,7 +96,7 @@ impl Spawn {
         let mut parts = Some((self, f));
         let spawned = with_worker(|worker| {
             let (spawn, f) = parts.take()?;
-            let inbox = place(&worker.team);
+            let inbox = place(&worker.worker_set);
             // A worker that ends takes nothing more; we have not ended yet.
             if Arc::ptr_eq(inbox, &worker.inbox) || !inbox.announce() {
                 return Some(start_here(worker, &spawn.settings(spawned_at), f));
@@ -122,7 +122,7 @@ impl Spawn {
         worker: usize,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
-        let Some(inbox) = runtime.team.get(worker) else {
+        let Some(inbox) = runtime.worker_set.get(worker) else {
             let message = format!("there is no worker {worker} among {}", runtime.workers());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };
@@ -167,7 +167,7 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     let stack = worker.take_stack(settings)?;
     let numbers = worker.number_next()?;
     let (side, handle) = pair(worker.number);
-    handle.bond().started(&numbers);
+    handle.join_state().started(&numbers);
     let id = numbers.id;
     worker.start(stack, settings, numbers, move || run_task(side, f));
     // Nobody else has the handle yet, so nobody can have cancelled it.
@@ -209,8 +209,8 @@ fn start_for<T: 'static>(
     match stack.and_then(|stack| Ok((stack, worker.number_next()?))) {
         Ok((stack, numbers)) => {
             let id = numbers.id;
-            side.bond().started(&numbers);
-            let is_cancelled = side.bond().is_cancelled();
+            side.join_state().started(&numbers);
+            let is_cancelled = side.join_state().is_cancelled();
             worker.start(stack, settings, numbers, move || run_task(side, f));
             if is_cancelled || worker.is_ending() {
                 worker.cancel(id);

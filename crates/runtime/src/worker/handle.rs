@@ -1,4 +1,4 @@
-//! Handles on a runtime: which workers there are and where a new task goes.
+//! Ends on a runtime: which workers there are and where a new task goes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fiveways_driver::{Counters, Model};
 
 use crate::worker::inbox::Inbox;
-use crate::worker::{Team, with_worker};
+use crate::worker::{WorkerSet, with_worker};
 
 /// A local task more than this above the least busy worker is placed there instead.
 const SLACK: usize = 16;
@@ -14,14 +14,14 @@ const SLACK: usize = 16;
 /// Spawns tasks on a runtime, from anywhere; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    pub(crate) team: Team,
+    pub(crate) worker_set: WorkerSet,
     pub(crate) model: Model,
     pub(crate) fell_back: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let workers = self.team.len();
+        let workers = self.worker_set.len();
         f.debug_struct("Handle").field("model", &self.model).field("workers", &workers).finish()
     }
 }
@@ -35,15 +35,15 @@ pub struct Stats {
 }
 
 impl Handle {
-    pub(crate) fn new(team: Team, model: Model) -> Handle {
-        Handle { team, model, fell_back: None }
+    pub(crate) fn new(worker_set: WorkerSet, model: Model) -> Handle {
+        Handle { worker_set, model, fell_back: None }
     }
 
     /// The handle of the runtime this task runs in.
     pub fn of_task() -> Option<Handle> {
         with_worker(|worker| {
             let model = worker.driver.borrow().model();
-            Handle::new(Arc::clone(&worker.team), model)
+            Handle::new(Arc::clone(&worker.worker_set), model)
         })
     }
 
@@ -59,24 +59,24 @@ impl Handle {
 
     /// How many workers it has.
     pub fn workers(&self) -> usize {
-        self.team.len()
+        self.worker_set.len()
     }
 
     /// Its numbers now.
     pub fn stats(&self) -> Stats {
-        Stats { tasks: self.team.iter().map(|inbox| inbox.load()).collect() }
+        Stats { tasks: self.worker_set.iter().map(|inbox| inbox.load()).collect() }
     }
 
     /// The number of the worker with the fewest tasks.
     pub fn least_busy(&self) -> usize {
-        let load = |at: &usize| self.team[*at].load();
-        (0..self.team.len()).min_by_key(load).unwrap_or(0)
+        let load = |at: &usize| self.worker_set[*at].load();
+        (0..self.worker_set.len()).min_by_key(load).unwrap_or(0)
     }
 
     /// The worker for a new task.
     #[inline]
     pub(crate) fn place(&self) -> &Arc<Inbox> {
-        place(&self.team)
+        place(&self.worker_set)
     }
 }
 
@@ -87,14 +87,14 @@ pub fn counters() -> Option<Counters> {
 
 /// The least busy worker, with a preference for the caller's own.
 #[inline]
-pub(crate) fn place(team: &Team) -> &Arc<Inbox> {
-    if let [only] = &**team {
+pub(crate) fn place(worker_set: &WorkerSet) -> &Arc<Inbox> {
+    if let [only] = &**worker_set {
         return only;
     }
     let load = |inbox: &Arc<Inbox>| inbox.load();
-    let least = team.iter().min_by_key(|inbox| load(inbox)).expect("a runtime has a worker");
+    let least = worker_set.iter().min_by_key(|inbox| load(inbox)).expect("a runtime has a worker");
     let own = with_worker(|worker| {
-        let own = team.iter().find(|inbox| Arc::ptr_eq(inbox, &worker.inbox))?;
+        let own = worker_set.iter().find(|inbox| Arc::ptr_eq(inbox, &worker.inbox))?;
         (load(own) <= load(least) + SLACK).then_some(own)
     });
     own.flatten().unwrap_or(least)

@@ -28,7 +28,7 @@ pub(crate) enum Message {
     /// Cancels a task.
     Cancel(TaskId),
     /// Has the worker look at itself between two tasks.
-    Look(Start),
+    Inspect(Start),
     /// Cancels every task and ends when none is left.
     Shutdown,
 }
@@ -46,8 +46,8 @@ pub(crate) struct Inbox {
     waker: OnceLock<Waker>,
     /// The worker's thread while it runs; for signals, which are sent under the lock.
     pub(crate) thread: Mutex<Option<Thread>>,
-    /// What the worker is doing, see [`Pulse`]. Written by the worker alone.
-    pulse: AtomicU64,
+    /// What the worker is doing, see [`WorkerStatus`]. Written by the worker alone.
+    status: AtomicU64,
     /// Tasks that were cancelled because the worker ended; `None`: nobody wants to know.
     pub(crate) lost: Mutex<Option<Vec<LostTask>>>,
     /// Live tasks, for placement and statistics. Written by the worker alone.
@@ -67,24 +67,24 @@ pub(crate) struct Inbox {
 ///               no deadline, no operation in the driver
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pulse(u64);
+pub(crate) struct WorkerStatus(u64);
 
-impl Pulse {
+impl WorkerStatus {
     const ROUND: u64 = 4;
     const ASLEEP: u64 = 1;
     const NOTHING_TO_COME: u64 = 2;
 
     pub(crate) fn rounds(self) -> u64 {
-        self.0 / Pulse::ROUND
+        self.0 / WorkerStatus::ROUND
     }
 
     pub(crate) fn is_asleep(self) -> bool {
-        self.0 & Pulse::ASLEEP != 0
+        self.0 & WorkerStatus::ASLEEP != 0
     }
 
     /// Does it sleep with nothing that could end its sleep but other threads?
-    pub(crate) fn is_quiet(self) -> bool {
-        self.0 & Pulse::NOTHING_TO_COME != 0
+    pub(crate) fn is_asleep_for_good(self) -> bool {
+        self.0 & WorkerStatus::NOTHING_TO_COME != 0
     }
 }
 
@@ -105,7 +105,7 @@ impl Inbox {
             waker: OnceLock::new(),
             thread: Mutex::new(None),
             lost: Mutex::new(None),
-            pulse: AtomicU64::new(0),
+            status: AtomicU64::new(0),
             live: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
@@ -201,9 +201,9 @@ impl Inbox {
     }
 
     /// What the worker is doing.
-    pub(crate) fn pulse(&self) -> Pulse {
+    pub(crate) fn status(&self) -> WorkerStatus {
         // ORDERING: Acquire: who sees a quiet worker sees the wake-ups that it has sent.
-        Pulse(self.pulse.load(Ordering::Acquire))
+        WorkerStatus(self.status.load(Ordering::Acquire))
     }
 
     /// Does the worker run?
@@ -214,15 +214,15 @@ impl Inbox {
     /// Notes that the worker begins a round.
     #[inline]
     pub(crate) fn beat(&self) {
-        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
-        self.pulse.store(rounds + Pulse::ROUND, Ordering::Release);
+        let rounds = self.status.load(Ordering::Relaxed) & !(WorkerStatus::ROUND - 1);
+        self.status.store(rounds + WorkerStatus::ROUND, Ordering::Release);
     }
 
     /// Notes that the worker goes to sleep; it awakes with [`Inbox::woke`].
     pub(crate) fn rest(&self, nothing_to_come: bool) {
-        let rounds = self.pulse.load(Ordering::Relaxed) & !(Pulse::ROUND - 1);
-        let nothing = if nothing_to_come { Pulse::NOTHING_TO_COME } else { 0 };
-        self.pulse.store(rounds | Pulse::ASLEEP | nothing, Ordering::Release);
+        let rounds = self.status.load(Ordering::Relaxed) & !(WorkerStatus::ROUND - 1);
+        let nothing = if nothing_to_come { WorkerStatus::NOTHING_TO_COME } else { 0 };
+        self.status.store(rounds | WorkerStatus::ASLEEP | nothing, Ordering::Release);
     }
 
     /// Announces that the worker is going to sleep. False: it must not, there is mail.

@@ -77,18 +77,18 @@ impl Worker {
     }
 
     /// Takes a finished task's stack back.
-    pub(super) fn bury(&self, task: NonNull<Task>) {
+    pub(super) fn retire(&self, task: NonNull<Task>) {
         // SAFETY: required: a live task. It has just finished and nobody has freed it.
         let block = unsafe { task.as_ref() };
-        let (id, identity, is_mourned) = (block.id, block.identity, block.is_mourned.get());
+        let (id, identity, exit_watched) = (block.id, block.identity, block.exit_watched.get());
         self.tasks.borrow_mut().release(id);
         // SAFETY: required: from `into_raw`, given back once. The run queue no longer holds it.
         let fiber = unsafe { Fiber::from_raw(task) };
         let stack = fiber.into_stack();
         self.stacks.borrow_mut().give(stack);
         self.count(-1);
-        if is_mourned {
-            exits::end(identity);
+        if exit_watched {
+            exits::notify_exit(identity);
         }
     }
 
@@ -125,7 +125,7 @@ impl Worker {
         let block = unsafe { task.as_ref() };
         block.cancelled.set(true);
         match block.state.get() {
-            _ if block.steadfast.get() => {}
+            _ if block.uninterruptible.get() => {}
             State::Parked | State::Asleep => self.make_ready(task),
             State::Waiting => self.cancel_operation(task),
             State::Ready | State::Running => {}

@@ -10,17 +10,17 @@ use crate::worker::inbox::Message;
 use crate::worker::peek;
 
 impl Worker {
-    pub(super) fn read_mail(&self) {
+    pub(super) fn read_messages(&self) {
         if !self.inbox.is_filled() {
             return;
         }
-        let mut mail = mem::take(&mut *self.mail.borrow_mut());
-        self.inbox.take(&mut mail);
-        for message in mail.drain(..) {
+        let mut messages = mem::take(&mut *self.messages.borrow_mut());
+        self.inbox.take(&mut messages);
+        for message in messages.drain(..) {
             match message {
                 // Other messages may overtake these: they know only tasks that have begun. Who
                 // looks is to see what was sent before.
-                Message::Run(call) | Message::Look(call) => {
+                Message::Run(call) | Message::Inspect(call) => {
                     self.arrivals.borrow_mut().push_back(call);
                 }
                 Message::Wake(id) => self.unpark(id),
@@ -28,7 +28,7 @@ impl Worker {
                 Message::Shutdown => self.shut_down(),
             }
         }
-        *self.mail.borrow_mut() = mail;
+        *self.messages.borrow_mut() = messages;
     }
 
     fn shut_down(&self) {

@@ -34,9 +34,9 @@ use std::time::{Duration, Instant};
 use fiveways_coro::{Fiber, StackPool};
 use fiveways_driver::{Driver, Ready};
 use fiveways_sys::interrupt::Thread;
-use fiveways_sys::{clock, ending};
+use fiveways_sys::{clock, thread_exit};
 
-use crate::may_park::{insist_on_not_waiting, is_forbidden};
+use crate::may_park::{abort_if_park_forbidden, is_park_forbidden};
 use crate::task_block::{NOWHERE, State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message, Start};
 use crate::worker::spin::Spin;
@@ -52,7 +52,7 @@ thread_local! {
 }
 
 /// The inboxes of a runtime's workers.
-pub(crate) type Team = Arc<[Arc<Inbox>]>;
+pub(crate) type WorkerSet = Arc<[Arc<Inbox>]>;
 
 /// A worker; lives on the stack of its thread.
 pub(crate) struct Worker {
@@ -60,7 +60,7 @@ pub(crate) struct Worker {
     /// Unique in the process.
     pub(crate) number: u32,
     /// The inboxes of the whole runtime, for placing new tasks.
-    pub(crate) team: Team,
+    pub(crate) worker_set: WorkerSet,
     pub(crate) driver: RefCell<Box<dyn Driver>>,
     timers: RefCell<Timers>,
     run: RefCell<VecDeque<NonNull<Task>>>,
@@ -74,7 +74,7 @@ pub(crate) struct Worker {
     /// A slice was used up in this round.
     slice_is_over: Cell<bool>,
     ready: RefCell<Ready>,
-    mail: RefCell<Vec<Message>>,
+    messages: RefCell<Vec<Message>>,
     /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm
     /// of short ones would have a stack for each.
     arrivals: RefCell<VecDeque<Start>>,
@@ -107,18 +107,18 @@ enum Probe {
 impl Worker {
     /// Makes a worker around a driver that was opened on this thread.
     pub(crate) fn new(
-        team: Team,
+        worker_set: WorkerSet,
         place: usize,
         driver: Box<dyn Driver>,
         stacks: StackPool,
         spin: Duration,
     ) -> Worker {
-        let inbox = Arc::clone(&team[place]);
+        let inbox = Arc::clone(&worker_set[place]);
         inbox.set_waker(driver.waker());
         Worker {
             number: inbox.index,
             inbox,
-            team,
+            worker_set,
             driver: RefCell::new(driver),
             timers: RefCell::default(),
             run: RefCell::new(VecDeque::with_capacity(1024)),
@@ -129,7 +129,7 @@ impl Worker {
             slice: Slice::new(),
             slice_is_over: Cell::new(false),
             ready: RefCell::new(Vec::with_capacity(1024)),
-            mail: RefCell::default(),
+            messages: RefCell::default(),
             arrivals: RefCell::default(),
             spin: RefCell::new(Spin::new(spin)),
             ending: Cell::new(false),
@@ -147,7 +147,7 @@ impl Worker {
     pub(crate) fn run(&self) -> io::Result<()> {
         let whole = AbortOnDrop;
         CURRENT.set(self);
-        let inside = ending::inside();
+        let inside = thread_exit::inside();
         self.set_thread(Some(Thread::current()));
         self.inbox.beat();
         watchers::wake();
@@ -172,10 +172,10 @@ impl Worker {
         let state = unsafe { Fiber::resume_raw(task) };
         self.current.set(None);
         if state == fiveways_coro::State::Finished {
-            self.bury(task);
+            self.retire(task);
         } else {
             // Its frames may borrow thread-locals, which an `exit` of another task would destroy.
-            ending::keep_mark();
+            thread_exit::keep_mark();
         }
     }
 
@@ -185,7 +185,7 @@ impl Worker {
     pub(crate) fn suspend(&self, task: NonNull<Task>, state: State) {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
-        insist_on_not_waiting();
+        abort_if_park_forbidden();
         debug_assert!(!thread::panicking(), "a task that unwinds is not suspended");
         block.state.set(state);
         block.since.set(self.clock.get());
@@ -200,13 +200,13 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn answer_probe(&self, task: NonNull<Task>) {
-        self.tell_stand(task);
+        self.capture_backtrace(task);
         // SAFETY: required: called on the fiber's own stack. `task` runs this.
         unsafe { Fiber::suspend(task) };
     }
 
     /// Tells where the task stands that runs this.
-    fn tell_stand(&self, task: NonNull<Task>) {
+    fn capture_backtrace(&self, task: NonNull<Task>) {
         let mut stand = self.stand.take();
         // A worker lies on its thread's stack, further out than its loop.
         let base = ptr::from_ref(self).addr();
@@ -219,7 +219,7 @@ impl Worker {
 
     /// Where a suspended task of this worker stands: return addresses, innermost first. To be asked
     /// between tasks.
-    pub(crate) fn stand_of(&self, task: NonNull<Task>) -> Vec<usize> {
+    pub(crate) fn backtrace_of(&self, task: NonNull<Task>) -> Vec<usize> {
         self.probe(task, Probe::Stand);
         self.stand.take()
     }
@@ -260,7 +260,7 @@ impl Worker {
     /// when its slice is over. Nothing is refused or unwound by this.
     #[inline]
     pub(crate) fn spend(&self, task: NonNull<Task>, units: u32) {
-        if self.slice.use_up(units) && !is_forbidden() {
+        if self.slice.use_up(units) && !is_park_forbidden() {
             self.end_slice(task);
         }
     }

@@ -51,7 +51,7 @@ impl Worker {
         loop {
             self.inbox.beat();
             self.clock.set(coarse_ms());
-            self.read_mail();
+            self.read_messages();
             self.start_some();
             self.fire_timers();
             self.run_some();

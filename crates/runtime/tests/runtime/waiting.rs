@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{
-    CHOSEN, Line, Reason, Selection, Spawn, Unparker, Waiter, Wake, park_until, unparker,
+    CHOSEN, Reason, Selection, Spawn, Unparker, WaitQueue, Waiter, Wake, park_until, unparker,
 };
 
 use crate::rig::{in_a_child, is_child, runtime};
@@ -16,74 +16,74 @@ const OTHER: Selection = CHOSEN.saturating_add(1);
 
 #[test]
 fn who_was_selected_elsewhere_is_passed_over_and_leaves() {
-    let (mut here, mut there) = (Line::new(), Line::new());
+    let (mut here, mut there) = (WaitQueue::new(), WaitQueue::new());
     let (many, single) = (pin!(Waiter::of_many()), pin!(Waiter::new()));
     let (many, single) = (many.as_ref(), single.as_ref());
-    here.join(many);
-    there.join(many);
-    there.join(single);
+    here.enqueue(many);
+    there.enqueue(many);
+    there.enqueue(single);
     assert!(here.select_first(OTHER).is_some());
     assert_eq!(many.selection(), Some(OTHER));
     assert!(there.select_first(CHOSEN).is_some());
     assert_eq!((many.selection(), single.selection()), (Some(OTHER), Some(CHOSEN)));
     assert_eq!(there.len(), 1);
     assert!(!there.has_other_than(single));
-    assert!(there.leave(many) && !there.leave(many) && !here.leave(many));
+    assert!(there.remove(many) && !there.remove(many) && !here.remove(many));
 }
 
 #[test]
 fn who_has_given_up_is_not_selected() {
-    let mut line = Line::new();
+    let mut queue = WaitQueue::new();
     let waiter = pin!(Waiter::of_many());
     let waiter = waiter.as_ref();
-    line.join(waiter);
+    queue.enqueue(waiter);
     waiter.abort();
-    assert!(line.select_all(CHOSEN).is_empty());
+    assert!(queue.select_all(CHOSEN).is_empty());
     assert_eq!(waiter.selection(), None);
-    assert!(line.leave(waiter));
+    assert!(queue.remove(waiter));
 }
 
 #[test]
 fn a_waiter_of_one_line_joins_no_second_one_and_waits_once() {
-    let (mut line, mut second) = (Line::new(), Line::new());
+    let (mut queue, mut second) = (WaitQueue::new(), WaitQueue::new());
     let waiter = pin!(Waiter::new());
     let waiter = waiter.as_ref();
-    line.join(waiter);
-    assert!(catch_unwind(AssertUnwindSafe(|| second.join(waiter))).is_err());
+    queue.enqueue(waiter);
+    assert!(catch_unwind(AssertUnwindSafe(|| second.enqueue(waiter))).is_err());
     assert!(second.is_empty());
-    assert!(line.leave(waiter));
-    second.join(waiter);
+    assert!(queue.remove(waiter));
+    second.enqueue(waiter);
     assert!(second.select_first(CHOSEN).is_some());
-    assert!(catch_unwind(AssertUnwindSafe(|| line.join(waiter))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.enqueue(waiter))).is_err());
 }
 
 /// Whom the panic kept from being selected is still there, and whom it did not is not.
 #[test]
 fn a_panic_while_all_are_selected_leaves_the_others_in_line() {
-    let mut line = Line::new();
+    let mut queue = WaitQueue::new();
     let (first, second) = (pin!(Waiter::new()), pin!(Waiter::new()));
     let (first, second) = (first.as_ref(), second.as_ref());
-    line.join_with(first, true);
-    line.join_with(second, false);
+    queue.enqueue_with(first, true);
+    queue.enqueue_with(second, false);
     let select = |good: &bool| if *good { CHOSEN } else { panic!("a word that panics") };
-    assert!(catch_unwind(AssertUnwindSafe(|| line.select_all_by(select))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.select_all_by(select))).is_err());
     assert_eq!((first.selection(), second.selection()), (Some(CHOSEN), None));
-    assert_eq!(line.len(), 1);
-    assert!(line.leave(second));
+    assert_eq!(queue.len(), 1);
+    assert!(queue.remove(second));
 }
 
 #[test]
 fn late_is_who_was_not_selected_before_it_left() {
     for is_selected in [false, true] {
-        let mut line = Line::new();
+        let mut queue = WaitQueue::new();
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        line.join(waiter);
+        queue.enqueue(waiter);
         let leave = || {
             if is_selected {
-                assert!(line.select_first(CHOSEN).is_some());
+                assert!(queue.select_first(CHOSEN).is_some());
             }
-            line.leave(waiter);
+            queue.remove(waiter);
         };
         let now = Some(Instant::now());
         let chosen = waiter.wait(&Reason::new("test", &()), now, leave, |_| {});
@@ -94,10 +94,10 @@ fn late_is_who_was_not_selected_before_it_left() {
 #[test]
 fn a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process() {
     let name = "waiting::a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process";
-    let mut line = Line::new();
+    let mut queue = WaitQueue::new();
     if is_child() {
         let waiter = pin!(Waiter::new());
-        line.join(waiter.as_ref());
+        queue.enqueue(waiter.as_ref());
         return;
     }
     let child = in_a_child(name, "");

@@ -33,7 +33,7 @@ macro_rules! behaviours {
                 }
                 #[test]
                 fn epoll_et() {
-                    $module::$name(Kind::EpollEdge);
+                    $module::$name(Kind::EpollEt);
                 }
                 #[test]
                 fn signal() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fiveways::executor::{BuildError, Future, Sizing, SubmitError, ThreadPool, Wait};
+use fiveways::executor::{BuildError, Future, Sizing, SubmitError, ThreadPool};
 use fiveways::sync::{Event, Semaphore};
 
 use crate::ground::{everywhere, other, until};
@@ -92,7 +92,7 @@ fn a_map_that_is_late_cancels_what_it_waited_for_and_the_rest() {
     drop(ends);
     go.set();
     first.result().unwrap();
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
@@ -101,7 +101,7 @@ fn what_map_submits_is_done_without_being_asked_for() {
     let (pool, done) = (pool(2), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&done);
     let ends = pool.map(0..10, move |_| count.fetch_add(1, Ordering::SeqCst)).unwrap();
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert_eq!(done.load(Ordering::SeqCst), 10);
     drop(ends);
 }
@@ -153,19 +153,19 @@ fn an_idle_thread_is_used_again() {
 
 fn after_a_shutdown_nothing_is_taken() {
     let pool = pool(1);
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert!(pool.submit(|| ()).unwrap_err().is_shut_down());
     assert!(pool.map(0..2, |_| ()).unwrap_err().is_shut_down());
     // It may be told again.
-    pool.shutdown(Wait::No);
-    pool.shutdown(Wait::Yes);
+    pool.close();
+    pool.shutdown();
 }
 
 /// CPython's issues 12364 and 12456.
 fn a_shutdown_does_what_was_submitted() {
     let pool = pool(2);
     let futures: Vec<_> = (0..50).map(|number| pool.submit(move || number).unwrap()).collect();
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert!(futures.iter().all(Future::is_done));
     assert!(futures.iter().map(|future| future.result().unwrap()).eq(0..50));
 }
@@ -178,10 +178,10 @@ fn a_shutdown_may_cancel_what_has_not_begun() {
     };
     let futures: Vec<_> = (0..50).map(|_| one()).collect();
     until("two run", || futures.iter().filter(|future| future.is_running()).count() == 2);
-    pool.shutdown(Wait::No);
+    pool.close();
     assert_eq!(pool.cancel_queued(), 48);
     go.set();
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     assert_eq!(futures.iter().filter(|future| future.is_cancelled()).count(), 48);
     assert_eq!(futures.iter().filter(|future| future.result().is_ok()).count(), 2);
 }
@@ -192,7 +192,7 @@ fn a_shutdown_passes_over_what_was_cancelled() {
         let pool = pool(1);
         pool.submit(|| ()).unwrap().result().unwrap();
         pool.submit(|| ()).unwrap().cancel();
-        pool.shutdown(Wait::Yes);
+        pool.shutdown();
     }
 }
 
@@ -207,7 +207,7 @@ fn a_dropped_pool_has_done_all() {
 fn a_shutdown_that_does_not_wait_lets_all_be_done() {
     let pool = pool(5);
     let ends = pool.map(-5..5, i32::abs).unwrap();
-    pool.shutdown(Wait::No);
+    pool.close();
     assert_eq!(ends.map(Result::unwrap).sum::<i32>(), 25);
     until("the threads have ended", || pool.threads() == 0);
 }

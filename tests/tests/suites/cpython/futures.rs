@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fiveways::executor::{Future, FutureError, Sizing, ThreadPool, Wait};
+use fiveways::executor::{Future, FutureError, Sizing, ThreadPool};
 use fiveways::sync::Event;
 
 use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
@@ -213,5 +213,5 @@ fn who_waits_for_an_exception_has_it_when_it_comes() {
     assert!(failing.exception_timeout(SHORT).unwrap().is_timed_out());
     states.go();
     assert!(waiting.join().unwrap().is_panic());
-    states.pool.shutdown(Wait::Yes);
+    states.pool.shutdown();
 }

@@ -70,7 +70,7 @@ macro_rules! basics {
             for limit in [None, Some(LONG)] {
                 let theirs = queue.clone();
                 let getting = other(move || match limit {
-                    None => theirs.get().map_err(|_| GetError::ShutDown),
+                    None => theirs.get().map_err(|_| GetError::Closed),
                     Some(limit) => theirs.get_timeout(limit),
                 });
                 let_others_wait();
@@ -83,12 +83,12 @@ macro_rules! basics {
 }
 
 trait FromShut<T> {
-    fn from_shut(error: fiveways::queue::ShutDown<T>) -> Self;
+    fn from_shut(error: fiveways::queue::Closed<T>) -> Self;
 }
 
 impl<T> FromShut<T> for PutError<T> {
-    fn from_shut(error: fiveways::queue::ShutDown<T>) -> PutError<T> {
-        PutError::ShutDown(error.0)
+    fn from_shut(error: fiveways::queue::Closed<T>) -> PutError<T> {
+        PutError::Closed(error.0)
     }
 }
 

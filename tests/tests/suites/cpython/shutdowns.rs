@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fiveways::queue::{GetError, JoinableQueue, LifoQueue, PriorityQueue, Queue, ShutDown};
+use fiveways::queue::{Closed, GetError, JoinableQueue, LifoQueue, PriorityQueue, Queue};
 use fiveways::sync::{Barrier, Event};
 
 use crate::ground::{
@@ -59,8 +59,8 @@ fn item(name: &'static str) -> (&'static str, ()) {
 fn an_empty_queue_that_was_shut_down_gives_and_takes_nothing() {
     of_each_queue!(queue, 0, {
         queue.shutdown(false);
-        assert_eq!(queue.put(item("data")), Err(ShutDown(item("data"))));
-        assert_eq!(queue.get(), Err(ShutDown(())));
+        assert_eq!(queue.put(item("data")), Err(Closed(item("data"))));
+        assert_eq!(queue.get(), Err(Closed(())));
     });
 }
 
@@ -69,7 +69,7 @@ fn a_queue_that_was_shut_down_still_gives_what_it_has() {
         queue.put(item("data")).unwrap();
         queue.shutdown(false);
         assert_eq!(queue.get(), Ok(item("data")));
-        assert_eq!(queue.get(), Err(ShutDown(())));
+        assert_eq!(queue.get(), Err(Closed(())));
     });
 }
 
@@ -77,7 +77,7 @@ fn an_immediate_shutdown_gives_nothing_more() {
     of_each_queue!(queue, 0, {
         queue.put(item("data")).unwrap();
         queue.shutdown(true);
-        assert_eq!(queue.get(), Err(ShutDown(())));
+        assert_eq!(queue.get(), Err(Closed(())));
         assert_eq!(queue.len(), 0);
     });
 }
@@ -91,7 +91,7 @@ fn a_shutdown_may_become_immediate_but_not_be_undone() {
         queue.shutdown(true);
         assert_eq!(queue.len(), 0);
         queue.shutdown(false);
-        assert_eq!(queue.get_nowait(), Err(GetError::ShutDown));
+        assert_eq!(queue.get_nowait(), Err(GetError::Closed));
     });
 }
 
@@ -107,8 +107,8 @@ fn after_a_shutdown_every_method_answers_at_once() {
         left.sort_unstable();
         assert_eq!(left, ["L", "O"]);
         assert!(queue.get().is_err());
-        assert_eq!(queue.get_nowait(), Err(GetError::ShutDown));
-        assert_eq!(queue.get_timeout(LONG), Err(GetError::ShutDown));
+        assert_eq!(queue.get_nowait(), Err(GetError::Closed));
+        assert_eq!(queue.get_timeout(LONG), Err(GetError::Closed));
     });
 }
 
@@ -120,7 +120,7 @@ fn after_an_immediate_shutdown_every_method_answers_at_once() {
     assert!(queue.put("E").is_err());
     assert!(queue.put_nowait("W").unwrap_err().is_shut_down());
     assert!(queue.get().is_err());
-    assert_eq!(queue.get_nowait(), Err(GetError::ShutDown));
+    assert_eq!(queue.get_nowait(), Err(GetError::Closed));
     // What was dropped need not be done, and cannot be.
     assert_eq!(queue.unfinished(), 0);
     assert!(queue.task_done().is_err());
@@ -160,7 +160,7 @@ fn shut_down_among_many(immediate: bool) {
                     theirs.task_done().unwrap();
                     count.fetch_add(1, Ordering::SeqCst);
                 }
-                Err(GetError::ShutDown) => return,
+                Err(GetError::Closed) => return,
                 Err(_) => pause(),
             }
         }
@@ -222,7 +222,7 @@ fn who_puts_after_a_shutdown_is_told() {
         });
         queue.shutdown(immediate);
         go.set();
-        assert_eq!(joined(putting), [Err(ShutDown("E")); 2]);
+        assert_eq!(joined(putting), [Err(Closed("E")); 2]);
     }
 }
 
@@ -274,7 +274,7 @@ fn who_waits_to_get_is_told_of_the_shutdown() {
         let getting = others(3, move |_| theirs.get());
         let_others_wait();
         queue.shutdown(immediate);
-        assert_eq!(joined(getting), [Err(ShutDown(())); 3]);
+        assert_eq!(joined(getting), [Err(Closed(())); 3]);
     }
 }
 
@@ -286,8 +286,8 @@ fn who_waits_to_put_is_told_of_the_shutdown_and_has_the_item() {
         let putting = others(3, move |number| theirs.put(number));
         let_others_wait();
         queue.shutdown(immediate);
-        assert_eq!(joined(putting), [0, 1, 2].map(|number| Err(ShutDown(number))));
-        let left = if immediate { Err(ShutDown(())) } else { Ok(usize::MAX) };
+        assert_eq!(joined(putting), [0, 1, 2].map(|number| Err(Closed(number))));
+        let left = if immediate { Err(Closed(())) } else { Ok(usize::MAX) };
         assert_eq!(queue.get(), left);
         until("nobody is left", || queue.is_empty());
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways::executor::{Future, Sizing, ThreadPool, Until, Wait, Waited, as_completed, wait};
+use fiveways::executor::{Future, ReturnWhen, Sizing, ThreadPool, WaitResult, as_completed, wait};
 use fiveways::sync::Event;
 
 use super::futures::States;
@@ -28,7 +28,7 @@ everywhere!(
 );
 
 /// Which of the states are done, and which are not, by their names.
-fn names<'a>(states: &'a States, waited: &Waited<u32>) -> (Vec<&'a str>, Vec<&'a str>) {
+fn names<'a>(states: &'a States, waited: &WaitResult<u32>) -> (Vec<&'a str>, Vec<&'a str>) {
     let all = [
         ("queued", &states.queued),
         ("running", &states.running),
@@ -54,7 +54,7 @@ fn all_handles_of_one_future_come_out() {
     let pool = ThreadPool::new(Sizing::Fixed(1)).unwrap();
     let future = pool.submit(|| 1).unwrap();
     let twice = [future.clone(), future.clone()];
-    let waited = wait(twice, Until::AllCompleted, None);
+    let waited = wait(twice, ReturnWhen::AllCompleted, None);
     assert_eq!((waited.done.len(), waited.not_done.len()), (2, 0));
     assert_eq!(as_completed(std::iter::repeat_n(future, 3)).count(), 3);
 }
@@ -63,14 +63,14 @@ fn the_first_that_ends_ends_the_wait() {
     let states = States::new();
     let quick = ThreadPool::new(Sizing::Fixed(1)).unwrap();
     let first = quick.submit(|| 42).unwrap();
-    let waited = wait([states.running.clone(), first], Until::FirstCompleted, None);
+    let waited = wait([states.running.clone(), first], ReturnWhen::FirstCompleted, None);
     assert_eq!(names(&states, &waited), (vec!["valued"], vec!["running"]));
 }
 
 fn all_that_have_ended_are_done_although_one_would_do() {
     let states = States::new();
     let some = [states.cancelled.clone(), states.valued.clone(), states.running.clone()];
-    let waited = wait(some, Until::FirstCompleted, None);
+    let waited = wait(some, ReturnWhen::FirstCompleted, None);
     assert_eq!(names(&states, &waited), (vec!["cancelled", "valued"], vec!["running"]));
 }
 
@@ -84,7 +84,7 @@ fn a_failure_ends_the_wait_for_the_first_failure() {
         std::panic::resume_unwind(Box::new("doh"))
     });
     let some = [states.valued.clone(), failing.unwrap(), states.running.clone()];
-    let waiting = other(move || wait(some, Until::FirstException, None));
+    let waiting = other(move || wait(some, ReturnWhen::FirstException, None));
     let_others_wait();
     assert!(!waiting.is_finished());
     go.set();
@@ -95,7 +95,7 @@ fn a_failure_ends_the_wait_for_the_first_failure() {
 fn what_had_failed_before_ends_the_wait_at_once() {
     let states = States::new();
     let some = [&states.failed, &states.valued, &states.cancelled, &states.running];
-    let waited = wait(some.map(Clone::clone), Until::FirstException, None);
+    let waited = wait(some.map(Clone::clone), ReturnWhen::FirstException, None);
     let done = vec!["cancelled", "failed", "valued"];
     assert_eq!(names(&states, &waited), (done, vec!["running"]));
 }
@@ -103,7 +103,7 @@ fn what_had_failed_before_ends_the_wait_at_once() {
 fn a_wait_for_a_failure_without_one_is_for_all() {
     let states = States::new();
     let some = [&states.valued, &states.cancelled, &states.queued].map(Clone::clone);
-    let waiting = other(move || wait(some, Until::FirstException, None));
+    let waiting = other(move || wait(some, ReturnWhen::FirstException, None));
     let_others_wait();
     assert!(!waiting.is_finished());
     states.go();
@@ -115,7 +115,7 @@ fn all_are_waited_for_however_they_end() {
     let states = States::new();
     let all = [&states.queued, &states.running, &states.cancelled, &states.failed, &states.valued];
     let all = all.map(Clone::clone);
-    let waiting = other(move || wait(all, Until::AllCompleted, None));
+    let waiting = other(move || wait(all, ReturnWhen::AllCompleted, None));
     let_others_wait();
     assert!(!waiting.is_finished());
     states.go();
@@ -128,7 +128,7 @@ fn a_limit_ends_the_wait_with_what_is_done() {
     let states = States::new();
     let some = [&states.cancelled, &states.failed, &states.valued, &states.running];
     let begin = Instant::now();
-    let waited = wait(some.map(Clone::clone), Until::AllCompleted, Some(SHORT));
+    let waited = wait(some.map(Clone::clone), ReturnWhen::AllCompleted, Some(SHORT));
     assert!(begin.elapsed() >= SHORT);
     let done = vec!["cancelled", "failed", "valued"];
     assert_eq!(names(&states, &waited), (done, vec!["running"]));
@@ -137,7 +137,8 @@ fn a_limit_ends_the_wait_with_what_is_done() {
 fn a_limit_of_nothing_tells_what_is_so() {
     let states = States::new();
     let some = || [&states.valued, &states.running].map(Clone::clone);
-    for until in [Until::AllCompleted, Until::FirstException, Until::FirstCompleted] {
+    for until in [ReturnWhen::AllCompleted, ReturnWhen::FirstException, ReturnWhen::FirstCompleted]
+    {
         let waited = wait(some(), until, Some(Duration::ZERO));
         assert_eq!(names(&states, &waited), (vec!["valued"], vec!["running"]));
     }
@@ -154,7 +155,7 @@ fn heavy_no_end_of_many_is_missed() {
         };
         let futures: Vec<_> = (0..100).map(|_| one()).collect();
         go.set();
-        let waited = wait(futures, Until::AllCompleted, Some(LONG));
+        let waited = wait(futures, ReturnWhen::AllCompleted, Some(LONG));
         assert_eq!((waited.done.len(), waited.not_done.len()), (100, 0));
     }
 }
@@ -192,7 +193,7 @@ fn as_completed_keeps_nothing_of_what_it_has_given() {
     };
     let futures: Vec<_> = (0..10).map(|_| one()).collect();
     // A thread lets go of what it has done a moment after others may see it.
-    pool.shutdown(Wait::Yes);
+    pool.shutdown();
     let mut ended = as_completed(futures);
     for left in (0..10).rev() {
         drop(ended.next().unwrap());

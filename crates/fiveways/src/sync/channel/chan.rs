@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use fiveways_runtime::Handles;
+use fiveways_runtime::Ends;
 
 use crate::exchange::{Exchange, Fifo};
 
@@ -44,7 +44,7 @@ impl<T> Chan<T> {
     /// Makes a channel with one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Arc<Chan<T>> {
         let one = || Count(AtomicUsize::new(1));
-        let exchange = Exchange::new(Fifo::new(), capacity, Handles::Apart);
+        let exchange = Exchange::new(Fifo::new(), capacity, Ends::Split);
         let bounded = capacity != usize::MAX;
         Arc::new(Chan { bounded, exchange, senders: one(), receivers: one() })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Hand;
+use fiveways_runtime::Role;
 
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
@@ -174,7 +174,7 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
-        self.exchange().touch(Hand::Takes);
+        self.exchange().record(Role::Consumer);
         self.chan.receivers.raise();
         Receiver { chan: Arc::clone(&self.chan) }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SendError, TrySendError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Hand;
+use fiveways_runtime::Role;
 
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
@@ -178,7 +178,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.exchange().touch(Hand::Gives);
+        self.exchange().record(Role::Producer);
         self.chan.senders.raise();
         Sender { chan: Arc::clone(&self.chan) }
     }

@@ -20,8 +20,8 @@ use std::time::Instant;
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
-    JoinHandle, Line, Selection, Spawn, Waiter, allow_wait, hand_to_thread, in_task, perform,
-    thread_scope, without_interruption, yield_now,
+    JoinHandle, Selection, Spawn, WaitQueue, Waiter, assert_may_park, hand_to_thread, in_task,
+    perform, thread_scope, without_interruption, yield_now,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -66,7 +66,7 @@ pub struct ReadinessArm<'a> {
 struct Found {
     /// It stays when the arm is not chosen, and is of no interest then.
     answer: Option<io::Result<()>>,
-    line: Line,
+    queue: WaitQueue,
 }
 
 enum Scout {
@@ -112,7 +112,7 @@ impl<'a> ReadinessArm<'a> {
         let tell = move |result: io::Result<()>| {
             let mut found = lock(&found);
             found.answer = Some(result);
-            let chosen = found.line.select_first(number);
+            let chosen = found.queue.select_first(number);
             drop(found);
             if let Some(unparker) = chosen {
                 unparker.unpark();
@@ -123,7 +123,7 @@ impl<'a> ReadinessArm<'a> {
             return thread_scout(self.how.fd(), writable, tell);
         }
         // Later there would be a scout, for whose end it has to wait.
-        allow_wait(None);
+        assert_may_park(None);
         let spawn = Spawn::new().name("select");
         let task = match self.how {
             How::Stream(stream) => {
@@ -250,7 +250,7 @@ impl Arm for ReadinessArm<'_> {
     unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
         // The one of an earlier try may have another number.
         self.end();
-        lock(&self.found).line.join(waiter);
+        lock(&self.found).queue.enqueue(waiter);
         match self.watch(number) {
             Ok(scout) => self.scout = Some(scout),
             Err(error) => lock(&self.found).answer = Some(Err(error)),
@@ -259,7 +259,7 @@ impl Arm for ReadinessArm<'_> {
     }
 
     fn leave(&self, waiter: Pin<&Waiter>, _number: Selection) {
-        lock(&self.found).line.leave(waiter);
+        lock(&self.found).queue.remove(waiter);
     }
 
     fn end(&mut self) {

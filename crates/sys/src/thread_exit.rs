@@ -39,9 +39,9 @@ use crate::set_once::SetOnce;
 
 /// A moment of the calling thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment(u64);
+pub struct Epoch(u64);
 
-impl Moment {
+impl Epoch {
     /// Is every thread-local of the calling thread still there that was there at that moment?
     ///
     /// Never suspends.
@@ -59,12 +59,12 @@ impl Moment {
 ///
 /// Where [`prepare`] gives an error.
 #[inline]
-pub fn moment() -> Moment {
+pub fn epoch() -> Epoch {
     ENDING.with(|ending| {
         if !ending.is_marked() {
             ending.mark();
         }
-        Moment(ending.marks_run.get())
+        Epoch(ending.marks_run.get())
     })
 }
 
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     /// Tells at its end whether a moment lasts.
-    struct Teller(&'static str, OnceCell<(Moment, Sender<(&'static str, bool)>)>);
+    struct Teller(&'static str, OnceCell<(Epoch, Sender<(&'static str, bool)>)>);
 
     impl Drop for Teller {
         fn drop(&mut self) {
@@ -375,9 +375,9 @@ mod tests {
         let ended = thread::spawn(move || {
             BEFORE.with(|_| ());
             // An early mark is older than the one that counts.
-            moment();
+            epoch();
             AFTER.with(|_| ());
-            let second = moment();
+            let second = epoch();
             BEFORE.with(|before| before.1.set((second, tell.clone())).expect("it is unset"));
             AFTER.with(|after| after.1.set((second, tell)).expect("it is unset"));
             assert!(second.lasts());
@@ -388,7 +388,7 @@ mod tests {
         let (tell, told) = channel();
         let ended = thread::spawn(move || {
             BEFORE.with(|_| ());
-            let first = moment();
+            let first = epoch();
             BEFORE.with(|before| before.1.set((first, tell.clone())).expect("it is unset"));
             AFTER.with(|after| after.1.set((first, tell)).expect("it is unset"));
         });
@@ -402,14 +402,14 @@ mod tests {
         let (tell, _told) = channel();
         let thread = thread::spawn(move || {
             let newest = || ENDING.with(|ending| (ending.newest.get(), ending.is_marked()));
-            let first = moment();
+            let first = epoch();
             let mark = newest();
             assert!(mark.1, "the head of the list was not found");
-            assert_eq!(moment(), first);
+            assert_eq!(epoch(), first);
             assert_eq!(newest(), mark);
             OTHER.with(|other| other.1.set((first, tell)).expect("it is unset"));
             assert!(!newest().1);
-            assert_eq!(moment(), first);
+            assert_eq!(epoch(), first);
             assert_ne!(newest().0, mark.0);
         });
         thread.join().expect("it does not panic");

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::net::TcpStream;
 use crate::server::Handler;
-use crate::server::gate::Pass;
+use crate::server::admission::ConnectionGuard;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Visit(Arc<Mutex<Option<(TcpStream, Pass)>>>);
+pub(crate) struct Accepted(Arc<Mutex<Option<(TcpStream, ConnectionGuard)>>>);
 
-impl Visit {
-    pub(crate) fn new(stream: TcpStream, pass: Pass) -> Visit {
-        Visit(Arc::new(Mutex::new(Some((stream, pass)))))
+impl Accepted {
+    pub(crate) fn new(stream: TcpStream, pass: ConnectionGuard) -> Accepted {
+        Accepted(Arc::new(Mutex::new(Some((stream, pass)))))
     }
 
     /// Serves the connection, once.

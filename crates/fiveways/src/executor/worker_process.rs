@@ -33,8 +33,8 @@ use fiveways_sys::generation::PerProcess;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
-use crate::executor::crew::with_runner;
 use crate::executor::failure::FutureError;
+use crate::executor::pool_core::with_runner;
 use crate::executor::serve::MARK;
 use crate::executor::wire::{Answer, read_hello, write_call, write_quit};
 use crate::executor::worker_stream::WorkerStream;
@@ -56,7 +56,7 @@ const OFFERS: u32 = 3;
 const PIECE: usize = 8 * 1024;
 
 /// What the lanes of a pool share.
-pub(super) struct Roster {
+pub(super) struct Members {
     /// The live processes; a fork has none.
     pids: PerProcess<Mutex<BTreeSet<u32>>>,
     /// After so many calls a process makes room for a new one.
@@ -71,9 +71,9 @@ pub(super) struct Initializer {
     pub(super) arguments: Vec<u8>,
 }
 
-impl Roster {
-    pub(super) fn new(calls_max: Option<u64>, initializer: Option<Initializer>) -> Roster {
-        Roster { pids: PerProcess::new(), calls_max, initializer }
+impl Members {
+    pub(super) fn new(calls_max: Option<u64>, initializer: Option<Initializer>) -> Members {
+        Members { pids: PerProcess::new(), calls_max, initializer }
     }
 
     pub(super) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -82,19 +82,19 @@ impl Roster {
 }
 
 thread_local! {
-    static LANE: RefCell<Option<Lane>> = const { RefCell::new(None) };
+    static LANE: RefCell<Option<WorkerProcess>> = const { RefCell::new(None) };
 }
 
 /// Calls a function in this thread's process.
 pub(super) fn call(
-    roster: &Arc<Roster>,
+    members: &Arc<Members>,
     name: &str,
     arguments: &[u8],
 ) -> Result<Answer, FutureError> {
     let mut offers = OFFERS;
-    let mut lane = loop {
-        match offer(roster, name, arguments) {
-            Ok(lane) => break lane,
+    let mut worker_process = loop {
+        match offer(members, name, arguments) {
+            Ok(worker_process) => break worker_process,
             Err(Refusal::Broken) => return Err(FutureError::BrokenPool),
             Err(Refusal::Gone(error)) if offers == 1 => {
                 return Err(FutureError::NoWorker(Arc::new(error)));
@@ -102,15 +102,15 @@ pub(super) fn call(
             Err(Refusal::Gone(_)) => offers -= 1,
         }
     };
-    match Answer::read(&mut lane.stream, lane.number) {
+    match Answer::read(&mut worker_process.stream, worker_process.number) {
         Ok(answer) => {
-            lane.keep();
+            worker_process.keep();
             Ok(answer)
         }
         // What it leaves of its last words is of no use.
         Err(error) => {
-            let pid = lane.child.id();
-            Err(FutureError::BrokenWorker { pid, status: lane.break_off(&error) })
+            let pid = worker_process.child.id();
+            Err(FutureError::BrokenWorker { pid, status: worker_process.break_off(&error) })
         }
     }
 }
@@ -130,15 +130,15 @@ impl From<io::Error> for Refusal {
 }
 
 /// Sends the call to this thread's process, or to a new one.
-fn offer(roster: &Arc<Roster>, name: &str, arguments: &[u8]) -> Result<Lane, Refusal> {
-    let mut lane = match LANE.take().and_then(Lane::if_alive) {
-        Some(lane) => lane,
-        None => Lane::start(roster)?.initialized()?,
+fn offer(members: &Arc<Members>, name: &str, arguments: &[u8]) -> Result<WorkerProcess, Refusal> {
+    let mut worker_process = match LANE.take().and_then(WorkerProcess::if_alive) {
+        Some(worker_process) => worker_process,
+        None => WorkerProcess::start(members)?.initialized()?,
     };
-    match lane.send(name, arguments) {
-        Ok(()) => Ok(lane),
+    match worker_process.send(name, arguments) {
+        Ok(()) => Ok(worker_process),
         Err(error) => {
-            lane.bury(Duration::ZERO);
+            worker_process.bury(Duration::ZERO);
             Err(Refusal::Gone(error))
         }
     }
@@ -146,24 +146,24 @@ fn offer(roster: &Arc<Roster>, name: &str, arguments: &[u8]) -> Result<Lane, Ref
 
 /// Ends this thread's process, if it has one.
 pub(super) fn retire() {
-    if let Some(lane) = LANE.take() {
-        lane.quit();
+    if let Some(worker_process) = LANE.take() {
+        worker_process.quit();
     }
 }
 
 /// A worker process.
-struct Lane {
+struct WorkerProcess {
     child: Child,
     stream: BufReader<WorkerStream>,
     calls: u64,
     /// Of the last call that was sent. It begins anywhere, so that bytes that were not meant as an
     /// answer are none.
     number: u64,
-    roster: Arc<Roster>,
+    members: Arc<Members>,
 }
 
-impl Lane {
-    fn start(roster: &Arc<Roster>) -> io::Result<Lane> {
+impl WorkerProcess {
+    fn start(members: &Arc<Members>) -> io::Result<WorkerProcess> {
         let (socket, theirs) = UnixStream::pair()?;
         let mut command = Command::new(SAME_PROGRAM);
         if let Some(name) = env::args_os().next() {
@@ -183,17 +183,18 @@ impl Lane {
             let status = child.wait().ok();
             return Err(opened.err().unwrap_or_else(|| ended(child.id(), status)));
         };
-        roster.pids().insert(child.id());
+        members.pids().insert(child.id());
         let mut stream = WorkerStream::new(socket, pidfd);
         stream.set_deadline(Some(Instant::now() + START_LIMIT));
         let number = RandomState::new().build_hasher().finish() >> 1;
         let stream = BufReader::with_capacity(PIECE, stream);
-        let mut lane = Lane { child, stream, calls: 0, number, roster: Arc::clone(roster) };
-        if read_hello(&mut lane.stream).is_ok() && lane.is_silent() {
-            lane.stream.get_mut().set_deadline(None);
-            return Ok(lane);
+        let mut worker_process =
+            WorkerProcess { child, stream, calls: 0, number, members: Arc::clone(members) };
+        if read_hello(&mut worker_process.stream).is_ok() && worker_process.is_silent() {
+            worker_process.stream.get_mut().set_deadline(None);
+            return Ok(worker_process);
         }
-        Err(lane.not_ready(Duration::ZERO))
+        Err(worker_process.not_ready(Duration::ZERO))
     }
 
     /// Sends a call under the next number.
@@ -204,8 +205,8 @@ impl Lane {
     }
 
     /// Has it run the initializer, if there is one.
-    fn initialized(mut self) -> Result<Lane, Refusal> {
-        let Some(first) = &self.roster.initializer else { return Ok(self) };
+    fn initialized(mut self) -> Result<WorkerProcess, Refusal> {
+        let Some(first) = &self.members.initializer else { return Ok(self) };
         let Initializer { name, arguments } = first.clone();
         let sent = self.send(&name, &arguments);
         let answer = sent.and_then(|()| Answer::read(&mut self.stream, self.number));
@@ -214,9 +215,9 @@ impl Lane {
             Ok(_) => Ok(self),
             Err(error) => {
                 self.quit();
-                with_runner(|runner| {
-                    if let Some(runner) = runner {
-                        runner.crew.break_down();
+                with_runner(|pool_thread| {
+                    if let Some(pool_thread) = pool_thread {
+                        pool_thread.pool_core.break_down();
                     }
                 });
                 eprintln!("fiveways: the initializer of a pool has failed: {error}");
@@ -237,7 +238,7 @@ impl Lane {
     }
 
     /// This lane, unless its process has ended meanwhile or has spoken without being asked.
-    fn if_alive(self) -> Option<Lane> {
+    fn if_alive(self) -> Option<WorkerProcess> {
         if self.is_silent() && self.stream.get_ref().is_quiet() {
             return Some(self);
         }
@@ -263,7 +264,7 @@ impl Lane {
     /// Keeps it for the thread's next call, unless it has had its share.
     fn keep(mut self) {
         self.calls += 1;
-        if self.roster.calls_max.is_some_and(|max| self.calls >= max) {
+        if self.members.calls_max.is_some_and(|max| self.calls >= max) {
             self.quit();
         } else {
             LANE.set(Some(self));
@@ -299,8 +300,8 @@ fn ended(pid: u32, status: Option<ExitStatus>) -> io::Error {
     io::Error::other(format!("the worker process {pid} ended before it was ready ({how})"))
 }
 
-impl Drop for Lane {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
-        self.roster.pids().remove(&self.child.id());
+        self.members.pids().remove(&self.child.id());
     }
 }

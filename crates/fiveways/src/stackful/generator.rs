@@ -20,9 +20,9 @@ use std::iter::FusedIterator;
 use std::rc::Rc;
 
 use fiveways_coro::{Phase, State as Switched, Suspender};
-use fiveways_runtime::allow_wait;
+use fiveways_runtime::assert_may_park;
 
-use crate::aside::Aside;
+use crate::stackful::nested::NestedCoroutine;
 
 /// What a generator has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +106,7 @@ impl std::error::Error for ResumeError {}
 /// assert_eq!(ruler.collect::<Vec<_>>(), [1, 2, 1, 3, 1, 2, 1]);
 /// ```
 pub struct Generator<In, Out, Ret = ()> {
-    aside: Aside,
+    coroutine: NestedCoroutine,
     desk: Rc<Desk<In, Out>>,
     returned: Rc<Cell<Option<Ret>>>,
 }
@@ -155,11 +155,11 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
         let desk = Rc::new(Desk { sent: Cell::default(), yielded: Cell::default() });
         let returned = Rc::new(Cell::default());
         let (theirs, returns) = (Rc::clone(&desk), Rc::clone(&returned));
-        let aside = Aside::new("generator", bytes, move |suspender| {
+        let coroutine = NestedCoroutine::new("generator", bytes, move |suspender| {
             let yielder = Yielder { suspender: suspender.clone(), desk: theirs };
             returns.set(Some(body(&yielder)));
         })?;
-        Ok(Generator { aside, desk, returned })
+        Ok(Generator { coroutine, desk, returned })
     }
 
     /// Runs it to its first `yield_` (or to its end).
@@ -177,7 +177,7 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     /// With the generator's panic.
     #[doc(alias = "next")]
     pub fn start(&mut self) -> Result<State<Out, Ret>, ResumeError> {
-        match self.aside.phase() {
+        match self.coroutine.phase() {
             Phase::Fresh => Ok(self.resume()),
             Phase::Finished => Err(ResumeError::Finished),
             Phase::Suspended | Phase::Running => Err(ResumeError::AlreadyStarted),
@@ -199,7 +199,7 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// With the generator's panic.
     pub fn send(&mut self, value: In) -> Result<State<Out, Ret>, ResumeError> {
-        match self.aside.phase() {
+        match self.coroutine.phase() {
             Phase::Suspended => {
                 self.desk.sent.set(Some(value));
                 Ok(self.resume())
@@ -216,16 +216,16 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// With the panic of a destructor.
     pub fn close(&mut self) {
-        self.aside.unwind();
+        self.coroutine.unwind();
     }
 
     /// Has it returned, panicked or been closed? Never suspends.
     pub fn is_finished(&self) -> bool {
-        self.aside.phase() == Phase::Finished
+        self.coroutine.phase() == Phase::Finished
     }
 
     fn resume(&mut self) -> State<Out, Ret> {
-        match self.aside.resume() {
+        match self.coroutine.resume() {
             Switched::Suspended => {
                 State::Yielded(self.desk.yielded.take().expect("it suspends with a value"))
             }
@@ -241,7 +241,7 @@ impl<Out: 'static, Ret: 'static> Iterator for Generator<(), Out, Ret> {
 
     /// Gives the next value that it yields. What it returns is dropped.
     fn next(&mut self) -> Option<Out> {
-        let state = match self.aside.phase() {
+        let state = match self.coroutine.phase() {
             Phase::Fresh => self.resume(),
             Phase::Suspended => {
                 self.desk.sent.set(Some(()));
@@ -260,7 +260,7 @@ impl<Out: 'static, Ret: 'static> FusedIterator for Generator<(), Out, Ret> {}
 
 impl<In, Out, Ret> fmt::Debug for Generator<In, Out, Ret> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = self.aside.phase();
+        let phase = self.coroutine.phase();
         f.debug_struct("Generator").field("phase", &phase).finish_non_exhaustive()
     }
 }
@@ -286,7 +286,7 @@ impl<In, Out> Yielder<In, Out> {
     #[doc(alias = "yield")]
     #[track_caller]
     pub fn yield_(&self, value: Out) -> In {
-        allow_wait(None);
+        assert_may_park(None);
         self.desk.yielded.set(Some(value));
         self.suspender.suspend();
         self.desk.sent.take().expect("it is resumed with a value")

@@ -16,7 +16,7 @@ use std::iter;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-use crate::shape::Shape;
+use crate::slot_layout::SlotLayout;
 
 /// A link of the list: set once, and read by nothing more than an atomic load.
 type Link = OnceLock<&'static Page>;
@@ -42,26 +42,26 @@ pub(crate) struct Place {
     pub(crate) slab: usize,
     /// The slot's number in the slab.
     pub(crate) index: usize,
-    pub(crate) shape: Shape,
+    pub(crate) slot_layout: SlotLayout,
 }
 
 impl Place {
     /// The lowest address of the slot: its guard's.
     pub(crate) fn low(&self) -> usize {
-        self.slab + self.index * self.shape.slot
+        self.slab + self.index * self.slot_layout.slot
     }
 }
 
 /// Shows a slab to [`find`] until [`hide`].
-pub(crate) fn show(start: usize, len: usize, shape: Shape) -> &'static Page {
+pub(crate) fn show(start: usize, len: usize, slot_layout: SlotLayout) -> &'static Page {
     let page = vacant().unwrap_or_else(append);
     // ORDERING: with the fence in `look`: who sees a number of ours also sees that the version is
     // odd.
     fence(Ordering::Release);
     page.start.store(start, Ordering::Relaxed);
     page.len.store(len, Ordering::Relaxed);
-    page.slot.store(shape.slot, Ordering::Relaxed);
-    page.guard.store(shape.guard, Ordering::Relaxed);
+    page.slot.store(slot_layout.slot, Ordering::Relaxed);
+    page.guard.store(slot_layout.guard, Ordering::Relaxed);
     page.version.fetch_add(1, Ordering::Release);
     page
 }
@@ -90,7 +90,7 @@ fn look(page: &Page, address: usize) -> Option<Place> {
     fence(Ordering::Acquire);
     let is_whole = page.version.load(Ordering::Relaxed) == version;
     let offset = address.checked_sub(slab).filter(|offset| is_whole && *offset < len)?;
-    Some(Place { slab, index: offset / slot, shape: Shape { slot, guard } })
+    Some(Place { slab, index: offset / slot, slot_layout: SlotLayout { slot, guard } })
 }
 
 /// A page nobody uses, now ours.
@@ -134,19 +134,19 @@ mod tests {
 
     #[test]
     fn an_address_is_found_while_its_slab_is_shown_and_pages_are_used_again() {
-        let shape = Shape { slot: 5 * 4096, guard: 4096 };
+        let slot_layout = SlotLayout { slot: 5 * 4096, guard: 4096 };
         // Addresses that no mapping of this process can have.
         let start = usize::MAX - (1 << 30);
-        let page = show(start, 3 * shape.slot, shape);
-        let place = find(start + shape.slot + 7).expect("shown");
-        assert_eq!(place, Place { slab: start, index: 1, shape });
-        assert_eq!(place.low(), start + shape.slot);
+        let page = show(start, 3 * slot_layout.slot, slot_layout);
+        let place = find(start + slot_layout.slot + 7).expect("shown");
+        assert_eq!(place, Place { slab: start, index: 1, slot_layout });
+        assert_eq!(place.low(), start + slot_layout.slot);
         assert_eq!(find(start - 1), None);
-        assert_eq!(find(start + 3 * shape.slot), None);
+        assert_eq!(find(start + 3 * slot_layout.slot), None);
         hide(page);
-        assert_eq!(find(start + shape.slot + 7), None);
+        assert_eq!(find(start + slot_layout.slot + 7), None);
         let before = pages().count();
-        hide(show(start, shape.slot, shape));
+        hide(show(start, slot_layout.slot, slot_layout));
         assert_eq!(pages().count(), before);
     }
 }

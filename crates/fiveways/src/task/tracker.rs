@@ -22,7 +22,7 @@ use fiveways_runtime::{
 
 /// The live tasks that belong together.
 #[derive(Default)]
-pub(super) struct Crew {
+pub(super) struct TaskTracker {
     state: Mutex<State>,
 }
 
@@ -40,25 +40,25 @@ struct State {
     failure: Option<Box<dyn Any + Send>>,
 }
 
-impl std::fmt::Debug for Crew {
+impl std::fmt::Debug for TaskTracker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crew").field("members", &self.len()).finish_non_exhaustive()
+        f.debug_struct("TaskTracker").field("members", &self.len()).finish_non_exhaustive()
     }
 }
 
-impl Crew {
+impl TaskTracker {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; a poisoned list is still a good list.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a new member in.
-    pub(super) fn enter(self: &Arc<Crew>) -> Member {
+    pub(super) fn enter(self: &Arc<TaskTracker>) -> Member {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         state.members.insert(number, None);
-        Member { crew: Arc::clone(self), number }
+        Member { tracker: Arc::clone(self), number }
     }
 
     /// How many members it has.
@@ -116,7 +116,7 @@ impl Crew {
         let number = state.next;
         state.next += 1;
         drop(state);
-        let _waiting = Waiting { crew: self, number };
+        let _waiting = Waiting { tracker: self, number };
         let me = unparker();
         // Entered at each look: others may have come since it was woken.
         let look = || {
@@ -133,27 +133,27 @@ impl Crew {
 
 /// Takes a waiter back, however its wait ends.
 struct Waiting<'a> {
-    crew: &'a Crew,
+    tracker: &'a TaskTracker,
     number: u64,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.crew.lock().waiting.remove(&self.number);
+        self.tracker.lock().waiting.remove(&self.number);
     }
 }
 
 /// One task's being part of a crew.
 #[derive(Debug)]
 pub(super) struct Member {
-    crew: Arc<Crew>,
+    tracker: Arc<TaskTracker>,
     number: u64,
 }
 
 impl Member {
     /// Notes that the calling task is this member. False: it was cancelled before it began.
     pub(super) fn begin(&self) -> bool {
-        let mut state = self.crew.lock();
+        let mut state = self.tracker.lock();
         let cancelled = self.number < state.cancelled_below;
         if !cancelled {
             state.members.insert(self.number, canceller());
@@ -163,17 +163,17 @@ impl Member {
 
     /// Was it cancelled with its crew?
     pub(super) fn is_cancelled(&self) -> bool {
-        self.number < self.crew.lock().cancelled_below
+        self.number < self.tracker.lock().cancelled_below
     }
 
-    pub(super) fn crew(&self) -> &Arc<Crew> {
-        &self.crew
+    pub(super) fn tracker(&self) -> &Arc<TaskTracker> {
+        &self.tracker
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.crew.lock();
+        let mut state = self.tracker.lock();
         state.members.remove(&self.number);
         let waiting =
             if state.members.is_empty() { mem::take(&mut state.waiting) } else { BTreeMap::new() };

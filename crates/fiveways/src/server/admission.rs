@@ -19,7 +19,7 @@ use crate::server::stop::Control;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     limit: usize,
     control: Control,
     complaints: Complaints,
@@ -41,9 +41,9 @@ pub(crate) enum Verdict {
     Broken(io::Error),
 }
 
-impl Gate {
-    pub(crate) fn new(settings: &Settings, control: Control) -> Gate {
-        Gate {
+impl Admission {
+    pub(crate) fn new(settings: &Settings, control: Control) -> Admission {
+        Admission {
             limit: settings.max_connections,
             control,
             complaints: Complaints::new(settings.on_error.clone()),
@@ -72,10 +72,10 @@ impl Gate {
     }
 
     /// Lets a connection in; it leaves when the pass is dropped.
-    pub(crate) fn enter(self: &Arc<Gate>) -> Pass {
+    pub(crate) fn enter(self: &Arc<Admission>) -> ConnectionGuard {
         self.counts().accepted.add();
         self.counts().inside.fetch_add(1, Ordering::SeqCst);
-        Pass { gate: Arc::clone(self) }
+        ConnectionGuard { admission: Arc::clone(self) }
     }
 
     /// Counts a connection turned away.
@@ -152,11 +152,11 @@ impl Gate {
 
 /// A connection's stay inside.
 #[derive(Debug)]
-pub(crate) struct Pass {
-    gate: Arc<Gate>,
+pub(crate) struct ConnectionGuard {
+    admission: Arc<Admission>,
 }
 
-impl Pass {
+impl ConnectionGuard {
     /// Counts how the handler ended.
     pub(crate) fn ended<E: Into<Box<dyn Error + Send + Sync>>>(
         &self,
@@ -164,29 +164,29 @@ impl Pass {
         result: Result<(), E>,
     ) {
         if let Err(error) = result {
-            self.gate.counts().failed.add();
-            self.gate.complaints.hear(peer, error.into());
+            self.admission.counts().failed.add();
+            self.admission.complaints.hear(peer, error.into());
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let gate = &*self.gate;
+        let admission = &*self.admission;
         // A handler that is cut short is unwound as well.
         if std::thread::panicking() && !is_cancelled() {
-            gate.counts().panicked.add();
+            admission.counts().panicked.add();
         }
-        let before = gate.counts().inside.fetch_sub(1, Ordering::SeqCst);
-        if before >= gate.limit {
-            let mut waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = admission.counts().inside.fetch_sub(1, Ordering::SeqCst);
+        if before >= admission.limit {
+            let mut waiting = admission.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for acceptor in waiting.drain(..) {
                 acceptor.unpark();
             }
         }
-        let is_awaited = before >= gate.limit && gate.rings.swap(false, Ordering::SeqCst);
-        if is_awaited || before == 1 && gate.control.is_stopping() {
-            gate.control.nudge();
+        let is_awaited = before >= admission.limit && admission.rings.swap(false, Ordering::SeqCst);
+        if is_awaited || before == 1 && admission.control.is_stopping() {
+            admission.control.nudge();
         }
     }
 }

@@ -11,17 +11,17 @@ use fiveways_selector::{Events, Poll, Selector, Waker};
 
 /// A waker and who takes notice of it.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Wakeup {
     selector: Poll,
     waker: Waker,
     events: Events,
 }
 
-impl Bell {
-    pub(super) fn new() -> io::Result<Bell> {
+impl Wakeup {
+    pub(super) fn new() -> io::Result<Wakeup> {
         let selector = Poll::new()?;
         let waker = selector.waker();
-        Ok(Bell { selector, waker, events: Events::with_capacity(1) })
+        Ok(Wakeup { selector, waker, events: Events::with_capacity(1) })
     }
 
     /// The waker, to be given away.

@@ -2,7 +2,7 @@
 
 use fiveways_sys::memory::page_size;
 
-use crate::plate::Plate;
+use crate::stack_name::StackName;
 
 /// Stacks smaller than this are made this large: a formatted panic message needs about as much.
 const USABLE_MIN: usize = 16 * 1024;
@@ -20,25 +20,25 @@ const COLOURS: usize = 7;
 
 /// How the slots of a slab are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct SlotLayout {
     /// From slot to slot.
     pub(crate) slot: usize,
     /// The guard at the low end.
     pub(crate) guard: usize,
 }
 
-impl Shape {
+impl SlotLayout {
     /// The shape of slots with at least `usable` bytes above the guard.
     ///
     /// A slot has an odd number of pages: with an even one, the top pages of all stacks would meet
     /// in few sets of the translation cache.
-    pub(crate) fn new(usable: usize) -> Shape {
+    pub(crate) fn new(usable: usize) -> SlotLayout {
         let page = page_size();
         let usable = usable.clamp(USABLE_MIN, isize::MAX as usize / 2).next_multiple_of(page);
         let guard = GUARD_MIN.next_multiple_of(page);
         let is_even = ((guard + usable) / page).is_multiple_of(2);
         let guard = if is_even { guard + page } else { guard };
-        Shape { slot: guard + usable, guard }
+        SlotLayout { slot: guard + usable, guard }
     }
 
     /// Bytes above the guard.
@@ -47,9 +47,9 @@ impl Shape {
     }
 
     /// The offset, in its slab, of the name plate of slot `index`: the top of what the stack uses.
-    pub(crate) fn plate(self, index: usize) -> usize {
+    pub(crate) fn stack_name(self, index: usize) -> usize {
         let colour = (index % COLOURS) * COLOUR_STEP;
-        (index + 1) * self.slot - colour - size_of::<Plate>()
+        (index + 1) * self.slot - colour - size_of::<StackName>()
     }
 }
 
@@ -60,18 +60,21 @@ mod tests {
     #[test]
     fn a_slot_has_an_odd_number_of_pages_and_the_usable_bytes_asked_for() {
         for usable in [0, 1, 16 << 10, 20 << 10, 256 << 10, (256 << 10) + 1, 8 << 20] {
-            let shape = Shape::new(usable);
-            assert!(shape.usable() >= usable.max(USABLE_MIN), "{usable}: {shape:?}");
-            assert_eq!((shape.slot / page_size()) % 2, 1, "{usable}: {shape:?}");
-            assert!(shape.usable() < usable.max(USABLE_MIN) + page_size());
-            assert!((64 << 10..(64 << 10) + 2 * page_size()).contains(&shape.guard), "{shape:?}");
+            let slot_layout = SlotLayout::new(usable);
+            assert!(slot_layout.usable() >= usable.max(USABLE_MIN), "{usable}: {slot_layout:?}");
+            assert_eq!((slot_layout.slot / page_size()) % 2, 1, "{usable}: {slot_layout:?}");
+            assert!(slot_layout.usable() < usable.max(USABLE_MIN) + page_size());
+            assert!(
+                (64 << 10..(64 << 10) + 2 * page_size()).contains(&slot_layout.guard),
+                "{slot_layout:?}"
+            );
         }
     }
 
     #[test]
     fn plates_are_staggered_and_aligned_to_cache_lines() {
-        let shape = Shape::new(256 << 10);
-        let depth = |index| (index + 1) * shape.slot - shape.plate(index);
+        let slot_layout = SlotLayout::new(256 << 10);
+        let depth = |index| (index + 1) * slot_layout.slot - slot_layout.stack_name(index);
         let mut depths: Vec<_> = (0..COLOURS).map(depth).collect();
         assert!(depths.iter().all(|depth| depth % 64 == 0 && *depth < page_size()));
         assert_eq!(depth(3), depth(3 + COLOURS));

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use fiveways_runtime::{Identity, IdentityOfThread, Onlooker, Reason};
+use fiveways_runtime::{Identity, IdentityOfThread, Reason, ServiceThread};
 use fiveways_sys::generation::PerProcess;
 
 use crate::executor::failure::{FutureError, SubmitError, message_of};
@@ -47,16 +47,16 @@ pub(super) trait Job: Send + Sync {
 
 /// How far a job is.
 pub(super) enum Status {
-    Queued(Weak<Crew>),
+    Queued(Weak<PoolCore>),
     Running,
     Ended,
 }
 
 /// The threads of a crew. The lock is a leaf: nothing is done under it.
 #[derive(Debug, Default)]
-pub(super) struct Roster(Mutex<Vec<Identity>>);
+pub(super) struct Members(Mutex<Vec<Identity>>);
 
-impl Roster {
+impl Members {
     fn lock(&self) -> MutexGuard<'_, Vec<Identity>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,47 +72,48 @@ impl Roster {
 static NEXT_CREW: AtomicU64 = AtomicU64::new(0);
 
 /// A thread of a crew.
-pub(super) struct Runner {
+pub(super) struct PoolThread {
     pub(super) id: Identity,
-    pub(super) crew: Arc<Crew>,
+    pub(super) pool_core: Arc<PoolCore>,
 }
 
 thread_local! {
-    static RUNNER: OnceCell<Runner> = const { OnceCell::new() };
+    static RUNNER: OnceCell<PoolThread> = const { OnceCell::new() };
 }
 
 /// Runs `f` with the calling thread's runner, if it is one.
-pub(super) fn with_runner<R>(f: impl FnOnce(Option<&Runner>) -> R) -> R {
+pub(super) fn with_runner<R>(f: impl FnOnce(Option<&PoolThread>) -> R) -> R {
     let mut f = Some(f);
     let mut take = || f.take().expect("it is called once");
     // A destructor of another thread-local may ask when ours is gone; then nothing runs here.
-    let answer = RUNNER.try_with(|runner| runner.get().map(|runner| take()(Some(runner))));
+    let answer = RUNNER
+        .try_with(|pool_thread| pool_thread.get().map(|pool_thread| take()(Some(pool_thread))));
     answer.ok().flatten().unwrap_or_else(|| take()(None))
 }
 
 /// The number of the calling thread's runner.
 pub(super) fn runner_id() -> Option<Identity> {
-    with_runner(|runner| runner.map(|runner| runner.id))
+    with_runner(|pool_thread| pool_thread.map(|pool_thread| pool_thread.id))
 }
 
 /// What a thread does besides jobs.
-pub(super) type Duty = Box<dyn Fn() + Send + Sync>;
+pub(super) type Hook = Box<dyn Fn() + Send + Sync>;
 
 /// How a crew is made up.
-pub(super) struct Plan {
+pub(super) struct PoolConfig {
     /// The threads' names begin with it; `None`: `pool-` and the crew's number.
     pub(super) name: Option<String>,
     pub(super) size: usize,
     pub(super) stack_size: Option<usize>,
     /// Done by each thread before its first job; its panic breaks the crew.
-    pub(super) begin: Duty,
+    pub(super) begin: Hook,
     /// Done by each thread after its last job.
-    pub(super) end: Duty,
+    pub(super) end: Hook,
 }
 
 /// Threads and the queue they run.
-pub(super) struct Crew {
-    plan: Plan,
+pub(super) struct PoolCore {
+    config: PoolConfig,
     name: String,
     /// Has it been closed, as far as a fork has to know?
     closed: AtomicBool,
@@ -123,7 +124,7 @@ pub(super) struct Crew {
 /// What a crew has in one process.
 struct Hall {
     /// Changed under the lock of the state only.
-    roster: Arc<Roster>,
+    members: Arc<Members>,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -138,12 +139,12 @@ struct State {
     watches: Vec<Arc<Watch>>,
 }
 
-impl Crew {
-    pub(super) fn new(plan: Plan) -> Arc<Crew> {
+impl PoolCore {
+    pub(super) fn new(config: PoolConfig) -> Arc<PoolCore> {
         let number = NEXT_CREW.fetch_add(1, Ordering::Relaxed);
-        let name = plan.name.clone().unwrap_or_else(|| format!("pool-{number}"));
+        let name = config.name.clone().unwrap_or_else(|| format!("pool-{number}"));
         let (closed, hall) = (AtomicBool::new(false), PerProcess::new());
-        Arc::new(Crew { plan, name, closed, hall })
+        Arc::new(PoolCore { config, name, closed, hall })
     }
 
     fn hall(&self) -> &Hall {
@@ -156,12 +157,12 @@ impl Crew {
                 threads: Vec::new(),
                 watches: Vec::new(),
             };
-            Hall { roster: Arc::default(), state: Mutex::new(state), work: Condvar::new() }
+            Hall { members: Arc::default(), state: Mutex::new(state), work: Condvar::new() }
         })
     }
 
     pub(super) fn size(&self) -> usize {
-        self.plan.size
+        self.config.size
     }
 
     pub(super) fn name(&self) -> &str {
@@ -170,12 +171,12 @@ impl Crew {
 
     /// How many threads it has.
     pub(super) fn threads(&self) -> usize {
-        self.hall().roster.lock().len()
+        self.hall().members.lock().len()
     }
 
     /// Its threads.
-    pub(super) fn roster(&self) -> &Arc<Roster> {
-        &self.hall().roster
+    pub(super) fn members(&self) -> &Arc<Members> {
+        &self.hall().members
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,7 +193,7 @@ impl Crew {
             return Err(SubmitError::ShutDown);
         }
         state.queue.push_back(job);
-        let short = state.queue.len() > state.idle && self.threads() < self.plan.size;
+        let short = state.queue.len() > state.idle && self.threads() < self.config.size;
         // The lock is held meanwhile, or another job would count on a thread that never comes.
         if short
             && let Err(error) = self.start(&mut state)
@@ -210,16 +211,16 @@ impl Crew {
         let id = identity.number();
         let mut builder = thread::Builder::new();
         builder = builder.name(format!("{}-{}", self.name, state.threads.len()));
-        if let Some(bytes) = self.plan.stack_size {
+        if let Some(bytes) = self.config.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let crew = Arc::clone(self);
+        let pool_core = Arc::clone(self);
         let life = move || {
             identity.take();
-            serve(Runner { id, crew });
+            serve(PoolThread { id, pool_core });
         };
         state.threads.push(builder.spawn(life)?);
-        self.hall().roster.lock().push(id);
+        self.hall().members.lock().push(id);
         Ok(())
     }
 
@@ -234,7 +235,7 @@ impl Crew {
                 return None;
             }
             state.idle += 1;
-            let idle = Onlooker::enter();
+            let idle = ServiceThread::enter();
             state = self.hall().work.wait(state).unwrap_or_else(PoisonError::into_inner);
             drop(idle);
             state.idle -= 1;
@@ -263,14 +264,16 @@ impl Crew {
 
     /// Is the calling thread one of its own?
     pub(super) fn is_own_thread(&self) -> bool {
-        with_runner(|runner| runner.is_some_and(|runner| std::ptr::eq(&*runner.crew, self)))
+        with_runner(|pool_thread| {
+            pool_thread.is_some_and(|pool_thread| std::ptr::eq(&*pool_thread.pool_core, self))
+        })
     }
 
     /// Waits for the end of all threads. The crew is closed, and the caller none of its threads.
     #[track_caller]
     pub(super) fn wait_for_end(&self) {
         let watch = Watch::new();
-        let leaving = Leaving { crew: self, watch: &watch };
+        let leaving = Leaving { pool_core: self, watch: &watch };
         let mut state = self.lock();
         let anybody = self.threads() > 0;
         if anybody {
@@ -291,48 +294,48 @@ impl Crew {
 
 /// Takes a watch away from the crew, also when the wait is unwound.
 struct Leaving<'a> {
-    crew: &'a Crew,
+    pool_core: &'a PoolCore,
     watch: &'a Arc<Watch>,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.crew.lock().watches.retain(|watch| !Arc::ptr_eq(watch, self.watch));
+        self.pool_core.lock().watches.retain(|watch| !Arc::ptr_eq(watch, self.watch));
     }
 }
 
 /// The life of a crew's thread.
-fn serve(runner: Runner) {
-    let crew = Arc::clone(&runner.crew);
-    let _membership = Membership { crew: &crew, id: runner.id };
-    let set = RUNNER.with(|place| place.set(runner).is_ok());
+fn serve(pool_thread: PoolThread) {
+    let pool_core = Arc::clone(&pool_thread.pool_core);
+    let _membership = Membership { pool_core: &pool_core, id: pool_thread.id };
+    let set = RUNNER.with(|place| place.set(pool_thread).is_ok());
     debug_assert!(set, "a thread serves once");
-    if contain("the initializer of a pool", &crew.plan.begin) {
-        while let Some(job) = crew.next() {
+    if contain("the initializer of a pool", &pool_core.config.begin) {
+        while let Some(job) = pool_core.next() {
             // With the last copy of a job goes its value.
             contain("the drop of a result", || {
                 job.run();
             });
         }
     } else {
-        crew.break_down();
+        pool_core.break_down();
     }
-    contain("the end of a pool's thread", &crew.plan.end);
+    contain("the end of a pool's thread", &pool_core.config.end);
 }
 
 /// A thread's place among the runners.
 struct Membership<'a> {
-    crew: &'a Crew,
+    pool_core: &'a PoolCore,
     id: Identity,
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
-        let mut state = self.crew.lock();
-        let mut roster = self.crew.hall().roster.lock();
-        roster.retain(|id| *id != self.id);
-        let is_last = roster.is_empty();
-        drop(roster);
+        let mut state = self.pool_core.lock();
+        let mut members = self.pool_core.hall().members.lock();
+        members.retain(|id| *id != self.id);
+        let is_last = members.is_empty();
+        drop(members);
         if is_last {
             let watches = std::mem::take(&mut state.watches);
             drop(state);

@@ -2,7 +2,7 @@
 //!
 //! It keeps for each thread a clock and a copy of the call stack, and would take two fibers for one
 //! thread that returns from functions it never called. So each fiber has a *strand* there, and
-//! [`Strand::around`] says which of them goes on, all on the resumer's side of the switch:
+//! [`TsanFiber::around`] says which of them goes on, all on the resumer's side of the switch:
 //!
 //! ```text
 //!   resumer's strand       switch ─────────▶ fiber's strand   frames of the fiber
@@ -17,17 +17,17 @@
 //! All this is in a build with `--cfg fiveways_tsan` (`cargo xtask tsan`). In others a strand is
 //! nothing and takes no room.
 
-pub(crate) use told::Strand;
+pub(crate) use told::TsanFiber;
 
 #[cfg(not(fiveways_tsan))]
 mod told {
     /// Nothing: nobody is to be told.
-    pub(crate) struct Strand;
+    pub(crate) struct TsanFiber;
 
-    impl Strand {
+    impl TsanFiber {
         #[inline(always)]
-        pub(crate) fn new() -> Strand {
-            Strand
+        pub(crate) fn new() -> TsanFiber {
+            TsanFiber
         }
 
         /// Calls `switch`.
@@ -69,17 +69,17 @@ mod told {
     }
 
     /// What the sanitizer knows of a fiber.
-    pub(crate) struct Strand {
+    pub(crate) struct TsanFiber {
         own: *mut c_void,
         /// The one to go on with: its own, or that of the coroutine from which it was suspended;
         /// null when it has finished.
         next: Cell<*mut c_void>,
     }
 
-    impl Strand {
-        pub(crate) fn new() -> Strand {
+    impl TsanFiber {
+        pub(crate) fn new() -> TsanFiber {
             let own = __tsan_create_fiber(0);
-            Strand { own, next: Cell::new(own) }
+            TsanFiber { own, next: Cell::new(own) }
         }
 
         /// Calls `switch`, which runs the fiber and comes back.
@@ -113,7 +113,7 @@ mod told {
         }
     }
 
-    impl Drop for Strand {
+    impl Drop for TsanFiber {
         fn drop(&mut self) {
             // SAFETY: required: a strand that lives, does not run, and is not used again. The fiber
             // has finished or never began.

@@ -1,7 +1,7 @@
 //! The lines of an exchange: who waits, for which arm of its choice, with its slot.
 //!
 //! ```text
-//!   Places (under the exchange's lock)        frame of who waits
+//!   WaitSlots (under the exchange's lock)        frame of who waits
 //!   ┌──────────────────────────────┐          ┌──────────────────────┐
 //!   │ arm │ slot │ waiter ─────────┼────────▶ │ Waiter               │
 //!   │  …  │  └─────────────────────┼────────▶ │ Slot: Option<item>   │
@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::ptr::NonNull;
 
-use fiveways_runtime::{Line, Selection, Unparker, Waiter};
+use fiveways_runtime::{Selection, Unparker, WaitQueue, Waiter};
 
 /// What a waiter gives or is given; lies in its frame.
 pub(crate) struct Slot<T>(Cell<Option<T>>);
@@ -57,16 +57,16 @@ impl<T> Slot<T> {
     }
 }
 
-struct Place<T> {
+struct WaitSlot<T> {
     arm: Selection,
     slot: NonNull<Slot<T>>,
 }
 
 // SAFETY: required: what it points at may be used from another thread. The lock of the exchange and
 // the waiter's state order all uses of the slot (see above), and its item may be sent.
-unsafe impl<T: Send> Send for Place<T> {}
+unsafe impl<T: Send> Send for WaitSlot<T> {}
 
-impl<T> Place<T> {
+impl<T> WaitSlot<T> {
     #[inline]
     fn slot(&self) -> &Slot<T> {
         // SAFETY: required: a slot in place. It is, as long as its place is in the line: by the
@@ -76,11 +76,11 @@ impl<T> Place<T> {
 }
 
 /// A line of those who wait, first come first served.
-pub(super) struct Places<T>(Line<Place<T>>);
+pub(super) struct WaitSlots<T>(WaitQueue<WaitSlot<T>>);
 
-impl<T> Places<T> {
-    pub(super) const fn new() -> Places<T> {
-        Places(Line::new())
+impl<T> WaitSlots<T> {
+    pub(super) const fn new() -> WaitSlots<T> {
+        WaitSlots(WaitQueue::new())
     }
 
     /// Goes to the end of the line.
@@ -89,13 +89,13 @@ impl<T> Places<T> {
     ///
     /// The slot must stay in place until the waiter was selected or has left the line.
     #[inline]
-    pub(super) unsafe fn join(&mut self, waiter: Pin<&Waiter>, arm: Selection, slot: &Slot<T>) {
-        self.0.join_with(waiter, Place { arm, slot: NonNull::from(slot) });
+    pub(super) unsafe fn enqueue(&mut self, waiter: Pin<&Waiter>, arm: Selection, slot: &Slot<T>) {
+        self.0.enqueue_with(waiter, WaitSlot { arm, slot: NonNull::from(slot) });
     }
 
     /// Leaves the line, if it is in it.
-    pub(super) fn leave(&mut self, waiter: Pin<&Waiter>, arm: Selection) {
-        self.0.leave_with(waiter, |place| place.arm == arm);
+    pub(super) fn remove(&mut self, waiter: Pin<&Waiter>, arm: Selection) {
+        self.0.remove_with(waiter, |place| place.arm == arm);
     }
 
     /// Does anybody else in the line still wait?
@@ -103,9 +103,10 @@ impl<T> Places<T> {
         self.0.has_other_than(waiter)
     }
 
-    /// Hands an item to the first that still waits, which is to be unparked; or gives it back.
+    /// Participants an item to the first that still waits, which is to be unparked; or gives it
+    /// back.
     #[inline]
-    pub(super) fn hand(&mut self, mut item: T) -> Result<Unparker, T> {
+    pub(super) fn role(&mut self, mut item: T) -> Result<Unparker, T> {
         let mut at = 0;
         while let Some(place) = self.0.want(at) {
             place.slot().fill(item);

@@ -12,12 +12,12 @@ pub(crate) const NAME_MAX: usize = 63;
 
 /// A name of at most [`NAME_MAX`] bytes of UTF-8; one cache line.
 #[repr(C, align(64))]
-pub(crate) struct Plate {
+pub(crate) struct StackName {
     len: AtomicU8,
     bytes: [AtomicU8; NAME_MAX],
 }
 
-impl Plate {
+impl StackName {
     /// Takes the name away. One store: this is on the path of every spawn.
     #[inline]
     pub(crate) fn clear(&self) {
@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     fn written(name: &str) -> String {
-        let plate =
-            Plate { len: AtomicU8::new(9), bytes: [const { AtomicU8::new(0xff) }; NAME_MAX] };
-        plate.set(name);
+        let stack_name =
+            StackName { len: AtomicU8::new(9), bytes: [const { AtomicU8::new(0xff) }; NAME_MAX] };
+        stack_name.set(name);
         let mut bytes = [0; NAME_MAX];
-        String::from_utf8(plate.read(&mut bytes).to_vec()).expect("whole characters")
+        String::from_utf8(stack_name.read(&mut bytes).to_vec()).expect("whole characters")
     }
 
     #[test]

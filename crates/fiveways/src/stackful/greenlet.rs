@@ -29,10 +29,10 @@ use std::rc::{Rc, Weak};
 use std::thread;
 
 use fiveways_coro::{Phase, State, Suspender};
-use fiveways_runtime::allow_wait;
+use fiveways_runtime::assert_may_park;
 
-use crate::aside::Aside;
 use crate::local::TaskLocal;
+use crate::stackful::nested::NestedCoroutine;
 
 /// Why a greenlet could not be switched to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ impl std::error::Error for SwitchError {}
 /// A handle; its clones mean the same greenlet. When the last handle of a suspended greenlet goes
 /// (one inside its own function counts), it is unwound, so that its destructors run. So it is at
 /// the end of its thread, before thread-locals are destroyed: see
-/// [`Generator`](crate::generator::Generator).
+/// [`Generator`](crate::stackful::generator::Generator).
 ///
 /// # Examples
 ///
@@ -105,7 +105,7 @@ pub struct Greenlet<T: 'static> {
 struct Node<T: 'static> {
     stage: Cell<Stage>,
     /// Away while it runs.
-    aside: Cell<Option<Aside>>,
+    coroutine: Cell<Option<NestedCoroutine>>,
     suspender: Suspender,
     /// What it is resumed with.
     letter: Rc<Cell<Option<Letter<T>>>>,
@@ -259,15 +259,15 @@ impl<T: 'static> Greenlet<T> {
         let letter = Rc::new(Cell::new(None::<Letter<T>>));
         let returned = Rc::new(Cell::new(None));
         let (first, returns) = (Rc::clone(&letter), Rc::clone(&returned));
-        let aside = Aside::new("greenlet", bytes, move |_| {
+        let coroutine = NestedCoroutine::new("greenlet", bytes, move |_| {
             let letter = first.take().expect("it is begun with a letter");
             returns.set(Some(body(letter.open())));
         })?;
         let parent = current().map_or_else(Weak::new, |parent: Greenlet<T>| parent.downgrade());
         let node = Rc::new(Node {
             stage: Cell::new(Stage::Waiting),
-            suspender: aside.suspender(),
-            aside: Cell::new(Some(aside)),
+            suspender: coroutine.suspender(),
+            coroutine: Cell::new(Some(coroutine)),
             letter,
             onward: Cell::new(None),
             returned,
@@ -336,8 +336,8 @@ impl<T: 'static> Greenlet<T> {
             Stage::Running => return Err(SwitchError::Running),
             Stage::Waiting => {}
         }
-        let outcome = self.node.run(|aside| {
-            aside.unwind();
+        let outcome = self.node.run(|coroutine| {
+            coroutine.unwind();
             true
         });
         match outcome {
@@ -399,7 +399,7 @@ impl<T: 'static> Greenlet<T> {
     /// Suspends this greenlet, which is the caller, for another.
     #[track_caller]
     fn leave_for(self, next: Option<Greenlet<T>>, letter: Letter<T>) -> T {
-        allow_wait(None);
+        assert_may_park(None);
         let node = Rc::downgrade(&self.node);
         self.node.onward.set(Some((next, letter)));
         // A handle on its own stack would keep it alive for ever.
@@ -423,16 +423,16 @@ impl<T: 'static> Node<T> {
     /// Lets it run; true: it is dead.
     fn run(
         self: &Rc<Node<T>>,
-        how: impl FnOnce(&mut Aside) -> bool,
+        how: impl FnOnce(&mut NestedCoroutine) -> bool,
     ) -> Result<bool, Box<dyn Any + Send>> {
-        let mut aside = self.aside.take().expect("one that waits is at home");
+        let mut coroutine = self.coroutine.take().expect("one that waits is at home");
         self.stage.set(Stage::Running);
         let before = replace_current(Some(self.clone()));
-        let ended = catch_unwind(AssertUnwindSafe(|| how(&mut aside)));
+        let ended = catch_unwind(AssertUnwindSafe(|| how(&mut coroutine)));
         replace_current(before);
         if let Ok(false) = ended {
             self.stage.set(Stage::Waiting);
-            self.aside.set(Some(aside));
+            self.coroutine.set(Some(coroutine));
         } else {
             self.stage.set(Stage::Dead);
         }
@@ -459,7 +459,7 @@ fn run_from_here<T: 'static>(mut next: Greenlet<T>, mut letter: Letter<T>) -> T 
         let node = Rc::clone(&next.node);
         node.letter.set(Some(letter));
         drop(next);
-        let ended = node.run(|aside| aside.resume() == State::Finished);
+        let ended = node.run(|coroutine| coroutine.resume() == State::Finished);
         let (heir, reply) = match ended {
             Ok(false) => node.onward.take().expect("it suspends for somebody"),
             Ok(true) => {

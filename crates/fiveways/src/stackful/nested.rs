@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 
 use fiveways_coro::{Coroutine, DEFAULT_STACK_SIZE, Phase, Stack, StackPool, State, Suspender};
-use fiveways_runtime::{Caller, Standing, enter, leave};
+use fiveways_runtime::{OuterLimits, SavedLimits, install_limits, restore_limits};
 
 thread_local! {
     static POOL: RefCell<StackPool> = {
@@ -22,22 +22,22 @@ thread_local! {
 }
 
 /// A coroutine that keeps its own time limits; dropped while suspended it is unwound.
-pub(crate) struct Aside {
+pub(crate) struct NestedCoroutine {
     coroutine: Coroutine,
     /// The time limits that it was suspended in.
-    standing: Standing,
+    standing: SavedLimits,
 }
 
-impl Aside {
+impl NestedCoroutine {
     /// Makes one with a stack of so many bytes, or of the usual number.
     pub(crate) fn new(
         name: &str,
         bytes: Option<usize>,
         body: impl FnOnce(&Suspender) + 'static,
-    ) -> io::Result<Aside> {
+    ) -> io::Result<NestedCoroutine> {
         let coroutine = Coroutine::new(stack(bytes)?, body)?;
         coroutine.set_name(name);
-        Ok(Aside { coroutine, standing: Standing::default() })
+        Ok(NestedCoroutine { coroutine, standing: SavedLimits::default() })
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -65,19 +65,19 @@ impl Aside {
 
 /// The time in which another stack runs: at its end the caller has its own limits again.
 struct Entered<'a> {
-    standing: &'a mut Standing,
-    caller: Option<Caller>,
+    standing: &'a mut SavedLimits,
+    caller: Option<OuterLimits>,
 }
 
 impl<'a> Entered<'a> {
-    fn new(standing: &'a mut Standing) -> Entered<'a> {
-        let caller = Some(enter(*standing));
+    fn new(standing: &'a mut SavedLimits) -> Entered<'a> {
+        let caller = Some(install_limits(*standing));
         Entered { standing, caller }
     }
 
     fn leave(&mut self) {
         if let Some(caller) = self.caller.take() {
-            *self.standing = leave(caller);
+            *self.standing = restore_limits(caller);
         }
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-impl Drop for Aside {
+impl Drop for NestedCoroutine {
     fn drop(&mut self) {
         if self.phase() == Phase::Suspended {
             self.unwind();

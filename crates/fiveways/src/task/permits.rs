@@ -1,7 +1,7 @@
 //! The places of a pool: counted, and handed over in the order of asking.
 //!
 //! ```text
-//!   free ──try_take──▶ taken (a Pass) ──dropped──▶ the first who waits, else free
+//!   free ──try_take──▶ taken (a Permit) ──dropped──▶ the first who waits, else free
 //! ```
 //!
 //! A place is given to a waiter under the lock, by setting its ticket; a waiter that is unwound
@@ -18,7 +18,7 @@ use fiveways_runtime::{Reason, Unparker, park_for_while_not, unparker, worker_in
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
 /// The places of one pool.
-pub(super) struct Places {
+pub(super) struct Permits {
     number: usize,
     size: usize,
     state: Mutex<State>,
@@ -37,10 +37,10 @@ struct Ticket {
     owner: Unparker,
 }
 
-impl Places {
-    pub(super) fn new(size: usize) -> Places {
+impl Permits {
+    pub(super) fn new(size: usize) -> Permits {
         let state = State { free: size, waiting: VecDeque::new(), inside: 0 };
-        Places { number: NEXT.fetch_add(1, Ordering::Relaxed), size, state: Mutex::new(state) }
+        Permits { number: NEXT.fetch_add(1, Ordering::Relaxed), size, state: Mutex::new(state) }
     }
 
     /// The number of the pool.
@@ -57,20 +57,20 @@ impl Places {
     }
 
     /// Takes a place if one is free. (While anybody waits none is.)
-    pub(super) fn try_take(self: &Arc<Places>) -> Option<Pass> {
+    pub(super) fn try_take(self: &Arc<Permits>) -> Option<Permit> {
         let mut state = self.lock();
         state.free = state.free.checked_sub(1)?;
-        Some(Pass(Arc::clone(self)))
+        Some(Permit(Arc::clone(self)))
     }
 
     /// Waits for a place. `None`: none will be free, because every place is held by who waits here,
     /// or because the caller's worker unwinds and cannot let others run.
     #[track_caller]
-    pub(super) fn take(self: &Arc<Places>, inside: bool) -> Option<Pass> {
+    pub(super) fn take(self: &Arc<Permits>, inside: bool) -> Option<Permit> {
         let mut state = self.lock();
         if let Some(left) = state.free.checked_sub(1) {
             state.free = left;
-            return Some(Pass(Arc::clone(self)));
+            return Some(Permit(Arc::clone(self)));
         }
         let stuck = thread::panicking() && worker_index().is_some();
         if stuck || inside && state.inside + 1 >= self.size {
@@ -80,11 +80,11 @@ impl Places {
         state.waiting.push_back(Arc::clone(&ticket));
         state.inside += usize::from(inside);
         drop(state);
-        let waiting = Waiting { places: self, ticket: &ticket, inside };
+        let waiting = Waiting { permits: self, ticket: &ticket, inside };
         let reason = Reason::new("place in a pool", &**self);
         park_for_while_not(&reason, || ticket.given.load(Ordering::Acquire), None);
         waiting.leave();
-        Some(Pass(Arc::clone(self)))
+        Some(Permit(Arc::clone(self)))
     }
 
     fn give_back(&self) {
@@ -107,7 +107,7 @@ impl Places {
 
 /// Waits for a place; undoes that if it is unwound.
 struct Waiting<'a> {
-    places: &'a Places,
+    permits: &'a Permits,
     ticket: &'a Arc<Ticket>,
     inside: bool,
 }
@@ -115,35 +115,35 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     /// Ends the wait of one who was given a place.
     fn leave(self) {
-        self.places.lock().inside -= usize::from(self.inside);
+        self.permits.lock().inside -= usize::from(self.inside);
         mem::forget(self);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.places.lock();
+        let mut state = self.permits.lock();
         state.inside -= usize::from(self.inside);
         state.waiting.retain(|ticket| !Arc::ptr_eq(ticket, self.ticket));
         let given = self.ticket.given.load(Ordering::Relaxed);
         drop(state);
         if given {
-            self.places.give_back();
+            self.permits.give_back();
         }
     }
 }
 
 /// A place, held.
-pub(super) struct Pass(Arc<Places>);
+pub(super) struct Permit(Arc<Permits>);
 
-impl Pass {
+impl Permit {
     /// The number of the pool.
     pub(super) fn number(&self) -> usize {
         self.0.number()
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.give_back();
     }
