@@ -100,14 +100,14 @@ struct Head<H> {
     switch: Switch,
     /// Where corosensei keeps the way back; null until the body starts.
     suspender: Cell<*const Suspender>,
-    header: Seat<H>,
+    header: AlignedHeader<H>,
     stack: Stack,
     tsan_fiber: TsanFiber,
 }
 
 /// Keeps the header's offset a multiple of 16, and so the head's address.
 #[repr(C, align(16))]
-struct Seat<H>(H);
+struct AlignedHeader<H>(H);
 
 /// Heads are at most this large, so that every stack has room below.
 const HEAD_MAX: usize = 2048;
@@ -165,7 +165,9 @@ impl<H> Fiber<H> {
         let tsan_fiber = TsanFiber::new();
         // SAFETY: required: ours, writable, aligned. The seat has room for a head and lies above
         // what corosensei has just written.
-        unsafe { head.write(Head { switch, suspender, header: Seat(header), stack, tsan_fiber }) };
+        unsafe {
+            head.write(Head { switch, suspender, header: AlignedHeader(header), stack, tsan_fiber })
+        };
         Fiber { head }
     }
 

@@ -30,9 +30,9 @@ impl PendingList {
         self.first.is_null()
     }
 
-    /// Do several wait?
+    /// Returns `true` if several operations wait.
     #[inline]
-    pub(crate) fn is_crowd(&self) -> bool {
+    pub(crate) fn has_several(&self) -> bool {
         self.first != self.last
     }
 
@@ -137,7 +137,7 @@ mod tests {
             let stay = (0..all.len()).filter(|at| !leaves(at)).map(|at| all[at]);
             let stay: Vec<_> = stay.collect();
             assert_eq!(list.is_empty(), stay.is_empty());
-            assert_eq!(list.is_crowd(), stay.len() > 1);
+            assert_eq!(list.has_several(), stay.len() > 1);
             assert_eq!(list.first(), stay.first().copied());
             assert_eq!(drain(&mut list), stay);
         }

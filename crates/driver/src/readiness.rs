@@ -196,7 +196,7 @@ impl<S: Selector> Readiness<S> {
     #[inline]
     fn wake(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
         let slot = &mut self.slots[fd as usize];
-        if slot.lines[direction].is_crowd() {
+        if slot.lines[direction].has_several() {
             return self.serve(fd, direction, ready);
         }
         let Some(pending) = slot.lines[direction].pop() else { return };

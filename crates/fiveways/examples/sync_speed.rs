@@ -67,7 +67,7 @@ fn hand_over() {
     for _ in 0..RUNS {
         let mutex = std::rc::Rc::new(Mutex::new(0_u64));
         let began = Instant::now();
-        let crew: Vec<_> = (0..2)
+        let tasks: Vec<_> = (0..2)
             .map(|_| {
                 let mutex = std::rc::Rc::clone(&mutex);
                 task::spawn_local(move || {
@@ -79,7 +79,7 @@ fn hand_over() {
                 })
             })
             .collect();
-        crew.into_iter().for_each(|one| one.join().expect("it does not panic"));
+        tasks.into_iter().for_each(|one| one.join().expect("it does not panic"));
         times.push(began.elapsed().as_nanos() as f64 / f64::from(TIMES / 10));
     }
     show("mutex held over a yield, two tasks", &mut times);

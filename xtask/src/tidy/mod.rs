@@ -19,6 +19,7 @@ mod pages;
 mod mutants;
 mod markdown;
 mod spelling;
+mod words;
 mod finding;
 mod tree;
 mod source;
@@ -32,7 +33,7 @@ use finding::{Finding, Level, Rule};
 use tree::Tree;
 
 /// Every rule, in the order of the report.
-static RULES: [Rule; 22] = [
+static RULES: [Rule; 24] = [
     layers::LAYER,
     layers::KERNEL,
     order::ORDER,
@@ -55,6 +56,8 @@ static RULES: [Rule; 22] = [
     mutants::MUTANT,
     spelling::MODEL,
     spelling::WORDS,
+    words::PRIVATE_NAME,
+    words::HEADLESS,
 ];
 
 /// Checks the checkout and tells what it found.

@@ -42,7 +42,7 @@ impl Error for BuildError {}
 #[non_exhaustive]
 pub enum SubmitError {
     /// The pool has been shut down.
-    ShutDown,
+    Closed,
     /// The pool's initializer has failed; it runs nothing any more.
     Broken,
     /// The pool has no thread and none could be started.
@@ -54,14 +54,14 @@ pub enum SubmitError {
 impl SubmitError {
     /// Has the pool been shut down?
     pub fn is_shut_down(&self) -> bool {
-        matches!(self, SubmitError::ShutDown)
+        matches!(self, SubmitError::Closed)
     }
 }
 
 impl fmt::Display for SubmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SubmitError::ShutDown => f.write_str("the pool has been shut down"),
+            SubmitError::Closed => f.write_str("the pool has been shut down"),
             SubmitError::Broken => f.write_str("the initializer of the pool has failed"),
             SubmitError::NoThread(error) => write!(f, "no thread could be started: {error}"),
             SubmitError::Unencodable(why) => write!(f, "the arguments cannot be encoded: {why}"),

@@ -190,7 +190,7 @@ impl PoolCore {
             return Err(SubmitError::Broken);
         }
         if state.closed {
-            return Err(SubmitError::ShutDown);
+            return Err(SubmitError::Closed);
         }
         state.queue.push_back(job);
         let short = state.queue.len() > state.idle && self.threads() < self.config.size;

@@ -138,7 +138,7 @@ fn offer(members: &Arc<Members>, name: &str, arguments: &[u8]) -> Result<WorkerP
     match worker_process.send(name, arguments) {
         Ok(()) => Ok(worker_process),
         Err(error) => {
-            worker_process.bury(Duration::ZERO);
+            worker_process.collect_exit(Duration::ZERO);
             Err(Refusal::Gone(error))
         }
     }
@@ -229,7 +229,7 @@ impl WorkerProcess {
     /// Collects a process that has ended, or ends within the limit, before its first call.
     fn not_ready(self, limit: Duration) -> io::Error {
         let pid = self.child.id();
-        ended(pid, self.bury(limit))
+        ended(pid, self.collect_exit(limit))
     }
 
     /// Has it said nothing that it was not asked for?
@@ -242,7 +242,7 @@ impl WorkerProcess {
         if self.is_silent() && self.stream.get_ref().is_quiet() {
             return Some(self);
         }
-        self.bury(Duration::ZERO);
+        self.collect_exit(Duration::ZERO);
         None
     }
 
@@ -250,7 +250,7 @@ impl WorkerProcess {
     /// the socket, is given time to tell how; any other is killed.
     fn break_off(self, error: &io::Error) -> Option<ExitStatus> {
         if error.kind() != io::ErrorKind::InvalidData {
-            return self.bury(EXIT_LIMIT);
+            return self.collect_exit(EXIT_LIMIT);
         }
         let pid = self.child.id();
         // Not by the macro, which panics when nobody listens.
@@ -258,7 +258,7 @@ impl WorkerProcess {
             io::stderr(),
             "fiveways: the worker process {pid} is killed: it said what is no answer to its call"
         );
-        self.bury(Duration::ZERO)
+        self.collect_exit(Duration::ZERO)
     }
 
     /// Keeps it for the thread's next call, unless it has had its share.
@@ -277,11 +277,11 @@ impl WorkerProcess {
         let stream = self.stream.get_mut();
         stream.set_deadline(Some(Instant::now() + EXIT_LIMIT));
         let _ = write_quit(stream);
-        self.bury(EXIT_LIMIT);
+        self.collect_exit(EXIT_LIMIT);
     }
 
     /// Collects the process; kills it first when it does not end within the limit.
-    fn bury(self, limit: Duration) -> Option<ExitStatus> {
+    fn collect_exit(self, limit: Duration) -> Option<ExitStatus> {
         let pidfd = self.stream.get_ref().pidfd();
         if !matches!(wait_ready(pidfd, false, Some(Instant::now() + limit)), Ok(true)) {
             // It may have ended this very moment.

@@ -62,7 +62,7 @@ impl WaitTimeoutResult {
 }
 
 /// What a wait with a time limit gives: the guard, and whether the time was over.
-type Waited<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
+type Reacquired<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
 
 impl fmt::Debug for Condvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,7 +142,7 @@ impl Condvar {
         &self,
         guard: MutexGuard<'a, T>,
         timeout: Duration,
-    ) -> LockResult<Waited<'a, T>> {
+    ) -> LockResult<Reacquired<'a, T>> {
         let deadline = Instant::now().checked_add(timeout);
         let (guard, result) = self.wait_at(guard, deadline, Location::caller());
         with_result(guard, result)
@@ -170,7 +170,7 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         timeout: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
-    ) -> LockResult<Waited<'a, T>> {
+    ) -> LockResult<Reacquired<'a, T>> {
         let place = Location::caller();
         let deadline = Instant::now().checked_add(timeout);
         let (mut guard, mut late) = (guard, false);
@@ -290,7 +290,7 @@ impl Drop for PassOn<'_> {
 fn with_result<'a, T: ?Sized>(
     guard: LockResult<MutexGuard<'a, T>>,
     result: WaitTimeoutResult,
-) -> LockResult<Waited<'a, T>> {
+) -> LockResult<Reacquired<'a, T>> {
     match guard {
         Ok(guard) => Ok((guard, result)),
         Err(error) => Err(PoisonError::new((error.into_inner(), result))),

@@ -10,22 +10,22 @@ mod claims {
 
     use crate::stage::go;
 
-    const CREW: usize = 10;
+    const THREADS: usize = 10;
 
     pub(super) fn all_wait_and_one_leads() {
-        let barrier = Arc::new(Barrier::new(CREW));
+        let barrier = Arc::new(Barrier::new(THREADS));
         let come = Arc::new(AtomicUsize::new(0));
         let arrive = |barrier: Arc<Barrier>, come: Arc<AtomicUsize>| {
             move || {
                 come.fetch_add(1, Ordering::SeqCst);
                 let leads = barrier.wait().is_leader();
-                assert_eq!(come.load(Ordering::SeqCst), CREW, "it let go too early");
+                assert_eq!(come.load(Ordering::SeqCst), THREADS, "it let go too early");
                 leads
             }
         };
-        let crew: Vec<_> =
-            (0..CREW).map(|_| go(arrive(Arc::clone(&barrier), Arc::clone(&come)))).collect();
-        let leaders = crew.into_iter().map(|one| one.join()).filter(|leads| *leads).count();
+        let threads: Vec<_> =
+            (0..THREADS).map(|_| go(arrive(Arc::clone(&barrier), Arc::clone(&come)))).collect();
+        let leaders = threads.into_iter().map(|one| one.join()).filter(|leads| *leads).count();
         assert_eq!(leaders, 1);
     }
 
@@ -33,7 +33,7 @@ mod claims {
         const ROUNDS: usize = 50;
         let barrier = Arc::new(Barrier::new(3));
         let count = Arc::new(AtomicUsize::new(0));
-        let crew = (0..3).map(|_| {
+        let threads = (0..3).map(|_| {
             let (barrier, count) = (Arc::clone(&barrier), Arc::clone(&count));
             go(move || {
                 for round in 0..ROUNDS {
@@ -44,7 +44,7 @@ mod claims {
                 }
             })
         });
-        crew.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
+        threads.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
     }
 
     pub(super) fn size_zero_is_as_good_as_one() {

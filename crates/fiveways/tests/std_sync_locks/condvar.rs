@@ -45,16 +45,16 @@ mod claims {
     }
 
     pub(super) fn notify_all_wakes_all() {
-        const CREW: usize = 10;
+        const THREADS: usize = 10;
         let shared = shared(0);
         let (tell, told) = channel();
-        let crew: Vec<_> = (0..CREW)
+        let threads: Vec<_> = (0..THREADS)
             .map(|_| {
                 let (shared, tell) = (Arc::clone(&shared), tell.clone());
                 go(move || {
                     let mut count = shared.0.lock().unwrap();
                     *count += 1;
-                    if *count == CREW {
+                    if *count == THREADS {
                         tell.send(()).unwrap();
                     }
                     let count = shared.1.wait_while(count, |count| *count != 0);
@@ -67,7 +67,7 @@ mod claims {
         }
         *shared.0.lock().unwrap() = 0;
         shared.1.notify_all();
-        crew.into_iter().for_each(|one| one.join());
+        threads.into_iter().for_each(|one| one.join());
     }
 
     pub(super) fn wait_while_looks_again() {

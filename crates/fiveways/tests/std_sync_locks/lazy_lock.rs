@@ -36,12 +36,12 @@ mod claims {
             (0..5).for_each(|_| task::yield_now());
             theirs.fetch_add(1, Ordering::SeqCst)
         }));
-        let crew = (0..10).map(|_| {
+        let threads = (0..10).map(|_| {
             let lazy = Arc::clone(&lazy);
             go(move || **lazy)
         });
-        let crew: Vec<_> = crew.collect();
-        assert!(crew.into_iter().all(|one| one.join() == 0));
+        let threads: Vec<_> = threads.collect();
+        assert!(threads.into_iter().all(|one| one.join() == 0));
         assert_eq!(made.load(Ordering::SeqCst), 1);
     }
 

@@ -28,7 +28,7 @@ mod claims {
 
     pub(super) fn lots_and_lots() {
         const ROUNDS: u32 = 1000;
-        const CREW: u32 = 3;
+        const THREADS: u32 = 3;
         let mutex = Arc::new(Mutex::new(0));
         let add = |mutex: Arc<Mutex<u32>>| {
             move || {
@@ -42,9 +42,9 @@ mod claims {
                 }
             }
         };
-        let crew: Vec<_> = (0..2 * CREW).map(|_| go(add(Arc::clone(&mutex)))).collect();
-        crew.into_iter().for_each(|one| one.join());
-        assert_eq!(*mutex.lock().unwrap(), ROUNDS * CREW * 2);
+        let threads: Vec<_> = (0..2 * THREADS).map(|_| go(add(Arc::clone(&mutex)))).collect();
+        threads.into_iter().for_each(|one| one.join());
+        assert_eq!(*mutex.lock().unwrap(), ROUNDS * THREADS * 2);
     }
 
     /// S000-12, S004-03.
@@ -197,7 +197,7 @@ mod claims {
     /// Two tasks of one worker exclude each other.
     pub(super) fn a_guard_can_be_kept_over_waits() {
         let inside = Arc::new(Mutex::new(0));
-        let crew: Vec<_> = (0..8)
+        let threads: Vec<_> = (0..8)
             .map(|_| {
                 let inside = Arc::clone(&inside);
                 go(move || {
@@ -209,7 +209,7 @@ mod claims {
                 })
             })
             .collect();
-        crew.into_iter().for_each(|one| one.join());
+        threads.into_iter().for_each(|one| one.join());
     }
 
     pub(super) fn locking_twice_panics_and_names_the_caller() {

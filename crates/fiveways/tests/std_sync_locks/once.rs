@@ -28,7 +28,7 @@ mod claims {
     pub(super) fn all_wait_for_it() {
         let once = Arc::new(Once::new());
         let runs = Arc::new(AtomicUsize::new(0));
-        let crew = (0..10).map(|_| {
+        let threads = (0..10).map(|_| {
             let (once, runs) = (Arc::clone(&once), Arc::clone(&runs));
             go(move || {
                 once.call_once(|| {
@@ -38,7 +38,7 @@ mod claims {
                 assert_eq!(runs.load(Ordering::Relaxed), 1, "it has run when the call returns");
             })
         });
-        crew.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
+        threads.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
     }
 
     fn poisoned() -> Once {

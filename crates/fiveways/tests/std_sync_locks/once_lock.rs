@@ -29,7 +29,7 @@ mod claims {
     pub(super) fn one_makes_it_for_all() {
         let cell = Arc::new(OnceLock::new());
         let made = Arc::new(AtomicUsize::new(0));
-        let crew = (0..10).map(|number| {
+        let threads = (0..10).map(|number| {
             let (cell, made) = (Arc::clone(&cell), Arc::clone(&made));
             go(move || {
                 let make = || {
@@ -40,7 +40,8 @@ mod claims {
                 *cell.get_or_init(make)
             })
         });
-        let values: Vec<_> = crew.collect::<Vec<_>>().into_iter().map(|one| one.join()).collect();
+        let values: Vec<_> =
+            threads.collect::<Vec<_>>().into_iter().map(|one| one.join()).collect();
         assert!(values.iter().all(|value| *value == values[0]));
         assert_eq!(made.load(Ordering::SeqCst), 1);
     }

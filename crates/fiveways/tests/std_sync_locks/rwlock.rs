@@ -60,7 +60,7 @@ mod claims {
 
     pub(super) fn random_access_keeps_the_data_whole() {
         let lock = Arc::new(RwLock::new((0_u64, 0_u64)));
-        let crew = (0..8_u64).map(|seed| {
+        let threads = (0..8_u64).map(|seed| {
             let lock = Arc::clone(&lock);
             go(move || {
                 let mut random = seed;
@@ -80,7 +80,7 @@ mod claims {
                 }
             })
         });
-        crew.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
+        threads.collect::<Vec<_>>().into_iter().for_each(|one| one.join());
     }
 
     /// Knuth's generator.

@@ -39,7 +39,7 @@ const ASKED: u8 = 1;
 const TELLING: u8 = 2;
 const TOLD: u8 = 3;
 
-struct Tale {
+struct Answer {
     /// `FREE`, `ASKED` (by the asker), `TELLING`, `TOLD` (by the handler).
     state: AtomicU8,
     thread: AtomicI32,
@@ -51,7 +51,7 @@ struct Tale {
     name: [AtomicU8; NAME_MAX],
 }
 
-static ANSWER: Tale = Tale {
+static ANSWER: Answer = Answer {
     state: AtomicU8::new(FREE),
     thread: AtomicI32::new(0),
     len: AtomicUsize::new(0),

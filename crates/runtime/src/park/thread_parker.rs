@@ -22,7 +22,7 @@ static FREE: PerProcess<Mutex<Vec<&'static ThreadParker>>> = PerProcess::new();
 /// The lock is made anew in a fork, which may find it held; what it protects is what it was.
 #[derive(Default)]
 struct ThreadParker {
-    gate: PerProcess<Gate>,
+    blocker: PerProcess<Blocker>,
     /// Counts the threads that have had the seat. Written under the lock.
     generation: AtomicU64,
     /// Does the token lie here? Written under the lock.
@@ -30,9 +30,9 @@ struct ThreadParker {
 }
 
 #[derive(Default)]
-struct Gate {
+struct Blocker {
     lock: Mutex<()>,
-    news: Condvar,
+    unparked: Condvar,
 }
 
 /// The seat of one thread, as long as it has that.
@@ -101,7 +101,7 @@ impl ParkToken {
         }
         self.parker.given.store(true, Ordering::Relaxed);
         drop(locked);
-        self.parker.gate().news.notify_one();
+        self.parker.blocker().unparked.notify_one();
     }
 
     /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
@@ -112,16 +112,16 @@ impl ParkToken {
         list: impl FnOnce() -> Option<L>,
     ) -> bool {
         let is_given = || self.parker.given.load(Ordering::Relaxed);
-        let news = &self.parker.gate().news;
+        let unparked = &self.parker.blocker().unparked;
         let mut locked = self.parker.lock();
         let _listed = if is_given() { None } else { list() };
         while !is_given() {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             locked = match left {
-                None => news.wait(locked).unwrap_or_else(PoisonError::into_inner),
+                None => unparked.wait(locked).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return false,
                 Some(left) => {
-                    let waited = news.wait_timeout(locked, left);
+                    let waited = unparked.wait_timeout(locked, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
@@ -132,12 +132,12 @@ impl ParkToken {
 }
 
 impl ThreadParker {
-    fn gate(&self) -> &Gate {
-        self.gate.get(Gate::default)
+    fn blocker(&self) -> &Blocker {
+        self.blocker.get(Blocker::default)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        self.gate().lock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blocker().lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
