@@ -28,8 +28,8 @@ const TICKS: usize = 25;
 /// The median of a tick, its 1 ms included.
 const MEDIAN: Duration = Duration::from_millis(4);
 
-/// The longest tick. Interrupts, and a processor that the host takes away, count as used: a thread
-/// that only reads its clock sees up to 8 ms of it at once beside builds.
+/// The longest tick. Interrupts, and a processor that the host takes away, count as used: beside
+/// builds, a thread that only reads clocks and maps pages was charged up to 8 ms at once.
 const LONGEST: Duration = Duration::from_millis(25);
 
 /// How long all ticks of a test take at most. A ticker that starves does not end.

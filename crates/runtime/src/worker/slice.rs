@@ -11,9 +11,9 @@
 //!
 //! An operation is a system call, next to which the clock costs little, and how long it takes is
 //! not ours to know: a read of 4 KiB from a pipe takes 4 µs, and 140 µs while each read wakes a
-//! writer that takes the processor away. With 8 units each 24 such reads were one slice of 3.3 ms
-//! of processor time, and eight tasks had 27 ms. One operation in a slice, as most requests have,
-//! still reads no clock.
+//! writer that takes the processor away. With 8 units each, 24 such reads were one slice of up
+//! to 3.5 ms of processor time. One operation in a slice, as most requests have, still reads no
+//! clock.
 //!
 //! The clock is not read when a slice begins either: the first reading stands for the beginning. So
 //! a slice may last longer than [`LONGEST`] by [`UNITS`] units, and by whatever the task does
