@@ -18,7 +18,7 @@ pub enum Model {
     Threads,
     /// A fixed number of threads, each serving one connection at a time.
     Pool,
-    /// Coroutines; every waiting operation is tried again and again. Burns a core (D12).
+    /// Coroutines; every waiting operation is tried again and again. Burns a core.
     Nonblocking,
     /// Coroutines over select(2).
     Select,

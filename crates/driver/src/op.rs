@@ -24,7 +24,7 @@ use fiveways_sys::net::{Address, Answer};
 
 use crate::loan::Loan;
 
-/// A descriptor and the generation that tells it from earlier users of the same number (D38).
+/// A descriptor and the generation that tells it from earlier users of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The descriptor.

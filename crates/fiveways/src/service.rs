@@ -19,7 +19,7 @@ pub enum Service {
     Echo,
     /// Answers with the same bytes, ASCII letters in upper case.
     Upper,
-    /// Sends `ok` and a line feed once, then the same for every line (D14).
+    /// Sends `ok` and a line feed once, then the same for every line.
     Greet,
     /// Reads and answers nothing.
     Sink,

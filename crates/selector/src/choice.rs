@@ -111,7 +111,7 @@ impl fmt::Display for UnknownKind {
 
 impl error::Error for UnknownKind {}
 
-/// Opens the best selector of this machine: epoll, else poll, else select (C56).
+/// Opens the best selector of this machine: epoll, else poll, else select.
 ///
 /// [`Selector::name`] tells which it is.
 ///
@@ -163,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_epoll_here_s002_23() {
+    fn the_best_is_epoll_here() {
         assert_eq!(best().expect("a selector").name(), "epoll");
     }
 
     #[test]
-    fn without_epoll_poll_is_opened_and_without_poll_select_s002_24() {
+    fn without_epoll_poll_is_opened_and_without_poll_select() {
         let order = [Kind::Epoll, Kind::Poll, Kind::Select];
         for refused in 0..order.len() {
             let selector = first_that_opens(&order, refusing(&order[..refused]));

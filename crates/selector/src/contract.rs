@@ -13,7 +13,7 @@ use crate::waker::Waker;
 /// differ:
 ///
 /// - A descriptor is registered at most once. Deregister it *before* closing it: a selector knows
-///   numbers, and a number that is closed and given out again is somebody else (D38). Poll, select
+///   numbers, and a number that is closed and given out again is somebody else. Poll, select
 ///   and signal forget a number that they find closed; epoll forgets it when its last duplicate is
 ///   closed.
 /// - Registering or modifying reports what is ready *already*, by edge too. So nothing is lost
@@ -23,7 +23,7 @@ use crate::waker::Waker;
 ///   that reports always claims everything in every wait: try, and expect that it would block.
 /// - One wait reports at most as many events as the buffer holds. What did not fit comes in the
 ///   next one, and nothing starves.
-/// - Blocking and non-blocking descriptors are watched alike (C57). But readiness is a hint and may
+/// - Blocking and non-blocking descriptors are watched alike. But readiness is a hint and may
 ///   be out of date: make calls that cannot block.
 pub trait Selector: Send {
     /// The kind's name as models are spelled: `epoll`.
@@ -35,7 +35,7 @@ pub trait Selector: Send {
     ///
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is watched already;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for [`Token::RESERVED`] and, from `select` and
-    /// holding an [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more (D21); the
+    /// holding an [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more; the
     /// kernel's where this kind of file cannot be watched.
     #[doc(alias = "EPOLL_CTL_ADD")]
     fn register(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()>;
@@ -58,7 +58,7 @@ pub trait Selector: Send {
     fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Forgets every registration, also those that cannot be named any more: of descriptors that
-    /// were closed without being deregistered while a duplicate was open (D38). `false`: this
+    /// were closed without being deregistered while a duplicate was open. `false`: this
     /// selector knows numbers only, nothing of the kind can be left, and nothing was forgotten.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ pub trait Selector: Send {
     /// Clears the buffer, waits until something is ready, and fills it.
     ///
     /// Without deadline it waits as long as it takes; a deadline that has passed means looking once
-    /// without waiting. Signals that interrupt the wait do not end or lengthen it (D46). It returns
+    /// without waiting. Signals that interrupt the wait do not end or lengthen it. It returns
     /// without events when the deadline passes, and when only the waker ended it.
     ///
     /// # Suspends
@@ -88,7 +88,7 @@ pub trait Selector: Send {
     /// A handle that ends a wait from any thread. Never reported as an event.
     fn waker(&self) -> Waker;
 
-    /// How many descriptors are registered (D27).
+    /// How many descriptors are registered.
     fn len(&self) -> usize;
 
     /// Is nothing registered?

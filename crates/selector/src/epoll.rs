@@ -23,7 +23,7 @@ use crate::waker::Waker;
 ///
 /// Regular files are refused (`EPERM`): they are always ready. A registration belongs to the open
 /// file description: one that is not deregistered lives, and is reported, until the last duplicate
-/// of the descriptor is closed (D38), and [`len`](Selector::len) goes on counting it after that.
+/// of the descriptor is closed, and [`len`](Selector::len) goes on counting it after that.
 ///
 /// # Examples
 ///

@@ -30,7 +30,7 @@ impl Interest {
     pub const READABLE: Interest = Interest(poll::IN as u8);
     /// Room to write, or a finished connect.
     pub const WRITABLE: Interest = Interest(poll::OUT as u8);
-    /// Urgent (out-of-band) data. Not an error (D20).
+    /// Urgent (out-of-band) data. Not an error.
     pub const PRIORITY: Interest = Interest(poll::PRIORITY as u8);
 
     /// Is all of `other` in here?
@@ -98,7 +98,7 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// What a descriptor was found ready for: separate flags, never one word for all (D20).
+/// What a descriptor was found ready for: separate flags, never one word for all.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Readiness(u32);
 

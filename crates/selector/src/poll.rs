@@ -28,7 +28,7 @@ use crate::event::{Event, Events, Interest, Readiness, Token};
 use crate::table::Table;
 use crate::waker::Waker;
 
-/// A wait that `poll(2)` refuses: more entries than the soft limit of descriptors (C12).
+/// A wait that `poll(2)` refuses: more entries than the soft limit of descriptors.
 ///
 /// The source inside the [`io::Error`] of [`wait`](Selector::wait), whose kind is `InvalidInput`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -163,7 +163,7 @@ impl Reactor {
         self.failures
     }
 
-    /// How many sources are registered (D27).
+    /// How many sources are registered.
     pub fn len(&self) -> usize {
         self.registry.len()
     }

@@ -133,7 +133,7 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
     /// # Errors
     ///
     /// As [`Selector::register`]; [`AlreadyExists`](io::ErrorKind::AlreadyExists) when its
-    /// descriptor is watched already (S002-26). The source and the data are dropped.
+    /// descriptor is watched already. The source and the data are dropped.
     pub fn register(&mut self, source: F, interest: Interest, data: T) -> io::Result<Key> {
         let index = match self.vacant {
             Some(index) => index,
@@ -173,7 +173,7 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         Ok(())
     }
 
-    /// Stops watching a source and gives it back with its data (S002-28). Its events that are still
+    /// Stops watching a source and gives it back with its data. Its events that are still
     /// in the batch are dropped.
     ///
     /// # Errors
@@ -267,7 +267,7 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         })
     }
 
-    /// How many sources are registered (S002-33, D27).
+    /// How many sources are registered.
     pub fn len(&self) -> usize {
         self.len
     }

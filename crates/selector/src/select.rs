@@ -50,7 +50,7 @@ impl error::Error for FdTooLarge {}
 ///
 /// # Examples
 ///
-/// Writable is what can be written to, not everything that was asked about (C51):
+/// Writable is what can be written to, not everything that was asked about:
 ///
 /// ```
 /// use std::io::Write;
@@ -132,7 +132,7 @@ impl Select {
 
     /// Forgets the descriptors that are not open: closed without being deregistered. Was there any?
     ///
-    /// `select` itself only says that there is one, and would go on saying so (D05).
+    /// `select` itself only says that there is one, and would go on saying so.
     #[cold]
     fn forget_closed(&mut self) -> io::Result<bool> {
         let entries = self.table.entries();

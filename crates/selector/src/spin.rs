@@ -56,7 +56,7 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// Opens a selector that never pauses: the thread uses its core fully (D12).
+    /// Opens a selector that never pauses: the thread uses its core fully.
     pub fn new() -> io::Result<Spin> {
         Ok(Spin { table: Table::default(), waker: Waker::new()?, pause: None, next: 0 })
     }

@@ -31,7 +31,7 @@ fn ready<T>(registry: &mut Registry<UnixStream, T>) -> Vec<Key> {
 }
 
 #[test]
-fn data_comes_with_the_event_and_back_at_the_end_s002_26_to_29() {
+fn data_comes_with_the_event_and_back_at_the_end() {
     let mut registry = Registry::new().expect("a registry");
     let ((mut a, b), (_c, d)) = (pair(), pair());
     let first = registry.register(b, Interest::READABLE, vec![1]).expect("register");
@@ -68,7 +68,7 @@ fn what_has_ended_is_not_found() {
 }
 
 #[test]
-fn a_source_is_registered_once_s002_26() {
+fn a_source_is_registered_once() {
     let mut registry = Registry::new().expect("a registry");
     let source = Rc::new(pair().0);
     registry.register(Rc::clone(&source), Interest::READABLE, 1).expect("register");

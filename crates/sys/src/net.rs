@@ -35,7 +35,7 @@ pub const PEEK: u32 = RecvFlags::PEEK.bits();
 pub const OUT_OF_BAND: u32 = RecvFlags::OOB.bits();
 /// `MSG_TRUNC` on receive: answer with the datagram's true length.
 pub const TRUNCATE: u32 = RecvFlags::TRUNC.bits();
-/// `MSG_NOSIGNAL`: a broken pipe is an error, never a signal (D45).
+/// `MSG_NOSIGNAL`: a broken pipe is an error, never a signal.
 pub const NO_SIGNAL: u32 = SendFlags::NOSIGNAL.bits();
 
 /// `IPPROTO_TCP`, as `SO_PROTOCOL` tells it.
@@ -222,7 +222,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 
 /// Waits until `fd` is readable (or writable), for the paths of plain threads.
 ///
-/// The time limit is an instant and survives interruptions (D46). Answers whether it became ready.
+/// The time limit is an instant and survives interruptions. Answers whether it became ready.
 pub fn wait_ready(
     fd: BorrowedFd<'_>,
     writable: bool,

@@ -82,7 +82,7 @@ pub struct Sets {
     pub read: FdSet,
     /// Writable: room, or error.
     pub write: FdSet,
-    /// Priority: urgent data, not errors (D20).
+    /// Priority: urgent data, not errors.
     pub priority: FdSet,
 }
 

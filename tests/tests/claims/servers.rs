@@ -80,7 +80,7 @@ fn c39_threads_keep_waiting_apart_and_a_full_pool_serves_nobody() {
     pool.stop();
 }
 
-/// C40, S003-47: one client at a time is slow as soon as there are several who think in between.
+/// C40: one client at a time is slow as soon as there are several who think in between.
 #[test]
 fn c40_serving_one_after_the_other_is_slow_when_clients_think() {
     const CLIENTS: usize = 8;

@@ -20,6 +20,7 @@ mod mutants;
 mod markdown;
 mod spelling;
 mod words;
+mod labels;
 mod finding;
 mod tree;
 mod source;
@@ -33,7 +34,7 @@ use finding::{Finding, Level, Rule};
 use tree::Tree;
 
 /// Every rule, in the order of the report.
-static RULES: [Rule; 24] = [
+static RULES: [Rule; 25] = [
     layers::LAYER,
     layers::KERNEL,
     order::ORDER,
@@ -58,6 +59,7 @@ static RULES: [Rule; 24] = [
     spelling::WORDS,
     words::PRIVATE_NAME,
     words::HEADLESS,
+    labels::LABEL,
 ];
 
 /// Checks the checkout and tells what it found.

@@ -3,7 +3,7 @@
 /// Decodes UTF-8 that arrives in pieces of any size.
 ///
 /// A sequence that is not complete yet is held back until the next piece; bytes that are no UTF-8
-/// become U+FFFD (D17).
+/// become U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8Decoder {
     /// The beginning of a sequence: at most three bytes.

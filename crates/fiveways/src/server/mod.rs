@@ -49,7 +49,7 @@ use stop::OnSignal;
 
 /// A bound server that does not serve yet.
 ///
-/// Binds loopback unless told otherwise: give the address that you mean (D53).
+/// Binds loopback unless told otherwise: give the address that you mean.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -226,7 +226,7 @@ impl Server {
     }
 
     /// Limits the connections served at a time by each process, and says what happens to more
-    /// (D43).
+    ///.
     pub fn max_connections(mut self, limit: usize, overload: Overload) -> Server {
         self.settings.max_connections = limit.max(1);
         self.settings.overload = overload;
@@ -234,8 +234,8 @@ impl Server {
     }
 
     /// Ends connections on which nothing moves for this long, neither in nor out, through whichever
-    /// value for the connection (D42); `None`: never. One minute unless set under `blocking` and
-    /// `pool`, where a silent client holds a thread (D22), else never.
+    /// value for the connection; `None`: never. One minute unless set under `blocking` and
+    /// `pool`, where a silent client holds a thread, else never.
     ///
     /// The handler's call that waits then fails, with a
     /// [`TimeoutError`](crate::net::TimeoutError) as its source.
@@ -256,7 +256,7 @@ impl Server {
         self
     }
 
-    /// Probes silent peers at this interval and gives dead ones up (D42); 60 s unless set.
+    /// Probes silent peers at this interval and gives dead ones up; 60 s unless set.
     pub fn keepalive(mut self, idle: Option<Duration>) -> Server {
         self.settings.keepalive = idle;
         self

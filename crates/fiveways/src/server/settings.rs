@@ -9,7 +9,7 @@ use fiveways_runtime::Builder;
 use crate::net::TcpStream;
 use crate::server::complaints::OnError;
 
-/// What happens to connections beyond the maximum (D43).
+/// What happens to connections beyond the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Overload {
     /// They wait in the backlog until another connection ends.

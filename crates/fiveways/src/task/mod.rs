@@ -199,7 +199,7 @@ pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> 
     }
 }
 
-/// D35: a join without its parentheses would wait for nothing, and is no program.
+/// A join without its parentheses would wait for nothing, and is no program.
 ///
 /// ```compile_fail,E0615
 /// let task = fiveways::task::spawn(|| 1);

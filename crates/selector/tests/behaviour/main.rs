@@ -63,7 +63,7 @@ behaviours! {
         blocking_descriptors_are_watched_too_c57,
         a_pipe_is_watched_like_a_socket;
     registration:
-        a_second_registration_is_refused_s002_26,
+        a_second_registration_is_refused,
         an_unknown_descriptor_is_not_found,
         the_reserved_token_is_refused,
         modify_changes_interest_and_token,

@@ -10,7 +10,7 @@ use fiveways_selector::{Event, Interest, Kind, Token, Trigger};
 
 use crate::harness::{Bench, unix_pair};
 
-pub(crate) fn a_second_registration_is_refused_s002_26(kind: Kind) {
+pub(crate) fn a_second_registration_is_refused(kind: Kind) {
     let mut bench = Bench::new(kind);
     let (mut ours, theirs) = unix_pair();
     bench.register(&theirs, Interest::READABLE, 1);

@@ -10,7 +10,7 @@ use fiveways_sys::net::Family;
 pub use listener::{Incoming, TcpListener};
 pub use stream::{ReadHalf, TcpStream, WriteHalf};
 
-/// The backlog of listeners: the system's maximum (D41); the kernel caps it at `somaxconn`.
+/// The backlog of listeners: the system's maximum; the kernel caps it at `somaxconn`.
 pub(crate) const BACKLOG: i32 = i32::MAX;
 
 pub(crate) fn family(address: &SocketAddr) -> Family {

@@ -286,7 +286,7 @@ impl TcpStream {
     }
 
     /// Probes a silent peer: after `idle` without traffic, then every `idle`, and gives up after
-    /// three probes without an answer (D42); `None` turns probing off.
+    /// three probes without an answer; `None` turns probing off.
     ///
     /// # Errors
     ///
