@@ -34,15 +34,18 @@ mod pending_list;
 mod model;
 mod op;
 mod loan;
+mod clock;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::time::Instant;
 
 pub use fiveways_selector::Waker;
 use fiveways_sys::net::{self, Answer, Control, Reply};
 
+pub use clock::Clock;
 pub use loan::{HotBuffers, Lender, Loan};
 pub use model::{Model, ParseModelError};
 pub use op::{Direction, Op, Outcome, Pending, Source};
@@ -138,6 +141,12 @@ pub trait Driver {
     /// The kernel's.
     fn control(&mut self, call: Control<'_>) -> io::Result<Reply> {
         net::control(call)
+    }
+
+    /// Returns the clock by which the deadlines of its turns are meant; `None`: the machine's. The
+    /// worker asks once, when it begins.
+    fn clock(&self) -> Option<Rc<dyn Clock>> {
+        None
     }
 
     /// Operations that wait here now.

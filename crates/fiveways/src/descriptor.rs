@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
-use fiveways_runtime::{Handle, in_task};
+use fiveways_runtime::{Handle, clock, in_task};
 use fiveways_sys::errno;
 use fiveways_sys::net::{Family, Kind, wait_ready};
 
@@ -74,11 +74,11 @@ impl Descriptor {
         // Ready at once; for the budget.
         silent.wait_ready(true, None)?;
         let mut pause = FIRST_PAUSE;
-        while !wait_ready(self.as_fd(), writable, Some(Instant::now()))? {
+        while !wait_ready(self.as_fd(), writable, Some(clock::now()))? {
             if is_over(by) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let next = Instant::now() + pause;
+            let next = clock::now() + pause;
             let next = by.map_or(next, |by| by.min(next));
             match silent.wait_ready(false, Some(next)) {
                 Err(error) if error.kind() != io::ErrorKind::TimedOut || !is_over(Some(next)) => {
@@ -98,7 +98,7 @@ impl AsFd for Descriptor {
 }
 
 fn is_over(by: Option<Instant>) -> bool {
-    by.is_some_and(|by| by <= Instant::now())
+    by.is_some_and(|by| by <= clock::now())
 }
 
 /// Did the selector refuse this kind of file?

@@ -3,7 +3,14 @@
 use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::sleep_until as sleep_until_instant;
+use fiveways_runtime::{clock, sleep_until as sleep_until_instant};
+
+/// Returns the time, by the clock that sleeps, timers and time limits of the caller go by.
+///
+/// That is the machine's, unless the caller is a task whose driver has a clock of its own.
+pub fn now() -> Instant {
+    clock::now()
+}
 
 /// Sleeps for a duration; the worker serves other tasks meanwhile.
 ///
@@ -33,10 +40,10 @@ use fiveways_runtime::sleep_until as sleep_until_instant;
 pub fn sleep(duration: Duration) {
     // An instant too far away to be told is an hour that never ends, taken again and again.
     let hour = Duration::from_secs(3600);
-    match Instant::now().checked_add(duration) {
+    match clock::after(duration) {
         Some(at) => sleep_until(at),
         None => loop {
-            sleep_until(Instant::now() + hour);
+            sleep_until(clock::now() + hour);
         },
     }
 }
@@ -71,7 +78,7 @@ pub fn sleep_until(at: Instant) {
 /// ```
 #[doc(alias = "call_later")]
 pub fn after(duration: Duration) -> After {
-    After { at: Instant::now().checked_add(duration), came: false }
+    After { at: clock::after(duration), came: false }
 }
 
 /// A timer that comes once; see [`after`]. As an iterator it gives one instant.
@@ -92,7 +99,7 @@ impl After {
 
     /// Has its instant come? Never suspends.
     pub fn is_due(&self) -> bool {
-        self.at.is_some_and(|at| at <= Instant::now())
+        self.at.is_some_and(|at| at <= clock::now())
     }
 
     /// Waits until it comes, if it has not, and gives its instant.
@@ -110,7 +117,7 @@ impl After {
                 sleep(Duration::MAX);
             }
         };
-        if !self.came && at > Instant::now() {
+        if !self.came && at > clock::now() {
             sleep_until(at);
         }
         self.came = true;
@@ -174,7 +181,7 @@ pub enum MissedTicks {
 #[doc(alias = "ticker")]
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(clock::now(), period)
 }
 
 /// Makes a timer that comes again and again, the first time at `start`.
@@ -233,16 +240,16 @@ impl Interval {
                 sleep(Duration::MAX);
             }
         };
-        if due > Instant::now() {
+        if due > clock::now() {
             sleep_until(due);
         }
-        self.due = self.next_due(due, Instant::now());
+        self.due = self.next_due(due, clock::now());
         due
     }
 
     /// Lets the next tick come a period from now. Never suspends.
     pub fn reset(&mut self) {
-        self.due = Instant::now().checked_add(self.period);
+        self.due = clock::after(self.period);
     }
 
     /// When the tick after the one that was due comes, if it is seen `now`.

@@ -36,6 +36,7 @@ mod detection;
 mod service_thread;
 mod identity;
 mod dump_data;
+pub mod clock;
 
 /// Joins the engine with the diagnosis above it: a call of a lower module into a higher one.
 static WAIT_OBSERVER: park::observer::WaitObserver = park::observer::WaitObserver {

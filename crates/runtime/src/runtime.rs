@@ -7,12 +7,13 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_coro::StackPool;
 use fiveways_driver::{Model, Options};
 use fiveways_sys::generation::{PerProcess, generation};
 
+use crate::clock;
 use crate::dump_data::LostTask;
 use crate::identity::Identity;
 use crate::inspect::format::count;
@@ -23,7 +24,7 @@ use crate::task::spawn::Spawn;
 use crate::worker::handle::Handle;
 use crate::worker::inbox::{Inbox, Message};
 use crate::worker::registry;
-use crate::worker::{Worker, WorkerSet, coarse_ms, with_worker};
+use crate::worker::{Worker, WorkerSet, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
 
@@ -157,7 +158,7 @@ impl Builder {
             watch_workers(limit)?;
         }
         // The first reading looks for the clock: not in a worker's first round.
-        coarse_ms();
+        clock::coarse_ms();
         let (tell, told) = mpsc::channel();
         let mut runtime = Runtime::new(Handle::new(worker_set, self.model), self.tells_lost);
         for place in 0..self.workers {
@@ -337,7 +338,7 @@ impl Runtime {
         in_any_case(|| {
             let mut pause = FIRST_PAUSE;
             while in_task() && !threads.iter().all(thread::JoinHandle::is_finished) {
-                sleep_until(Instant::now() + pause);
+                sleep_until(clock::now() + pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         });

@@ -35,6 +35,21 @@ pub use participants::{Role, Ends, Participants};
 pub use reason::{Holder, Reason};
 pub use wait_queue::{CHOSEN, WaitQueue, Selection, Waiter};
 
+/// In the place of the runtime's.
+pub mod clock {
+    use std::time::{Duration, Instant};
+
+    /// The time.
+    pub fn now() -> Instant {
+        Instant::now()
+    }
+
+    /// The instant that comes after `limit`.
+    pub fn after(limit: Duration) -> Option<Instant> {
+        now().checked_add(limit)
+    }
+}
+
 /// In the place of the runtime's: nothing in a model compares by waiting.
 pub fn no_park_scope<R>(_what: &'static str, compare: impl FnOnce() -> R) -> R {
     compare()

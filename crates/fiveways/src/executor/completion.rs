@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
+
 use crate::executor::failure::FutureError;
 use crate::executor::future::Future;
 use crate::executor::waiting::Waiting;
@@ -64,7 +66,7 @@ impl<T: Send + 'static> AsCompleted<T> {
     /// [`FutureError::TimedOut`], and [`FutureError::WouldDeadlock`] when waiting would never end.
     /// It can be asked again.
     pub fn next_timeout(&mut self, limit: Duration) -> Result<Option<Future<T>>, FutureError> {
-        self.next_by(Instant::now().checked_add(limit))
+        self.next_by(clock::after(limit))
     }
 
     fn next_by(&mut self, deadline: Option<Instant>) -> Result<Option<Future<T>>, FutureError> {
@@ -154,7 +156,7 @@ pub fn wait<T: Send + 'static>(
     until: ReturnWhen,
     limit: Option<Duration>,
 ) -> WaitResult<T> {
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let deadline = limit.and_then(clock::after);
     let mut futures = as_completed(futures);
     let mut done = Vec::new();
     while let Ok(Some(future)) = futures.next_by(deadline) {

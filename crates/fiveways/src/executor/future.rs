@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Identity, spend};
+use fiveways_runtime::{Identity, clock, spend};
 
 use crate::executor::failure::{FutureError, Panic, SubmitError};
 use crate::executor::pool_core::{Job, Members, PoolCore, Status, contain, runner_id};
@@ -266,7 +266,7 @@ impl<T: Send + 'static> Future<T> {
     where
         T: Clone,
     {
-        self.result_by(Instant::now().checked_add(limit))
+        self.result_by(clock::after(limit))
     }
 
     #[track_caller]
@@ -316,7 +316,7 @@ impl<T: Send + 'static> Future<T> {
     /// As [`Future::result_timeout`].
     #[track_caller]
     pub fn take_timeout(&self, limit: Duration) -> Result<T, FutureError> {
-        self.take_by(Instant::now().checked_add(limit))
+        self.take_by(clock::after(limit))
     }
 
     #[track_caller]
@@ -355,7 +355,7 @@ impl<T: Send + 'static> Future<T> {
     /// As [`Future::result`].
     #[track_caller]
     pub fn exception_timeout(&self, limit: Duration) -> Option<FutureError> {
-        self.exception_by(Instant::now().checked_add(limit))
+        self.exception_by(clock::after(limit))
     }
 
     #[track_caller]

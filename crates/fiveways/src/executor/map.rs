@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use std::vec;
 
+use fiveways_runtime::clock;
+
 use crate::executor::failure::FutureError;
 use crate::executor::future::Future;
 
@@ -40,7 +42,7 @@ impl<T: Send + 'static> Map<T> {
     /// Sets a time limit for all the results together, from now on. What has not come by then
     /// comes as [`FutureError::TimedOut`].
     pub fn timeout(mut self, limit: Duration) -> Map<T> {
-        self.deadline = Instant::now().checked_add(limit);
+        self.deadline = clock::after(limit);
         self
     }
 }
@@ -118,7 +120,7 @@ impl<T: Send + 'static> ChunkedMap<T> {
 
     /// Sets a time limit, as [`Map::timeout`].
     pub fn timeout(mut self, limit: Duration) -> ChunkedMap<T> {
-        self.chunks.deadline = Instant::now().checked_add(limit);
+        self.chunks.deadline = clock::after(limit);
         self
     }
 }

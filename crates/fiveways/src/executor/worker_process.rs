@@ -26,8 +26,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use fiveways_runtime::clock;
 use fiveways_sys::child;
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::net::wait_ready;
@@ -185,7 +186,7 @@ impl WorkerProcess {
         };
         members.pids().insert(child.id());
         let mut stream = WorkerStream::new(socket, pidfd);
-        stream.set_deadline(Some(Instant::now() + START_LIMIT));
+        stream.set_deadline(Some(clock::now() + START_LIMIT));
         let number = RandomState::new().build_hasher().finish() >> 1;
         let stream = BufReader::with_capacity(PIECE, stream);
         let mut worker_process =
@@ -275,7 +276,7 @@ impl WorkerProcess {
     fn quit(mut self) {
         // It may have ended already, or not listen; it is not waited for here.
         let stream = self.stream.get_mut();
-        stream.set_deadline(Some(Instant::now() + EXIT_LIMIT));
+        stream.set_deadline(Some(clock::now() + EXIT_LIMIT));
         let _ = write_quit(stream);
         self.collect_exit(EXIT_LIMIT);
     }
@@ -283,7 +284,7 @@ impl WorkerProcess {
     /// Collects the process; kills it first when it does not end within the limit.
     fn collect_exit(self, limit: Duration) -> Option<ExitStatus> {
         let pidfd = self.stream.get_ref().pidfd();
-        if !matches!(wait_ready(pidfd, false, Some(Instant::now() + limit)), Ok(true)) {
+        if !matches!(wait_ready(pidfd, false, Some(clock::now() + limit)), Ok(true)) {
             // It may have ended this very moment.
             let _ = send_signal(pidfd, Signal::KILL.as_raw());
         }

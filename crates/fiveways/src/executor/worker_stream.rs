@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::poll::{self, Entry};
 
 use crate::net::UnixStream;
@@ -44,7 +45,7 @@ impl WorkerStream {
     /// Waits for the socket; false: the process has ended before that.
     fn wait(&self, asked: i16) -> io::Result<bool> {
         loop {
-            let left = self.deadline.map(|by| by.saturating_duration_since(Instant::now()));
+            let left = self.deadline.map(|by| by.saturating_duration_since(clock::now()));
             match self.look(asked, left)? {
                 (true, _) => return Ok(true),
                 // Its last words may have come between the two looks.

@@ -16,6 +16,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::peer;
 use fiveways_sys::poll::{self, Entry};
 
@@ -43,7 +44,7 @@ pub(super) fn serve(listener: &UnixListener) {
         let mut table = vec![Entry::new(listener.as_fd(), poll::IN)];
         table.extend(clients.iter().map(Client::entry));
         let next = clients.iter().map(|client| client.by).min();
-        let limit = next.map(|by| by.saturating_duration_since(Instant::now()));
+        let limit = next.map(|by| by.saturating_duration_since(clock::now()));
         // Interrupted, it finds nothing ready.
         let ready = poll::poll(&mut table, limit).is_ok();
         let is_ready = |at: usize| ready && table[at].answer() != 0;
@@ -51,7 +52,7 @@ pub(super) fn serve(listener: &UnixListener) {
         let mut at = 0;
         clients.retain_mut(|client| {
             at += 1;
-            if is_ready(at) { client.goes_on() } else { Instant::now() < client.by }
+            if is_ready(at) { client.goes_on() } else { clock::now() < client.by }
         });
         if is_ready(0) {
             accept(listener, &mut clients);
@@ -100,7 +101,7 @@ impl Client {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         stream.set_nonblocking(true)?;
-        let by = Instant::now() + QUESTION_LIMIT;
+        let by = clock::now() + QUESTION_LIMIT;
         Ok(Client { stream, by, question: Vec::new(), answer: None })
     }
 
@@ -114,7 +115,7 @@ impl Client {
     fn goes_on(&mut self) -> bool {
         match self.step() {
             Ok(done) => !done,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock && Instant::now() < self.by,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock && clock::now() < self.by,
         }
     }
 
@@ -127,7 +128,7 @@ impl Client {
             self.question.extend_from_slice(&piece[..count]);
             if self.question.contains(&b'\n') {
                 self.answer = Some((answer(&self.question)?, 0));
-                self.by = Instant::now() + ANSWER_LIMIT;
+                self.by = clock::now() + ANSWER_LIMIT;
             } else if count == 0 {
                 // It has gone, or said too much.
                 return Ok(true);

@@ -16,6 +16,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::peer;
 
 use crate::inspect::clients::serve;
@@ -72,7 +73,7 @@ pub fn of_process(process: u32, backtraces: bool, limit: Option<usize>) -> io::R
     let limit = limit.map_or(String::new(), |limit| format!(" limit={limit}"));
     let question = format!("dump backtraces={}{limit}\n", u8::from(backtraces));
     (&stream).write_all(question.as_bytes())?;
-    let answer = Limited { stream, by: Instant::now() + ANSWER_LIMIT }.take(ANSWER_MAX);
+    let answer = Limited { stream, by: clock::now() + ANSWER_LIMIT }.take(ANSWER_MAX);
     Ok(serde_json::from_reader(BufReader::with_capacity(64 * 1024, answer))?)
 }
 
@@ -84,7 +85,7 @@ struct Limited {
 
 impl Read for Limited {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.by.saturating_duration_since(Instant::now());
+        let left = self.by.saturating_duration_since(clock::now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }

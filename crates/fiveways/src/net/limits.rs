@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Direction, Op};
-use fiveways_runtime::{perform, perform_kept};
+use fiveways_runtime::{clock, perform, perform_kept};
 use fiveways_sys::net::option_name::{RECV_LIMIT, SEND_LIMIT};
 use fiveways_sys::set_once::SetOnce;
 
@@ -28,7 +28,7 @@ static EPOCH: SetOnce<Instant> = SetOnce::new();
 
 /// The instant that times are counted from.
 fn epoch() -> Instant {
-    *EPOCH.get_or_init(Instant::now)
+    *EPOCH.get_or_init(clock::now)
 }
 
 /// Below this the kernel's ticks are too coarse, and a poll with the exact limit costs little
@@ -151,7 +151,7 @@ impl Limits {
     /// When a call that begins now has to end by its own limit or the end of everything.
     pub(crate) fn deadline(&self, direction: Direction) -> Option<Instant> {
         let own = some(self.of(direction).load(Ordering::Relaxed));
-        let own = own.and_then(|limit| Instant::now().checked_add(limit));
+        let own = own.and_then(clock::after);
         own.into_iter().chain(self.end()).min()
     }
 
@@ -244,7 +244,7 @@ impl Limits {
     /// As of [`perform`].
     unsafe fn perform_limited(&self, op: Op, own: u64) -> io::Result<usize> {
         let end = self.end();
-        let own_end = some(own).and_then(|own| Instant::now().checked_add(own));
+        let own_end = some(own).and_then(clock::after);
         let first = own_end.into_iter().chain(end).min();
         let mut idleness = self.shared.get().and_then(|shared| Idleness::new(shared));
         loop {
@@ -283,7 +283,7 @@ impl Limits {
         };
         if let Some(deadline) = deadline {
             // The kernel begins to count when the call begins: earlier is well, later is not.
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(clock::now());
             let late = Duration::from_nanos(limit).saturating_sub(left);
             if limit < KERNEL_LEAST || late > Duration::from_nanos(limit / 16) {
                 return None;
@@ -310,7 +310,7 @@ impl<'a> Idleness<'a> {
 
     /// Looks again when the end has come: has something moved, so that it is later now?
     fn goes_on(&mut self, direction: Direction) -> bool {
-        let (now, end) = (Instant::now(), self.shared.idle_end(self.limit));
+        let (now, end) = (clock::now(), self.shared.idle_end(self.limit));
         if end > now {
             (self.end, self.was_patient) = (end, false);
             return true;
@@ -330,7 +330,7 @@ impl Shared {
     /// Notes that something has moved, just now.
     #[inline]
     fn note_move(&self) {
-        let now = epoch().elapsed().as_nanos();
+        let now = clock::now().saturating_duration_since(epoch()).as_nanos();
         self.moved.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 

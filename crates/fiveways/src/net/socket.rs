@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_driver::{Direction, Op, Source};
 use fiveways_runtime::{
-    close, control, forget, hand_to_thread, is_cancelled, perform, worker_index,
+    clock, close, control, forget, hand_to_thread, is_cancelled, perform, worker_index,
 };
 use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
@@ -244,7 +244,7 @@ impl Socket {
     pub(crate) fn accept(&self) -> io::Result<(Socket, Option<Address>)> {
         let mut peer = None;
         let op = Op::Accept { source: self.source(), peer: &mut peer };
-        let at_once = self.is_nonblocking().then(Instant::now);
+        let at_once = self.is_nonblocking().then(clock::now);
         // SAFETY: required: `peer` in place until this returns. It is a local of this frame.
         let answer = unsafe { self.perform_at_once_or(op, at_once) };
         let answer = answer.map_err(|error| if_at_once(at_once, error))?;
@@ -420,7 +420,7 @@ impl Socket {
     /// what it has not read yet.
     #[cold]
     fn close_in_order(&self, limit: Duration) {
-        let Some(end) = Instant::now().checked_add(limit) else { return };
+        let Some(end) = clock::after(limit) else { return };
         self.limits.end_by(Some(end));
         if self.shutdown(Shutdown::Write).is_err() {
             return;

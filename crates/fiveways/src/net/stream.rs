@@ -19,10 +19,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use fiveways_driver::{Loan, Op};
-use fiveways_runtime::spend_without_unwinding;
+use fiveways_runtime::{clock, spend_without_unwinding};
 use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
@@ -177,7 +176,7 @@ impl Ahead {
             socket.limits.note_given();
         } else {
             let op = Op::Fill { source: socket.source(), loan: kept };
-            let at_once = socket.is_nonblocking().then(Instant::now);
+            let at_once = socket.is_nonblocking().then(clock::now);
             // SAFETY: required: `kept` valid and in place until this returns. `self` is borrowed.
             let filled = unsafe { socket.perform_at_once_or(op, at_once) };
             filled.map_err(|error| if_at_once(at_once, error))?;

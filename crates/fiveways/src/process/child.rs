@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitStatus, Output};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::child;
 use fiveways_sys::errno;
 use fiveways_sys::generation::generation;
@@ -249,7 +250,7 @@ impl Child {
     ///
     /// As [`Child::wait`].
     pub fn wait_timeout(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
-        self.wait_by(Instant::now().checked_add(limit))
+        self.wait_by(clock::after(limit))
     }
 
     /// `None`: the deadline came first.
@@ -329,7 +330,7 @@ impl Child {
     /// # }
     /// ```
     pub fn wait_with_output_timeout(&mut self, limit: Duration) -> io::Result<Option<Output>> {
-        let by = Instant::now().checked_add(limit);
+        let by = clock::after(limit);
         drop(self.stdin.take());
         self.output_by(&Both::new()?, by)
     }

@@ -7,8 +7,9 @@ use std::env;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use fiveways_runtime::clock;
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::net::{duplicate, wait_ready};
 use fiveways_sys::pipe::duplicate_number;
@@ -97,7 +98,7 @@ impl SharedEvent {
     ///
     /// Of asking the kernel.
     pub fn is_set(&self) -> io::Result<bool> {
-        wait_ready(self.counter.as_fd(), false, Some(Instant::now()))
+        wait_ready(self.counter.as_fd(), false, Some(clock::now()))
     }
 
     /// Waits until it is set; at once if it is.
@@ -131,7 +132,7 @@ impl SharedEvent {
     ///
     /// Of waiting.
     pub fn wait_timeout(&self, limit: Duration) -> io::Result<bool> {
-        self.waited_for.is_ready_by(false, Instant::now().checked_add(limit))
+        self.waited_for.is_ready_by(false, clock::after(limit))
     }
 }
 

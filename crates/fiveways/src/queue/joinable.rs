@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Ends, Reason, Role, Unparker, WaitQueue, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Ends, Reason, Role, Unparker, WaitQueue, Waiter, clock, spend};
 
 use crate::exchange::{Exchange, Fifo, Store};
 use crate::queue::error::{Closed, GetError, PutError, TooManyDone};
@@ -113,7 +113,7 @@ impl<T> JoinableQueue<T> {
     /// A cancelled task is unwound from here.
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> bool {
-        self.join_by(Instant::now().checked_add(timeout))
+        self.join_by(clock::after(timeout))
     }
 
     #[track_caller]

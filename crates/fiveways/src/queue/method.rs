@@ -39,7 +39,7 @@ macro_rules! methods {
         #[inline]
         #[track_caller]
         pub fn put_timeout(&self, item: $item, timeout: Duration) -> Result<(), PutError<$item>> {
-            self.exchange.give(item, PUT, Instant::now().checked_add(timeout)).map_err(refusal)
+            self.exchange.give(item, PUT, fiveways_runtime::clock::after(timeout)).map_err(refusal)
         }
 
         /// Puts an item into the queue if there is room.
@@ -91,7 +91,7 @@ macro_rules! methods {
         #[inline]
         #[track_caller]
         pub fn get_timeout(&self, timeout: Duration) -> Result<$item, GetError> {
-            self.exchange.take(GET, Instant::now().checked_add(timeout)).map_err(nothing)
+            self.exchange.take(GET, fiveways_runtime::clock::after(timeout)).map_err(nothing)
         }
 
         /// Gets the next item out of the queue if there is one.

@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use fiveways_runtime::clock;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::admission::{Admission, Verdict};
@@ -30,14 +32,14 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
 ) -> VecDeque<TcpStream> {
     let mut held = VecDeque::new();
     let mut pauses = 0;
-    let end = Instant::now() + LONGEST;
+    let end = clock::now() + LONGEST;
     let door = listener.as_ref();
     // For this value only: the accept that follows is to say when there is nothing.
     if door.set_nonblocking(true).is_err() {
         return held;
     }
     let is_full = || settings.overload == Overload::Wait && admission.is_full();
-    while Instant::now() < end || pauses > 0 {
+    while clock::now() < end || pauses > 0 {
         let error = match door.accept() {
             Ok((stream, _)) => {
                 pauses = 0;

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
+
 use crate::net::TimeoutError;
 use crate::task::is_cancelled_error;
 
@@ -73,7 +75,7 @@ impl Complaints {
 
     fn write(&self, peer: Option<SocketAddr>, error: &(dyn Error + 'static)) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
+        let now = clock::now();
         if lines.last.is_some_and(|last| now < last + INTERVAL) {
             lines.left_out += 1;
             return;

@@ -11,8 +11,8 @@
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
-use std::time::Instant;
 
+use fiveways_runtime::clock;
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::net::{duplicate, wait_ready};
 
@@ -58,7 +58,7 @@ impl ChildHandle {
     /// The report of a child that has ended, if it has left one.
     pub(crate) fn report(mut self) -> Option<Report> {
         // What the child has started may hold its end of the pipe: only what is there is read.
-        if !wait_ready(self.report.as_fd(), false, Some(Instant::now())).ok()? {
+        if !wait_ready(self.report.as_fd(), false, Some(clock::now())).ok()? {
             return None;
         }
         let mut bytes = [0; NUMBERS * WIDTH];

@@ -9,6 +9,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::net;
 
 use crate::net::TcpStream;
@@ -75,7 +76,7 @@ impl Open {
     /// every [`LOOK`], it does nothing.
     pub(crate) fn close_idle(&self) {
         let mut list = self.lock();
-        let now = Instant::now();
+        let now = clock::now();
         if list.looked.is_some_and(|looked| now < looked + LOOK) {
             return;
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
+use fiveways_runtime::clock;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{self, Forked, Patience, Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -108,7 +109,7 @@ impl<H: Handler> Supervisor<H> {
     /// queued at it.
     fn prepare(&mut self) -> io::Result<()> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        let now = Instant::now();
+        let now = clock::now();
         let slot =
             |_| Slot { child: None, listener: None, born: now, pause: FIRST_PAUSE, next: now };
         self.slots.extend((0..server.settings.processes).map(slot));
@@ -159,7 +160,7 @@ impl<H: Handler> Supervisor<H> {
     /// Forks children for the empty slots whose pause is over.
     fn fill(&mut self) -> io::Result<()> {
         for at in 0..self.slots.len() {
-            let now = Instant::now();
+            let now = clock::now();
             if self.slots[at].child.is_some() || self.slots[at].next > now {
                 continue;
             }
@@ -254,7 +255,7 @@ impl<H: Handler> Supervisor<H> {
             if let Some(report) = slot.child.take().and_then(|(_, handle)| handle.report()) {
                 self.sum.add(&report);
             }
-            let now = Instant::now();
+            let now = clock::now();
             if now - slot.born > GROWN_UP {
                 slot.pause = FIRST_PAUSE;
             }
@@ -275,16 +276,16 @@ impl<H: Handler> Supervisor<H> {
         self.control.stop_if_running();
         self.order_all(Order::Drain);
         // The children keep the drain deadline; we only make sure that they do.
-        let deadline = Instant::now().checked_add(drain.saturating_add(GRACE));
+        let deadline = clock::after(drain.saturating_add(GRACE));
         let mut forced = false;
         while self.slots.iter().any(|slot| slot.child.is_some()) {
-            self.sleep(Some(Instant::now() + Duration::from_millis(200)))?;
+            self.sleep(Some(clock::now() + Duration::from_millis(200)))?;
             self.reap()?;
             if !forced && self.control.is_forced() {
                 forced = true;
                 self.order_all(Order::Force);
             }
-            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            if deadline.is_some_and(|deadline| clock::now() > deadline) {
                 self.kill_all();
             }
         }

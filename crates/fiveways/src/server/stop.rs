@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Pid, Signal, kill};
@@ -229,7 +230,7 @@ impl Control {
 
     /// Begins a stop: connections have this long to finish.
     pub(crate) fn begin_stop(&self, drain: Duration) {
-        self.inner.drained_by.get_or_init(|| Instant::now().checked_add(drain));
+        self.inner.drained_by.get_or_init(|| clock::after(drain));
     }
 
     /// Has a stop close those of the connections that are idle, if it is to.
@@ -250,7 +251,7 @@ impl Control {
 
     /// When whoever waits for connections to leave has to look.
     fn next_look(&self) -> Option<Instant> {
-        let look = self.inner.idle.get().map(|_| Instant::now() + LOOK);
+        let look = self.inner.idle.get().map(|_| clock::now() + LOOK);
         self.inner.drained_by.get().copied().flatten().into_iter().chain(look).min()
     }
 
@@ -262,7 +263,7 @@ impl Control {
     /// Is the time for connections to finish over, or is it not to be waited for?
     pub(crate) fn is_over(&self) -> bool {
         let drained_by = self.inner.drained_by.get().copied().flatten();
-        self.is_forced() || drained_by.is_some_and(|at| at <= Instant::now())
+        self.is_forced() || drained_by.is_some_and(|at| at <= clock::now())
     }
 
     /// Blocks the thread while the condition holds, until the stop is over. The condition is looked
@@ -284,7 +285,7 @@ impl Control {
     /// Blocks the thread until all connections have left, for a moment: they have been ended. After
     /// force was asked for it does not.
     pub(crate) fn wait_for_ended(&self, moment: Duration) -> io::Result<()> {
-        let end = Some(Instant::now() + moment);
+        let end = Some(clock::now() + moment);
         while self.stats().connections > 0 && !self.is_forced() {
             if !wait_ready(self.bell(), false, end)? {
                 break;

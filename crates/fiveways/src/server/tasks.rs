@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_driver::Model;
-use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, park, sleep_until};
+use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, clock, park, sleep_until};
 use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
@@ -235,5 +235,5 @@ fn tell_of_high_numbers() {
 }
 
 fn pause(time: Duration) {
-    sleep_until(Instant::now() + time);
+    sleep_until(clock::now() + time);
 }

@@ -5,9 +5,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_driver::Model;
+use fiveways_runtime::clock;
 use fiveways_sys::net;
 
 use crate::net::{TcpListener, TcpStream};
@@ -141,7 +142,7 @@ impl Floor<'_> {
             return thread::sleep(time);
         }
         // Failing, it is a short pause.
-        let _ = net::wait_ready(self.control.bell(), false, Some(Instant::now() + time));
+        let _ = net::wait_ready(self.control.bell(), false, Some(clock::now() + time));
         self.control.hush_beside();
     }
 

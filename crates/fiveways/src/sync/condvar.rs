@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter};
+use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, clock};
 
 use super::mutex::MutexGuard;
 
@@ -143,7 +143,7 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         timeout: Duration,
     ) -> LockResult<Reacquired<'a, T>> {
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = clock::after(timeout);
         let (guard, result) = self.wait_at(guard, deadline, Location::caller());
         with_result(guard, result)
     }
@@ -172,7 +172,7 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> LockResult<Reacquired<'a, T>> {
         let place = Location::caller();
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = clock::after(timeout);
         let (mut guard, mut late) = (guard, false);
         loop {
             if !condition(&mut guard) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, clock, spend};
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
@@ -106,7 +106,7 @@ impl Event {
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         spend();
         let place = Location::caller();
-        self.is_set() || self.wait_slowly(Instant::now().checked_add(timeout), place)
+        self.is_set() || self.wait_slowly(clock::after(timeout), place)
     }
 
     #[cold]

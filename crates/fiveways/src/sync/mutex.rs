@@ -7,9 +7,9 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fiveways_runtime::{me, spend};
+use fiveways_runtime::{clock, me, spend};
 
 use super::exclusive::{Exclusive, Wait};
 use super::poison::{Entry, Poison};
@@ -193,7 +193,7 @@ impl<T: ?Sized> Mutex<T> {
         spend();
         let (place, me) = (Location::caller(), me());
         let locked = self.lock.try_lock(me) || {
-            let deadline = Instant::now().checked_add(timeout);
+            let deadline = clock::after(timeout);
             self.lock.lock_slowly(me, Wait { what: WHAT, place, deadline })
         };
         self.poison.pass_some(locked.then(|| MutexGuard::new(self)))

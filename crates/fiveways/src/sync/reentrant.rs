@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fiveways_runtime::{Identity, me, spend};
+use fiveways_runtime::{Identity, clock, me, spend};
 
 use super::exclusive::{Exclusive, Wait};
 
@@ -121,7 +121,7 @@ impl<T: ?Sized> ReentrantMutex<T> {
         spend();
         let (place, me) = (Location::caller(), me());
         if !self.enter(me) {
-            let deadline = Instant::now().checked_add(timeout);
+            let deadline = clock::after(timeout);
             if !self.lock.lock_slowly(me, Wait { what: WHAT, place, deadline }) {
                 return None;
             }

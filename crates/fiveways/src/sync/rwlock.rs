@@ -8,9 +8,9 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fiveways_runtime::{me, spend};
+use fiveways_runtime::{clock, me, spend};
 
 use super::poison::{Entry, Poison};
 use super::shared::{Access, Shared};
@@ -174,7 +174,7 @@ impl<T: ?Sized> RwLock<T> {
         spend();
         let place = Location::caller();
         let locked = self.lock.try_take(Access::Read) || {
-            let deadline = Instant::now().checked_add(timeout);
+            let deadline = clock::after(timeout);
             self.lock.take_slowly(Access::Read, me(), place, deadline)
         };
         self.poison.pass_some(locked.then(|| RwLockReadGuard::new(self)))
@@ -250,7 +250,7 @@ impl<T: ?Sized> RwLock<T> {
         let (place, me) = (Location::caller(), me());
         let access = Access::Write(me);
         let locked = self.lock.try_take(access) || {
-            let deadline = Instant::now().checked_add(timeout);
+            let deadline = clock::after(timeout);
             self.lock.take_slowly(access, me, place, deadline)
         };
         self.poison.pass_some(locked.then(|| RwLockWriteGuard::new(self, access)))

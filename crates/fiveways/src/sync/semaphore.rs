@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, clock, spend};
 
 const WAITING: usize = 1;
 const ONE: usize = 2;
@@ -162,7 +162,7 @@ impl Semaphore {
         spend();
         let place = Location::caller();
         self.try_take() || {
-            let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let deadline = timeout.and_then(clock::after);
             self.take_slowly(deadline, place)
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, spend};
+use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, clock, spend};
 
 /// Waits until all that were added to it are done.
 ///
@@ -97,7 +97,7 @@ impl WaitGroup {
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         spend();
         let place = Location::caller();
-        self.is_empty() || self.wait_slowly(Instant::now().checked_add(timeout), place)
+        self.is_empty() || self.wait_slowly(clock::after(timeout), place)
     }
 
     #[cold]

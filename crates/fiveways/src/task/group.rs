@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fiveways_runtime::{JoinError, JoinHandle, Reason, is_cancel, unwind_cancelled};
+use fiveways_runtime::{JoinError, JoinHandle, Reason, clock, is_cancel, unwind_cancelled};
 
 use crate::task::tracker::{Member, TaskTracker};
 use crate::task::{spawn, spawn_local};
@@ -121,7 +121,7 @@ impl Group {
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
         let reason = Reason::new("group", &*self.tracker);
-        let joined = self.tracker.wait(&reason, Instant::now().checked_add(timeout));
+        let joined = self.tracker.wait(&reason, clock::after(timeout));
         joined.then(|| self.outcome())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Completions, JoinError, JoinHandle};
+use fiveways_runtime::{Completions, JoinError, JoinHandle, clock};
 
 /// Waits for all these tasks to end; gives their outcomes in the order of the handles.
 ///
@@ -63,7 +63,7 @@ pub fn join_all_timeout<T>(
     timeout: Duration,
 ) -> Vec<Result<Result<T, JoinError>, JoinHandle<T>>> {
     let tasks: Vec<_> = tasks.into_iter().collect();
-    wait(&tasks, tasks.len(), Instant::now().checked_add(timeout));
+    wait(&tasks, tasks.len(), clock::after(timeout));
     let outcome =
         |task: JoinHandle<T>| if task.is_finished() { Ok(task.join()) } else { Err(task) };
     tasks.into_iter().map(outcome).collect()
@@ -113,7 +113,7 @@ pub fn wait_any_timeout<'a, T: 'a>(
     timeout: Duration,
 ) -> Option<usize> {
     let tasks: Vec<_> = tasks.into_iter().collect();
-    wait(&tasks, 1, Instant::now().checked_add(timeout))
+    wait(&tasks, 1, clock::after(timeout))
 }
 
 /// Waits until so many have ended; gives the first.

@@ -20,10 +20,10 @@ mod tracker;
 mod join;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use fiveways_runtime::{Elapsed, JoinError, JoinHandle, in_task, is_cancelled, yield_now};
-use fiveways_runtime::{Spawn, current, with_deadline};
+use fiveways_runtime::{Spawn, clock, current, with_deadline};
 
 pub use group::Group;
 pub use join::{join_all, join_all_timeout, wait_any, wait_any_timeout};
@@ -193,7 +193,7 @@ pub fn is_cancelled_error(error: &io::Error) -> bool {
 /// ```
 #[doc(alias = "gevent.Timeout")]
 pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    match Instant::now().checked_add(limit) {
+    match clock::after(limit) {
         Some(deadline) => with_deadline(deadline, f),
         None => Ok(f()),
     }

@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock;
 use crate::deadlock_data::{Deadlock, Link, list};
 use crate::dump_data::{Frame, TaskDump};
 use crate::identity::Identity;
@@ -31,7 +32,7 @@ pub(crate) fn report_and_wait(deadlock: Deadlock) {
         waiter.unpark();
     });
     if told.is_ok() {
-        let limit = Instant::now() + REPORT_LIMIT;
+        let limit = clock::now() + REPORT_LIMIT;
         park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
     }
 }

@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::PerProcess;
 
+use crate::clock;
 use crate::deadlock_data::{Deadlock, Link};
 use crate::detection::{self, Detection};
 use crate::dump_data::SuspectedWait;
@@ -242,7 +243,7 @@ impl Graph {
             Some(task) => Who::Task(task),
             None => Who::Thread(thread::current()),
         };
-        let (reason, since) = (std::ptr::from_ref(reason).cast(), Instant::now());
+        let (reason, since) = (std::ptr::from_ref(reason).cast(), clock::machine());
         let wait = Wait { reason, who, since, is_timed };
         self.waits.insert(me.identity, wait);
         Edge { who: me.identity, _reason: PhantomData }
@@ -280,7 +281,8 @@ impl Graph {
 
     /// The waiters from whom no task or thread can be reached that moves, or waits since recently.
     fn hopeless(&self) -> HashSet<Identity> {
-        let lasts = |wait: &Wait| wait.since.elapsed() >= SUSPECTED_AFTER;
+        let now = clock::machine();
+        let lasts = |wait: &Wait| now.saturating_duration_since(wait.since) >= SUSPECTED_AFTER;
         let mut hopeless = HashSet::new();
         let mut waiters: HashMap<Identity, Vec<Identity>> = HashMap::new();
         let mut moving = Vec::new();

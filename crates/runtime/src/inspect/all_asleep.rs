@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::process;
 
+use crate::clock;
 use crate::inspect::collect::dump_runtime;
 use crate::inspect::format::count;
 use crate::io::blocking::is_busy;
@@ -48,14 +49,14 @@ fn look(inbox: &Arc<Inbox>, before: &mut Option<(AllAsleep, Instant)>) -> bool {
         *before = None;
         return true;
     };
-    let (seen, since) = before.get_or_insert_with(|| (state.clone(), Instant::now()));
+    let (seen, since) = before.get_or_insert_with(|| (state.clone(), clock::machine()));
     if !seen.lasts(&state) {
-        *before = Some((state, Instant::now()));
+        *before = Some((state, clock::machine()));
         return true;
     }
     let others = who_may_wake();
     let limit = if others == 0 { SURE } else { UNSURE };
-    let goes_on = since.elapsed() < limit;
+    let goes_on = clock::machine() - *since < limit;
     if !goes_on {
         report(&worker_set, others);
     }

@@ -10,11 +10,12 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_driver::{Op, Pending};
 use fiveways_sys::net::{self, Control, Reply};
 
+use crate::clock;
 use crate::dump_data::{Place, RuntimeDump, Stuck, TaskDump, TaskState, Wait, WorkerDump};
 use crate::identity::Identity;
 use crate::inspect::interrupt::{self, Activity};
@@ -23,7 +24,7 @@ use crate::park::blocked_threads::wait_for;
 use crate::task_block::{State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message};
 use crate::worker::peek::{fiber, state_of};
-use crate::worker::{Worker, WorkerSet, coarse_ms, with_worker};
+use crate::worker::{Worker, WorkerSet, with_worker};
 
 /// Tasks told of without a look at the driver: their backtraces take some 20 µs each.
 const SLICE: usize = 128;
@@ -179,7 +180,7 @@ pub(crate) fn tell_of(worker: &Worker, task: NonNull<Task>, backtrace: bool) -> 
         task: block.identity.to_string(),
         name: fiber.name(),
         state,
-        for_ms: coarse_ms().saturating_sub(block.since.get()),
+        for_ms: clock::coarse_ms().saturating_sub(block.since.get()),
         wait: wait_of(worker, block),
         cancelled: block.cancelled.get(),
         spawned_at: block.origin.place.into(),
@@ -210,7 +211,7 @@ fn wait_of(worker: &Worker, task: &Task) -> Option<Wait> {
             wait_for(unsafe { task.reason.get().as_ref() })
         }
     };
-    let left = worker.deadline_of(task).map(|at| at.saturating_duration_since(Instant::now()));
+    let left = worker.deadline_of(task).map(|at| at.saturating_duration_since(clock::now()));
     Some(Wait { left_ms: left.map(|left| left.as_millis() as u64), ..wait })
 }
 

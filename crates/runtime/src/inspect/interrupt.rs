@@ -18,12 +18,13 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread as threads;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_coro::Fiber;
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt::{self, Interrupted, Thread};
 
+use crate::clock;
 use crate::identity::Identity;
 use crate::worker::backtrace::{self, FRAMES_MAX};
 use crate::worker::inbox::Inbox;
@@ -90,8 +91,9 @@ pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     ANSWER.thread.store(thread.number(), Ordering::Relaxed);
     ANSWER.state.store(ASKED, Ordering::Release);
     let asked = interrupt::interrupt(thread);
-    let limit = Instant::now() + PATIENCE;
-    while asked.is_ok() && ANSWER.state.load(Ordering::Acquire) != TOLD && Instant::now() < limit {
+    let limit = clock::machine() + PATIENCE;
+    while asked.is_ok() && ANSWER.state.load(Ordering::Acquire) != TOLD && clock::machine() < limit
+    {
         threads::sleep(Duration::from_millis(1));
     }
     let given_up = ANSWER.state.compare_exchange(ASKED, FREE, Ordering::Relaxed, Ordering::Relaxed);

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::{PerProcess, generation};
 
+use crate::clock;
 use crate::dump_data::Stuck;
 use crate::inspect::collect::stuck_by;
 use crate::inspect::interrupt;
@@ -251,7 +252,7 @@ struct Reports {
 
 impl Default for Reports {
     fn default() -> Reports {
-        Reports { since: Instant::now(), written: 0, left_out: 0, is_first: true }
+        Reports { since: clock::machine(), written: 0, left_out: 0, is_first: true }
     }
 }
 
@@ -261,7 +262,7 @@ impl Reports {
     const WINDOW: Duration = Duration::from_secs(10);
 
     fn tell(&mut self, incident: &Incident) {
-        if let Some(text) = self.text(incident, Instant::now()) {
+        if let Some(text) = self.text(incident, clock::machine()) {
             eprint!("{text}");
         }
     }
@@ -338,9 +339,9 @@ impl Watch {
 
     /// Waits for so long; gives how much longer it took. `None`: it is over.
     fn pause(&self, duration: Duration) -> Option<Duration> {
-        let end = Instant::now() + duration;
+        let end = clock::machine() + duration;
         while !self.is_over() {
-            let now = Instant::now();
+            let now = clock::machine();
             if now >= end {
                 return Some(now - end);
             }
@@ -377,7 +378,7 @@ impl Watch {
     }
 
     fn look(&mut self, inbox: &Arc<Inbox>, status: WorkerStatus) -> Option<Incident> {
-        let now = Instant::now();
+        let now = clock::machine();
         let seen = self.seen.entry(inbox.index).or_insert_with(|| Seen::new(status, now));
         if seen.status != status {
             *seen = Seen::new(status, now);

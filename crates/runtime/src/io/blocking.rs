@@ -13,10 +13,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fiveways_sys::generation::PerProcess;
 
+use crate::clock;
 use crate::may_park::assert_may_park;
 use crate::park::{in_task, park_while_not, unparker};
 use crate::service_thread::ServiceThread;
@@ -168,12 +169,12 @@ impl Threads {
     /// The next call; `None` after a while without any: the thread no longer counts.
     fn next(&self) -> Option<Call> {
         let mut state = self.lock();
-        let deadline = Instant::now() + IDLE_LIMIT;
+        let deadline = clock::machine() + IDLE_LIMIT;
         loop {
             if let Some(call) = state.queue.pop_front() {
                 return Some(call);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(clock::machine());
             if left.is_zero() {
                 state.threads -= 1;
                 return None;

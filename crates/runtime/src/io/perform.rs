@@ -18,6 +18,7 @@ use fiveways_sys::errno;
 use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
+use crate::clock;
 use crate::may_park::{assert_may_park, is_park_forbidden};
 use crate::park::limits::{Elapsed, refuse, thread_scope};
 use crate::park::{as_task, is_over};
@@ -168,7 +169,8 @@ thread_local! {
     static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
 }
 
-/// When a call of a plain thread has to end: its own deadline, and that of the `timeout` scope.
+/// When a call of a plain thread has to end: its own deadline, and that of the `timeout` scope; by
+/// the machine's clock.
 #[derive(Clone, Copy)]
 struct Until {
     own: Option<Instant>,
@@ -181,7 +183,7 @@ impl Until {
     }
 
     fn is_over(self) -> bool {
-        self.deadline().is_some_and(|at| at <= Instant::now())
+        self.deadline().is_some_and(|at| at <= clock::machine())
     }
 
     /// Waits in poll(2).
@@ -208,7 +210,7 @@ fn perform_thread<K>(
         assert_may_park(None);
     }
     let fd = op.source().fd;
-    let until = Until { own, scope: thread_scope() };
+    let until = Until { own: clock::to_machine(own), scope: clock::to_machine(thread_scope()) };
     match op {
         Op::Readable { .. } => until.wait(fd, false).map(|()| 0),
         Op::Writable { .. } => until.wait(fd, true).map(|()| 0),

@@ -12,6 +12,7 @@ use std::time::Instant;
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt;
 
+use crate::clock;
 use crate::dump_data::{ThreadDump, Wait};
 use crate::identity::Identity;
 use crate::reason::Reason;
@@ -53,7 +54,7 @@ impl<'a> Listed<'a> {
             thread: thread::current(),
             number: interrupt::Thread::current(),
             reason: reason.map(|reason| std::ptr::from_ref(reason).cast()),
-            since: Instant::now(),
+            since: clock::machine(),
             deadline,
         };
         lock().push(entry);
@@ -91,7 +92,7 @@ pub(crate) fn number_of(who: Identity) -> Option<interrupt::Thread> {
 
 /// Tells of an entry of the locked list.
 fn tell(entry: &Entry) -> ThreadDump {
-    let now = Instant::now();
+    let now = clock::machine();
     let left = entry.deadline.map(|at| at.saturating_duration_since(now));
     // SAFETY: required: live and shared. The list is locked, so the thread is still in its frame.
     let reason = entry.reason.map(|reason| unsafe { &*reason });

@@ -18,6 +18,7 @@ use std::ptr::{self, NonNull};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::detection;
 use crate::may_park::{assert_may_park, is_park_forbidden};
 use crate::park::blocked_threads::Listed;
@@ -272,7 +273,7 @@ pub(crate) fn park_watched(
     let _listed = Listed::new(me(), Some(reason), None);
     let (mut looks, mut keeps) = (true, false);
     while !is_so() {
-        let limit = looks.then(|| Instant::now() + interval);
+        let limit = looks.then(|| clock::machine() + interval);
         if token_of_thread.take(limit, || None::<()>) {
             keeps |= !is_so();
         } else {
@@ -317,14 +318,14 @@ pub(crate) fn park_by_turns(is_so: impl Fn() -> bool, park: impl Fn() -> Wake) -
 pub fn sleep_until(at: Instant) {
     assert_may_park(None);
     let slept = as_task(|worker, task| {
-        if at <= Instant::now() {
+        if at <= clock::now() {
             yield_task(worker, task);
         } else {
             or_unwind(park_task(worker, task, State::Asleep, None, Some(at)));
         }
     });
     if slept.is_none() {
-        let now = Instant::now();
+        let now = clock::now();
         let is_first = |scope: &Instant| *scope < at || at <= now && *scope <= now;
         let scope = thread_scope().filter(is_first);
         thread::sleep(scope.unwrap_or(at).saturating_duration_since(now));
@@ -348,7 +349,7 @@ pub fn sleep_until(at: Instant) {
 pub fn yield_now() {
     assert_may_park(None);
     if as_task(yield_task).is_none() {
-        if let Some(scope) = thread_scope().filter(|scope| *scope <= Instant::now()) {
+        if let Some(scope) = thread_scope().filter(|scope| *scope <= clock::now()) {
             unwind_expired(scope);
         }
         thread::yield_now();
@@ -460,25 +461,25 @@ fn park_task(
 /// The deadline of the innermost `timeout` scope, if it has come.
 #[inline]
 pub(crate) fn is_over(task: &Task) -> Option<Instant> {
-    task.scope.get().filter(|scope| *scope <= Instant::now())
+    task.scope.get().filter(|scope| *scope <= clock::now())
 }
 
 fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake, Interrupt> {
     admit(reason)?;
     let (token_of_thread, me) = (ParkToken::of_thread(), me());
     let scope = thread_scope();
-    let deadline = earlier(own, scope);
+    let deadline = clock::to_machine(earlier(own, scope));
     let mut told = me.is_thread();
     loop {
         if !me.is_thread() && deadline.is_none() {
             caught(|| refuse_endless(me, reason))?;
         }
-        let tick = (!told).then(|| Instant::now() + BLOCKED_LIMIT);
+        let tick = (!told).then(|| clock::machine() + BLOCKED_LIMIT);
         if token_of_thread.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline)))
         {
             return Ok(Wake::Unparked);
         }
-        if tick.is_none() || deadline.is_some_and(|at| at <= Instant::now()) {
+        if tick.is_none() || deadline.is_some_and(|at| at <= clock::machine()) {
             return match scope {
                 Some(scope) if own.is_none_or(|own| scope < own) => Err(Interrupt::expired(scope)),
                 _ => Ok(Wake::TimedOut),

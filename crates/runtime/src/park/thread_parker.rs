@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::PerProcess;
 
+use crate::clock;
+
 /// The seats that nobody has. A fork begins anew: those may be locked.
 static FREE: PerProcess<Mutex<Vec<&'static ThreadParker>>> = PerProcess::new();
 
@@ -104,8 +106,9 @@ impl ParkToken {
         self.parker.blocker().unparked.notify_one();
     }
 
-    /// Waits for the token and takes it; false: the deadline came first. `list` is called if the
-    /// thread blocks, and what it gives lives as long. Only for the thread whose seat it is.
+    /// Waits for the token and takes it; false: the deadline, by the machine's clock, came first.
+    /// `list` is called if the thread blocks, and what it gives lives as long. Only for the thread
+    /// whose seat it is.
     pub(crate) fn take<L>(
         self,
         deadline: Option<Instant>,
@@ -116,7 +119,7 @@ impl ParkToken {
         let mut locked = self.parker.lock();
         let _listed = if is_given() { None } else { list() };
         while !is_given() {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let left = deadline.map(|at| at.saturating_duration_since(clock::machine()));
             locked = match left {
                 None => unparked.wait(locked).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return false,

@@ -8,6 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::WAIT_OBSERVER;
+use crate::clock;
 use crate::detection;
 use crate::identity::Identity;
 use crate::park::current::me;
@@ -85,7 +86,7 @@ impl<T> JoinHandle<T> {
     /// The handle itself, when the time is over.
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
-        match Instant::now().checked_add(timeout) {
+        match clock::after(timeout) {
             Some(deadline) => self.join_until(deadline),
             None => Ok(self.join()),
         }

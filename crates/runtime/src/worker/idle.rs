@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use crate::clock;
 use crate::task_block::earlier;
 use crate::worker::watchers;
 
@@ -19,14 +20,14 @@ impl Worker {
     fn trim_at(&self) -> Option<Instant> {
         let many = self.stacks.borrow().warm() > WARM_STACKS;
         let many = many || self.driver.borrow().has_unused_memory();
-        let at = many.then(|| self.trim_at.get().unwrap_or_else(|| Instant::now() + TRIM_AFTER));
+        let at = many.then(|| self.trim_at.get().unwrap_or_else(|| clock::now() + TRIM_AFTER));
         self.trim_at.set(at);
         at
     }
 
     /// Gives back memory that was only needed for a peak.
     fn trim(&self, at: Instant) {
-        if Instant::now() < at {
+        if clock::now() < at {
             return;
         }
         if !self.trims_driver.get() {
@@ -68,7 +69,7 @@ impl Worker {
 
     /// Looks again and again for a moment. True: there is something to do.
     fn spin_a_while(&self) -> io::Result<bool> {
-        let started = Instant::now();
+        let started = clock::machine();
         loop {
             // Longer than the watchdog waits, perhaps.
             self.inbox.beat();
@@ -77,12 +78,11 @@ impl Worker {
                 self.spin.borrow_mut().paid();
                 return Ok(true);
             }
-            let now = Instant::now();
-            let due = self.timers.borrow().next().is_some_and(|at| at <= now);
+            let due = self.timers.borrow().next().is_some_and(|at| at <= clock::now());
             if due {
                 return Ok(true);
             }
-            if now - started > self.spin.borrow().limit {
+            if clock::machine() - started > self.spin.borrow().limit {
                 self.spin.borrow_mut().failed();
                 return Ok(false);
             }

@@ -34,8 +34,9 @@ use std::time::{Duration, Instant};
 use fiveways_coro::{Fiber, StackPool};
 use fiveways_driver::{Driver, Ready};
 use fiveways_sys::interrupt::Thread;
-use fiveways_sys::{clock, thread_exit};
+use fiveways_sys::thread_exit;
 
+use crate::clock;
 use crate::may_park::{abort_if_park_forbidden, is_park_forbidden};
 use crate::task_block::{NOWHERE, State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message, Start};
@@ -94,6 +95,8 @@ pub(crate) struct Worker {
     stand: RefCell<Vec<usize>>,
     /// An instant that has passed: "look once" for the driver without reading the clock.
     past: Instant,
+    /// The thread goes by the driver's clock while the worker lives.
+    _clock: clock::Installed,
 }
 
 /// For what a suspended task is resumed that is not to go on.
@@ -113,6 +116,7 @@ impl Worker {
         stacks: StackPool,
         spin: Duration,
     ) -> Worker {
+        let installed = clock::Installed::new(driver.clock());
         let inbox = Arc::clone(&worker_set[place]);
         inbox.set_waker(driver.waker());
         Worker {
@@ -139,7 +143,8 @@ impl Worker {
             clock: Cell::new(0),
             probing: Cell::new(Probe::No),
             stand: RefCell::default(),
-            past: Instant::now(),
+            past: clock::now(),
+            _clock: installed,
         }
     }
 
@@ -325,7 +330,7 @@ impl Worker {
         if self.timers.borrow().len() == 0 {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         loop {
             let due = self.timers.borrow_mut().pop_due(now);
             let Some(task) = due else { return };
@@ -400,12 +405,6 @@ impl Drop for AbortOnDrop {
         eprintln!("fiveways: a worker has failed and cannot go on");
         std::process::abort();
     }
-}
-
-/// The coarse clock, in milliseconds.
-#[inline]
-pub(crate) fn coarse_ms() -> u64 {
-    clock::coarse().as_millis() as u64
 }
 
 /// Runs `f` with this thread's worker, if it is one.

@@ -30,7 +30,8 @@ use std::time::{Duration, Instant};
 
 use fiveways_coro::Fiber;
 
-use super::{Worker, coarse_ms, contain, slice};
+use super::{Worker, contain, slice};
+use crate::clock;
 use crate::task_block::Task;
 
 /// Resumptions in the second part of a round, at least.
@@ -50,7 +51,7 @@ impl Worker {
     pub(super) fn rounds(&self) -> io::Result<()> {
         loop {
             self.inbox.beat();
-            self.clock.set(coarse_ms());
+            self.clock.set(clock::coarse_ms());
             self.read_messages();
             self.start_some();
             self.fire_timers();
@@ -131,7 +132,7 @@ impl Round {
     fn begin(worker: &Worker) -> Round {
         worker.slice_is_over.set(false);
         let (woken, yielded) = (worker.run.borrow().len(), worker.yielded.borrow().len());
-        let began = (woken > FEW).then(Instant::now);
+        let began = (woken > FEW).then(clock::now);
         let limit = Limit { resumptions: 0, began, end: None };
         Round { woken, yielded, more: ROUND.max(yielded), limit }
     }
@@ -189,7 +190,7 @@ impl Limit {
     }
 
     fn read_clock(&mut self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let first_part = || self.began.map_or(Duration::ZERO, |began| now - began);
         now >= *self.end.get_or_insert_with(|| now + first_part().max(slice::LONGEST))
     }

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use fiveways_sys::net::Answer;
 
+use crate::clock;
+
 /// How long a task may run while others wait for their turn.
 pub(super) const LONGEST: Duration = Duration::from_micros(100);
 
@@ -73,7 +75,7 @@ impl Slice {
     #[cold]
     fn read_clock(&self) -> bool {
         self.units.set(UNITS);
-        let now = Instant::now();
+        let now = clock::now();
         match self.began.get() {
             None => {
                 self.began.set(Some(now));

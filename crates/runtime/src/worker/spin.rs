@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 /// Whether to spin before sleeping: only while it pays.
 ///
 /// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits
@@ -48,12 +50,12 @@ impl Spin {
     }
 
     pub(crate) fn before_sleep(&self) -> Option<Instant> {
-        (!self.limit.is_zero()).then(Instant::now)
+        (!self.limit.is_zero()).then(clock::machine)
     }
 
     pub(crate) fn after_sleep(&mut self, before: Option<Instant>) {
         if let Some(before) = before {
-            self.brief = before.elapsed() < BRIEF;
+            self.brief = clock::machine() - before < BRIEF;
         }
     }
 }

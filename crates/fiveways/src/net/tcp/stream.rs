@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::time_limit;
+use fiveways_runtime::{clock, time_limit};
 use fiveways_sys::net::option_name as option;
 use fiveways_sys::net::{Address, Kind};
 
@@ -119,7 +119,7 @@ impl TcpStream {
     ) -> io::Result<TcpStream> {
         let mut left = addresses.len() as u32;
         each(addresses, |address| {
-            let now = Instant::now();
+            let now = clock::now();
             let in_all = time_limit().map(|end| end.saturating_duration_since(now) / left);
             let share = in_all.map_or(SHARE, |in_all| in_all.min(SHARE));
             left -= 1;
@@ -145,7 +145,7 @@ impl TcpStream {
             let message = "cannot connect within a time limit of zero";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        TcpStream::connect_by(address, Instant::now().checked_add(limit))
+        TcpStream::connect_by(address, clock::after(limit))
     }
 
     fn connect_by(address: &SocketAddr, by: Option<Instant>) -> io::Result<TcpStream> {

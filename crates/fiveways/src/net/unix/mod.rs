@@ -12,7 +12,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::sleep_until;
+use fiveways_runtime::{clock, sleep_until};
 use fiveways_sys::net::{Address, UnixAddress, unix_name};
 
 pub use datagram::UnixDatagram;
@@ -21,7 +21,7 @@ pub use stream::UnixStream;
 
 /// Sleeps for a while, unless it is too late already.
 fn pause(length: Duration, by: Option<Instant>) -> io::Result<()> {
-    let now = Instant::now();
+    let now = clock::now();
     if by.is_some_and(|by| by <= now) {
         return Err(io::ErrorKind::TimedOut.into());
     }

@@ -8,6 +8,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fiveways_runtime::clock;
 use fiveways_sys::errno;
 use fiveways_sys::net::{Address, Family, Kind};
 
@@ -67,7 +68,7 @@ impl UnixStream {
             let message = "cannot connect within a time limit of zero";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        UnixStream::connect_to(&of_path(path.as_ref())?, Instant::now().checked_add(limit))
+        UnixStream::connect_to(&of_path(path.as_ref())?, clock::after(limit))
     }
 
     /// Connects to an address.

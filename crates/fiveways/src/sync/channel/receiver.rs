@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Role;
+use fiveways_runtime::{Role, clock};
 
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
@@ -98,7 +98,7 @@ impl<T> Receiver<T> {
     #[inline]
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_by(Instant::now().checked_add(timeout))
+        self.recv_by(clock::after(timeout))
     }
 
     /// Receives the next item, waiting until the deadline at the latest.

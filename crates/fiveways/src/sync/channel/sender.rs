@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SendError, TrySendError};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::Role;
+use fiveways_runtime::{Role, clock};
 
 use super::chan::Chan;
 use crate::exchange::{Exchange, Fifo, Why};
@@ -112,7 +112,7 @@ impl<T> Sender<T> {
     #[inline]
     #[track_caller]
     pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.send_by(item, Instant::now().checked_add(timeout))
+        self.send_by(item, clock::after(timeout))
     }
 
     /// Sends an item, waiting until the deadline at the latest.

@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Reason, Selection, Waiter, spend};
+use fiveways_runtime::{Reason, Selection, Waiter, clock, spend};
 
 pub use self::arms::{ReceiveFrom, SendTo};
 pub use self::readiness::{Watch, Watched};
@@ -298,7 +298,7 @@ pub enum Time {
 impl Time {
     /// So long from now.
     pub fn after(duration: Duration) -> Time {
-        Instant::now().checked_add(duration).map_or(Time::Never, Time::At)
+        clock::after(duration).map_or(Time::Never, Time::At)
     }
 
     /// At this instant.
@@ -315,7 +315,7 @@ impl Time {
 
 impl Arm for Time {
     fn attempt(&mut self) -> bool {
-        matches!(self, Time::At(instant) if *instant <= Instant::now())
+        matches!(self, Time::At(instant) if *instant <= clock::now())
     }
 
     fn time(&self) -> Option<Time> {

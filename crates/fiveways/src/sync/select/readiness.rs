@@ -20,8 +20,8 @@ use std::time::Instant;
 
 use fiveways_driver::{Op, Source};
 use fiveways_runtime::{
-    JoinHandle, Selection, Spawn, WaitQueue, Waiter, assert_may_park, hand_to_thread, in_task,
-    perform, thread_scope, without_interruption, yield_now,
+    JoinHandle, Selection, Spawn, WaitQueue, Waiter, assert_may_park, clock, hand_to_thread,
+    in_task, perform, thread_scope, without_interruption, yield_now,
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::{net, poll};
@@ -103,7 +103,7 @@ impl<'a> ReadinessArm<'a> {
         {
             return Ok(true);
         }
-        net::wait_ready(self.how.fd(), self.writable, Some(Instant::now()))
+        net::wait_ready(self.how.fd(), self.writable, Some(clock::now()))
     }
 
     /// Sends a scout out.
@@ -197,7 +197,7 @@ pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
         return false;
     }
     let scope = thread_scope();
-    if scope.is_some_and(|scope| scope <= Instant::now()) {
+    if scope.is_some_and(|scope| scope <= clock::now()) {
         // No arm was ready: the `timeout` scope ends this wait, as any.
         yield_now();
     }
@@ -207,7 +207,7 @@ pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
 /// Waits until a line of the table has an answer, or the time has come.
 fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.saturating_duration_since(clock::now()));
         match poll::poll(table, left) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(drop),
