@@ -233,8 +233,6 @@ const CAPTURES_MAX: usize = 512;
 impl Coroutine {
     /// Makes a coroutine that runs `body` on `stack` when it is first resumed.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// `Unsupported` where the C library does not tell of the end of a thread.
@@ -262,8 +260,6 @@ impl Coroutine {
     }
 
     /// Names it for the message about an overflow of its stack.
-    ///
-    /// Never suspends.
     pub fn set_name(&self, name: &str) {
         if let Some(header) = self.shared.header.get() {
             // SAFETY: required: from `into_raw`, and no second owner is dropped. It is kept from
@@ -274,15 +270,11 @@ impl Coroutine {
     }
 
     /// What it is doing.
-    ///
-    /// Never suspends.
     pub fn phase(&self) -> Phase {
         self.shared.phase()
     }
 
     /// Gives what suspends it, for its body.
-    ///
-    /// Never suspends.
     pub fn suspender(&self) -> Suspender {
         Suspender(Rc::clone(&self.shared))
     }
@@ -345,24 +337,18 @@ impl fmt::Debug for Suspender {
 
 impl Suspender {
     /// Is the caller's frame on the coroutine's own stack?
-    ///
-    /// Never suspends.
     #[inline]
     pub fn is_here(&self) -> bool {
         self.0.phase.get() == Phase::Running && self.0.stack.contains(&stack_pointer())
     }
 
     /// What the coroutine is doing.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn phase(&self) -> Phase {
         self.0.phase()
     }
 
     /// Is the coroutine being unwound by its owner?
-    ///
-    /// Never suspends.
     pub fn is_unwinding(&self) -> bool {
         self.0.ending.get()
     }

@@ -128,8 +128,6 @@ impl<H> Head<H> {
 impl<H> Fiber<H> {
     /// Makes a fiber that will run `body` on `stack` when it is first resumed.
     ///
-    /// Never suspends.
-    ///
     /// # Panics
     ///
     /// When what `body` has captured does not fit on the stack. A body that unwinds aborts the
@@ -172,8 +170,6 @@ impl<H> Fiber<H> {
     }
 
     /// Returns the header.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn header(&self) -> &H {
         // SAFETY: required: a live header that nobody borrows exclusively. It lives as long as the
@@ -196,8 +192,6 @@ impl<H> Fiber<H> {
     /// Returns the stack of a fiber that has finished or was never resumed, and drops the header
     /// (and the body if it was not run).
     ///
-    /// Never suspends.
-    ///
     /// # Panics
     ///
     /// When the fiber is suspended in its body.
@@ -211,8 +205,6 @@ impl<H> Fiber<H> {
     }
 
     /// Returns the thin pointer to the header, for queues and tables; the fiber stays owned.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn as_raw(&self) -> NonNull<H> {
         // SAFETY: required: inside one allocation. The head is live.
@@ -222,16 +214,12 @@ impl<H> Fiber<H> {
     }
 
     /// Gives up ownership for the thin pointer to the header.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn into_raw(self) -> NonNull<H> {
         ManuallyDrop::new(self).as_raw()
     }
 
     /// Takes ownership again.
-    ///
-    /// Never suspends.
     ///
     /// # Safety
     ///
@@ -296,8 +284,6 @@ impl<H> Fiber<H> {
     /// Runs `f` on the stack of whoever resumed the running fiber, with that stack's room, and
     /// comes back here. A backtrace taken in `f` goes through the frames of the fiber.
     ///
-    /// Never suspends.
-    ///
     /// # Safety
     ///
     /// `header` is the thin pointer of the very fiber that calls this, on whose stack it runs. `f`
@@ -312,8 +298,6 @@ impl<H> Fiber<H> {
     }
 
     /// Has the fiber's body begun? (It may have ended, too.)
-    ///
-    /// Never suspends.
     pub fn has_begun(&self) -> bool {
         // SAFETY: required: live, and not borrowed exclusively. It lives as long as the fiber;
         // resumers borrow another field.
@@ -322,8 +306,6 @@ impl<H> Fiber<H> {
 
     /// Asks the processor to load what the next [`resume_raw`](Fiber::resume_raw) of a fiber will
     /// touch first. Harmless for any address.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn prefetch(header: NonNull<H>) {
         let head = Head::of(header);
@@ -333,23 +315,17 @@ impl<H> Fiber<H> {
 
     /// Names the fiber for the message about an overflow of its stack, and for dumps. The first 63
     /// bytes are kept, cut at a character.
-    ///
-    /// Never suspends.
     pub fn set_name(&self, name: &str) {
         self.stack().stack_name().set(name);
     }
 
     /// Returns the name; empty if none was given.
-    ///
-    /// Never suspends.
     pub fn name(&self) -> String {
         name_on(self.stack().stack_name())
     }
 
     /// Copies the name, cut where there is no more room, and gives its length. Safe in a signal
     /// handler.
-    ///
-    /// Never suspends.
     pub fn copy_name(&self, into: &mut [u8]) -> usize {
         let mut bytes = [0; NAME_MAX];
         let name = self.stack().stack_name().read(&mut bytes);
@@ -359,8 +335,6 @@ impl<H> Fiber<H> {
     }
 
     /// Returns the stack that the fiber lives on, to ask for its size or its use.
-    ///
-    /// Never suspends.
     pub fn stack(&self) -> &Stack {
         // SAFETY: required: live, and not borrowed exclusively. It lives as long as the fiber;
         // resumers borrow another field.

@@ -17,8 +17,6 @@ use crate::stack_name::{NAME_MAX, StackName};
 ///
 /// Threads that run coroutines call [`prepare_thread`] too.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// Those of sigaction(2); none is known to happen.
@@ -28,8 +26,6 @@ pub fn install_overflow_handler() -> io::Result<()> {
 
 /// Gives this thread an alternate signal stack if it has none: without one, an overflow kills the
 /// process with no message.
-///
-/// Never suspends.
 ///
 /// # Errors
 ///

@@ -72,15 +72,11 @@ pub struct StackPool {
 impl StackPool {
     /// Makes an empty pool of stacks with at least `stack_size` usable bytes (at least 16 KiB,
     /// rounded up to pages).
-    ///
-    /// Never suspends.
     pub fn new(stack_size: usize) -> StackPool {
         StackPool::with_guard(stack_size, Guard::Auto)
     }
 
     /// Makes an empty pool whose stacks are guarded in the way that is asked for.
-    ///
-    /// Never suspends.
     pub fn with_guard(stack_size: usize, guard: Guard) -> StackPool {
         StackPool {
             owner: Owner(OWNER_NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -98,8 +94,6 @@ impl StackPool {
 
     /// Takes a stack: the one given last, else a new one.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// Out of memory, address space or mappings; the message names the limits.
@@ -116,8 +110,6 @@ impl StackPool {
     }
 
     /// Gives a stack back. One of another pool goes back to that one.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn give(&mut self, stack: Stack) {
         // Dropping a stranger sends it home.
@@ -129,8 +121,6 @@ impl StackPool {
     /// Gives the memory of pooled stacks back to the kernel, but for the `keep` that will be taken
     /// next. They stay in the pool and cost about 2 µs when they are used again: call this when
     /// idle.
-    ///
-    /// Never suspends.
     pub fn trim(&mut self, keep: usize) {
         let end = self.pooled.len().saturating_sub(keep);
         for stack in self.pooled.iter_mut().take(end).skip(self.cold) {
@@ -143,39 +133,29 @@ impl StackPool {
     /// Gives back the memory of the stacks that nobody has taken since this was called last: those
     /// at the bottom, but for `keep`. Called now and then, it keeps what is used and frees what was
     /// a peak.
-    ///
-    /// Never suspends.
     pub fn trim_unused(&mut self, keep: usize) {
         self.trim(keep.max(self.pooled.len() - self.fewest.min(self.pooled.len())));
         self.fewest = self.pooled.len();
     }
 
     /// Returns how many pooled stacks hold memory.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn warm(&self) -> usize {
         self.pooled.len() - self.cold
     }
 
     /// Returns how many stacks are in use: taken, and neither given back nor dropped.
-    ///
-    /// Never suspends.
     pub fn live(&self) -> usize {
         let returned: usize = self.slabs.iter().map(|slab| slab.returned_len()).sum();
         self.cut_total - self.pooled.len() - returned
     }
 
     /// Returns how many stacks wait to be taken.
-    ///
-    /// Never suspends.
     pub fn pooled(&self) -> usize {
         self.pooled.len()
     }
 
     /// Returns the usable bytes of a stack.
-    ///
-    /// Never suspends.
     pub fn stack_size(&self) -> usize {
         self.slot_layout.usable()
     }

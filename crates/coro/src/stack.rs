@@ -32,8 +32,6 @@ unsafe impl Send for Stack {}
 impl Stack {
     /// Maps a stack of its own, outside all pools, with at least `bytes` usable bytes.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// Out of memory, address space or mappings; the message names the limits.
@@ -66,8 +64,6 @@ impl Stack {
     }
 
     /// Returns the bytes above the guard, of which a few at the top are the runtime's.
-    ///
-    /// Never suspends.
     pub fn size(&self) -> usize {
         self.slab.slot_layout().usable()
     }
@@ -76,8 +72,6 @@ impl Stack {
     /// deep it has been used since it was last trimmed.
     ///
     /// Pages that were swapped out do not count. Asks the kernel and touches nothing.
-    ///
-    /// Never suspends.
     ///
     /// # Errors
     ///
@@ -126,8 +120,6 @@ impl Stack {
 
     /// Returns the addresses from the guard's lowest to the top of what may be used; frames lie
     /// between.
-    ///
-    /// Never suspends.
     pub fn addresses(&self) -> Range<usize> {
         self.slab.low(self.index()).addr().get()..self.stack_name.addr().get()
     }

@@ -1,16 +1,16 @@
-//! A deadlock as plain data: who waits for what, where, and who would have to end it.
+//! A deadlock as plain data: the waits, their places, and the members that would have to end them.
 
 use std::fmt;
 use std::panic::Location;
 
 use crate::identity::Identity;
 
-/// Tasks and threads none of which can go on before another of them does: the payload of the panic
-/// that ends one of the waits.
+/// Tasks and threads none of which can go on before another of them does. It is the payload of the
+/// panic that ends one of the waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deadlock {
     links: Vec<Link>,
-    /// In one line.
+    /// The description in one line.
     text: String,
 }
 
@@ -18,15 +18,16 @@ pub struct Deadlock {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// Who waits.
+    /// The waiter.
     pub who: Identity,
-    /// Its name; empty if it has none.
+    /// The waiter's name; empty if it has none.
     pub name: String,
-    /// For what: `mutex`, `join`, `receive from channel`.
+    /// What it waits for: `mutex`, `join`, `receive from channel`.
     pub what: &'static str,
-    /// Where.
+    /// The place of the wait in the source.
     pub place: &'static Location<'static>,
-    /// Those who could end the wait: one, or several any of which would do. They all wait, too.
+    /// The members that could end the wait: one, or several any of which would do. All of them
+    /// wait, too.
     pub waits_on: Vec<Identity>,
 }
 
@@ -37,25 +38,25 @@ impl Deadlock {
         Deadlock { links, text }
     }
 
-    /// The tasks and threads: the first is the one that found it. In a plain circle each waits for
-    /// the next, and the last for the first.
+    /// Returns the tasks and threads; the first is the one that found the deadlock. In a plain
+    /// circle each waits for the next, and the last for the first.
     pub fn members(&self) -> impl Iterator<Item = Identity> + '_ {
         self.links.iter().map(|link| link.who)
     }
 
-    /// The waits, in the same order.
+    /// Returns the waits, in the same order.
     pub fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// Does each wait for the next, and the last for the first?
+    /// Returns `true` if each member waits for the next, and the last for the first.
     pub fn is_circle(&self) -> bool {
         let nexts = self.links.iter().skip(1).chain(self.links.first());
         let mut pairs = self.links.iter().zip(nexts);
         pairs.all(|(link, next)| link.waits_on == [next.who])
     }
 
-    /// All of it in one line.
+    /// Returns the description in one line.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -69,7 +70,8 @@ impl fmt::Display for Deadlock {
 
 impl std::error::Error for Deadlock {}
 
-/// `task 1.3 waits for mutex of task 1.2 at src/main.rs:7:5`, or whose end could be brought by any.
+/// Writes `task 1.3 waits for mutex of task 1.2 at src/main.rs:7:5`, or a list of the members that
+/// could end the wait.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Link { who, what, place, .. } = self;

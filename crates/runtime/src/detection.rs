@@ -1,4 +1,4 @@
-//! What is done about deadlocks, and how many were found: of the whole process.
+//! What is done about deadlocks, and how many were found; both for the whole process.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 pub enum Detection {
     /// Nothing.
     Off,
-    /// They are told of on stderr, each once.
+    /// Each is reported on stderr, once.
     Report,
-    /// They are told of, and the wait that closes one panics with a [`Deadlock`](crate::Deadlock).
+    /// Each is reported, and the wait that closes it panics with a [`Deadlock`](crate::Deadlock).
     Panic,
 }
 
@@ -19,7 +19,7 @@ const OFF: u8 = 1;
 const REPORT: u8 = 2;
 const PANIC: u8 = 3;
 
-/// `UNSET` until first asked for, then one of the others; written by anybody.
+/// `UNSET` until first read, then one of the others; written from any thread.
 static DETECTION: AtomicU8 = AtomicU8::new(UNSET);
 
 /// Deadlocks found so far.
@@ -28,8 +28,6 @@ static FOUND: AtomicU64 = AtomicU64::new(0);
 /// Sets what is done about deadlocks, in the whole process.
 ///
 /// Channels and queues take part if they are made while this is not [`Detection::Off`].
-///
-/// Never suspends.
 pub fn detect_deadlocks(detection: Detection) {
     let bits = match detection {
         Detection::Off => OFF,
@@ -39,9 +37,7 @@ pub fn detect_deadlocks(detection: Detection) {
     DETECTION.store(bits, Ordering::Relaxed);
 }
 
-/// How many deadlocks have been found so far.
-///
-/// Never suspends.
+/// Returns the number of deadlocks found so far.
 pub fn deadlocks_found() -> u64 {
     FOUND.load(Ordering::Relaxed)
 }
@@ -56,7 +52,7 @@ pub(crate) fn detection() -> Detection {
     }
 }
 
-/// Is anything done about deadlocks?
+/// Returns `true` if deadlocks are looked for.
 #[inline]
 pub(crate) fn is_on() -> bool {
     detection() != Detection::Off
@@ -66,7 +62,7 @@ pub(crate) fn count_found() {
     FOUND.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What the environment says, else what suits the build.
+/// Reads the mode from the environment; without it the default of the build applies.
 #[cold]
 fn first_detection() -> Detection {
     let detection = match std::env::var("FIVEWAYS_DEADLOCK").as_deref() {

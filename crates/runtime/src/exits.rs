@@ -1,5 +1,5 @@
-//! Tasks and threads whose end is heard of: those that have touched a channel or queue while
-//! deadlocks were looked for.
+//! Tasks and threads whose end is recorded: those that have used a channel or queue while deadlocks
+//! were looked for.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,17 +14,17 @@ fn lock() -> MutexGuard<'static, HashSet<Identity>> {
     RUNNING.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds one that has not ended. Whoever adds it sees to it that it is taken out.
+/// Adds a running task or thread. The caller ensures that it is taken out at its end.
 pub(crate) fn watch(who: Identity) {
     lock().insert(who);
 }
 
-/// Takes one out that has ended.
+/// Takes out a task or thread that has ended.
 pub(crate) fn notify_exit(who: Identity) {
     lock().remove(&who);
 }
 
-/// Is it among them?
+/// Returns `true` if this task or thread was added and has not ended.
 pub(crate) fn is_running(who: Identity) -> bool {
     lock().contains(&who)
 }

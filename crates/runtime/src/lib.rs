@@ -15,7 +15,9 @@
 //! (`Worker::suspend`, I2). A task that waits for an operation does not go on before the driver
 //! has handed the operation back (I6).
 //!
-//! This crate is the engine room; users import `fiveways`.
+//! Functions suspend the calling task only where a `# Suspends` section says so.
+//!
+//! This crate is the engine; users import `fiveways`.
 
 mod runtime;
 mod dump;

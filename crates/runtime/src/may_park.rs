@@ -21,8 +21,6 @@ thread_local! {
 
 /// Runs `f`, in which every wait is refused with a panic that names `what`: a sentence like
 /// `priorities are compared`.
-///
-/// Never suspends.
 #[inline]
 pub fn no_park_scope<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
     let _before = Before(FORBIDDEN.replace(Some(what)));
@@ -69,8 +67,6 @@ fn die(what: &str) -> ! {
 }
 
 /// Refuses a wait that is about to begin, where none is allowed.
-///
-/// Never suspends.
 ///
 /// # Panics
 ///

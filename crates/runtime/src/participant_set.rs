@@ -1,12 +1,13 @@
-//! Who has had a hand in one side of a channel or queue: the givers, or the takers.
+//! The tasks and threads that have used one side of a channel or queue: the senders, or the
+//! receivers.
 //!
 //! ```text
-//!   hands   12  7  0  0 …     who made it, cloned a handle of this side, or used one
-//!   crowd   false             true: they were more than could be noted; then nobody is known
+//!   participants   12  7  0  0 …   tasks that made it, cloned a handle of this side, or used one
+//!   overflowed     false           true: there was no free slot; then the set is unknown
 //! ```
 //!
-//! A place is taken by compare-and-swap, from nobody or from somebody who has ended, and nobody
-//! enters himself twice: one writes for himself only.
+//! A slot is taken by compare-and-swap, if it is empty or its participant has ended. A participant
+//! adds only itself, so none is added twice.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::exits;
 use crate::identity::Identity;
 
-/// Who is remembered of one side.
+/// How many participants of one side are recorded.
 const PARTICIPANTS_MAX: usize = 8;
 
-/// Those who have had a hand in one side.
+/// The recorded participants of one side.
 pub struct ParticipantSet {
-    /// 0, or whose; written by those who touch it.
+    /// 0, or an identity; written by the participant itself.
     participants: [AtomicU64; PARTICIPANTS_MAX],
-    /// false → true, when there was no place.
+    /// false → true, when there was no free slot.
     overflowed: AtomicBool,
 }
 
@@ -31,7 +32,7 @@ impl ParticipantSet {
         ParticipantSet { participants, overflowed: AtomicBool::new(false) }
     }
 
-    /// Is this one noted?
+    /// Returns `true` if this participant is recorded.
     #[inline]
     pub(crate) fn knows(&self, who: Identity) -> bool {
         self.participants
@@ -39,12 +40,12 @@ impl ParticipantSet {
             .any(|participant| participant.load(Ordering::Relaxed) == who.to_bits())
     }
 
-    /// Notes one that lives and is not noted. It does so itself.
+    /// Adds a running participant that is not recorded. Called by the participant itself.
     pub(crate) fn add(&self, who: Identity) {
         let is_entered = self.participants.iter().any(|participant| {
             let was = participant.load(Ordering::Relaxed);
             let is_free = Identity::from_bits(was).is_none_or(|was| !exits::is_running(was));
-            // ORDERING: none: who looks at it does so under the graph's lock, later.
+            // ORDERING: none: readers look at it later, under the graph's lock.
             let (ok, not) = (Ordering::Relaxed, Ordering::Relaxed);
             is_free && participant.compare_exchange(was, who.to_bits(), ok, not).is_ok()
         });
@@ -53,7 +54,7 @@ impl ParticipantSet {
         }
     }
 
-    /// Those that live; `None`: not all are known.
+    /// Returns the participants that have not ended; `None` if not all are known.
     pub(crate) fn living(&self) -> Option<Vec<Identity>> {
         if self.overflowed.load(Ordering::Relaxed) {
             return None;

@@ -1,4 +1,4 @@
-//! What a wait is for: told in dumps, and followed in the search for deadlocks.
+//! The reason of a wait: shown in dumps, and followed in the search for deadlocks.
 
 use std::fmt;
 use std::panic::Location;
@@ -14,38 +14,42 @@ pub struct Reason<'a> {
     pub what: &'static str,
     /// The address of what is waited for; 0 where it has none.
     pub on: usize,
-    /// Who can end the wait, as far as that is known.
+    /// The tasks and threads that can end the wait, as far as they are known.
     pub holder: Holder<'a>,
     /// Where the user's code waits.
     pub place: &'static Location<'static>,
 }
 
-/// Who can end a wait.
+/// The tasks and threads that can end a wait.
 #[derive(Clone, Copy)]
 pub enum Holder<'a> {
-    /// Anybody.
+    /// Any task or thread.
     Anyone,
-    /// This task or thread.
+    /// This task or thread only.
     One(Identity),
-    /// Whose [`Identity`] is in the word now; its highest bit means nothing, 0 means nobody.
+    /// The task or thread whose [`Identity`] is in the word now; the highest bit is ignored, 0
+    /// means none.
     In(&'a AtomicU64),
-    /// Any of these, and nobody else. Who waits for them does so by
+    /// Any of these, and no others. Such a wait is made by
     /// [`wait_in_graph`](fn@crate::wait_in_graph).
     AnyOf(&'a dyn Enders),
-    /// Any of those who have had a hand in it; and whoever has got a handle and not used it yet.
+    /// Any recorded participant; and any task or thread that has received a handle and not used it
+    /// yet.
     Participants(&'a ParticipantSet),
 }
 
-/// Those who could end a wait, where that may be several.
+/// A list of the tasks and threads that could end a wait.
 pub trait Enders: Sync {
-    /// Calls `each` with everyone who could, now. False: it has ended, or others could, too.
+    /// Calls `each` with every task or thread that could end the wait now. Returns `false` if the
+    /// wait has ended, or if others could end it, too.
     ///
-    /// Called by anybody, at any time, under a lock: it must neither wait nor drop what users gave.
+    /// Called from any thread, at any time, under a lock: it must neither wait nor drop user
+    /// values.
     fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool;
 }
 
 impl<'a> Reason<'a> {
-    /// Makes a reason that anybody can end.
+    /// Creates a reason of a wait that any task or thread can end.
     #[inline]
     #[track_caller]
     pub fn new<T: ?Sized>(what: &'static str, on: &T) -> Reason<'a> {
@@ -53,7 +57,7 @@ impl<'a> Reason<'a> {
         Reason { what, on, holder: Holder::Anyone, place: Location::caller() }
     }
 
-    /// Says who can end it.
+    /// Sets the tasks and threads that can end the wait.
     #[inline]
     pub fn held(self, holder: Holder<'a>) -> Reason<'a> {
         Reason { holder, ..self }
@@ -61,7 +65,7 @@ impl<'a> Reason<'a> {
 }
 
 impl Holder<'_> {
-    /// Who can end the wait now, where that is known to be one.
+    /// Returns the one task or thread that can end the wait now, if exactly one is known.
     pub(crate) fn one(&self) -> Option<Identity> {
         match self {
             Holder::One(one) => Some(*one),
@@ -72,7 +76,7 @@ impl Holder<'_> {
         }
     }
 
-    /// Who could end the wait now, where they are known; several at most.
+    /// Returns the tasks and threads that could end the wait now, if they are known to be several.
     pub(crate) fn several(&self) -> Option<Vec<Identity>> {
         match self {
             Holder::AnyOf(enders) => {

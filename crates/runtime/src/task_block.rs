@@ -74,7 +74,7 @@ pub(crate) struct Task {
     pub(crate) exit_watched: Cell<bool>,
     /// Somebody asked the task to end.
     pub(crate) cancelled: Cell<bool>,
-    /// Nothing unwinds it now, see [`Limits::is_steadfast`].
+    /// Nothing unwinds it now, see [`Limits::is_uninterruptible`].
     pub(crate) uninterruptible: Cell<bool>,
     /// The deadline of the present wait has passed.
     pub(crate) timed_out: Cell<bool>,
@@ -110,24 +110,28 @@ pub(crate) struct Limits {
     /// That of the caller.
     pub(crate) callers: Option<Instant>,
     /// It waits for what comes soon and must not be missed.
-    pub(crate) own_steadfast: bool,
+    pub(crate) own_uninterruptible: bool,
     /// So does the caller.
-    pub(crate) callers_steadfast: bool,
+    pub(crate) callers_uninterruptible: bool,
 }
 
 impl Limits {
     /// Nothing ends a wait early.
-    pub(crate) const NONE: Limits =
-        Limits { own: None, callers: None, own_steadfast: false, callers_steadfast: false };
+    pub(crate) const NONE: Limits = Limits {
+        own: None,
+        callers: None,
+        own_uninterruptible: false,
+        callers_uninterruptible: false,
+    };
 
-    pub(crate) fn is_steadfast(&self) -> bool {
-        self.own_steadfast || self.callers_steadfast
+    pub(crate) fn is_uninterruptible(&self) -> bool {
+        self.own_uninterruptible || self.callers_uninterruptible
     }
 
     /// The deadline that counts. Of one who must not be interrupted, that of the scopes within:
     /// those without were put aside.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.own_steadfast { self.own } else { earlier(self.own, self.callers) }
+        if self.own_uninterruptible { self.own } else { earlier(self.own, self.callers) }
     }
 }
 
@@ -176,7 +180,7 @@ impl Task {
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
         self.scope.set(limits.deadline());
-        self.uninterruptible.set(limits.is_steadfast());
+        self.uninterruptible.set(limits.is_uninterruptible());
     }
 
     /// Is it to be unwound from a wait that has no error to give?

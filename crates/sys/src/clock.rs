@@ -9,8 +9,6 @@ use rustix::time::{ClockId, clock_gettime};
 /// The time since some point in the past, as of the kernel's last tick.
 ///
 /// About 5 ns, a fifth of what [`std::time::Instant::now`] costs; never goes back.
-///
-/// Never suspends.
 #[inline]
 pub fn coarse() -> Duration {
     let time = clock_gettime(ClockId::MonotonicCoarse);

@@ -48,8 +48,6 @@ const HANDLER_ROOM: usize = 32 * 1024;
 /// Installs `observer` before the present actions of SIGSEGV and SIGBUS, once per process: later
 /// calls change nothing.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// Those of sigaction(2); none is known to happen.
@@ -76,8 +74,6 @@ pub fn observe(observer: Observer) -> io::Result<()> {
 /// std gives one of some 8 KiB to the main thread and to the threads it starts. Threads of C
 /// libraries have none.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// `ENOMEM` when the stack cannot be mapped.
@@ -95,8 +91,6 @@ pub fn ensure_alternate_stack() -> io::Result<()> {
 
 /// Has the present handler of a signal run on the alternate stacks of threads that have one; there
 /// may be no room for it where it interrupts.
-///
-/// Never suspends.
 ///
 /// # Errors
 ///

@@ -25,8 +25,6 @@ pub struct Thread(i32);
 
 impl Thread {
     /// The calling thread.
-    ///
-    /// Never suspends.
     pub fn current() -> Thread {
         Thread(rustix::thread::gettid().as_raw_pid())
     }
@@ -69,8 +67,6 @@ static INSTALLED: SetOnce<Installed> = SetOnce::new();
 
 /// Installs the one observer of this process; later calls change nothing.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// Those of sigaction(2); none is known to happen.
@@ -96,8 +92,6 @@ pub fn observe(observer: Observer) -> io::Result<()> {
 }
 
 /// Makes a thread of this process run the observer soon.
-///
-/// Never suspends.
 ///
 /// # Errors
 ///

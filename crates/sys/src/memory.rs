@@ -20,8 +20,6 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 const MADV_GUARD_INSTALL: i32 = 102;
 
 /// Returns the size of a page.
-///
-/// Never suspends.
 #[inline]
 pub fn page_size() -> usize {
     rustix::param::page_size()
@@ -46,8 +44,6 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes (rounded up to pages by the kernel) of zeroes.
-    ///
-    /// Never suspends.
     ///
     /// # Errors
     ///
@@ -82,8 +78,6 @@ impl Mapping {
     /// Makes a range of pages fault when touched, without splitting the mapping; what they held is
     /// lost.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// `EINVAL` from kernels older than 6.13, and when the memory is locked (`mlockall`); then
@@ -107,8 +101,6 @@ impl Mapping {
 
     /// Makes a range of pages inaccessible, as a mapping of its own.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// `ENOMEM` when the process has `vm.max_map_count` mappings.
@@ -129,8 +121,6 @@ impl Mapping {
 
     /// Gives the memory of a range of pages back to the kernel; they read as zeroes afterwards.
     /// Guards in the range stay.
-    ///
-    /// Never suspends.
     ///
     /// # Errors
     ///
@@ -154,8 +144,6 @@ impl Mapping {
     /// when no page is.
     ///
     /// Swapped-out pages count as absent.
-    ///
-    /// Never suspends.
     ///
     /// # Errors
     ///

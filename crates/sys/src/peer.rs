@@ -16,8 +16,6 @@ pub struct Peer {
 
 /// The peer of a connected Unix stream socket.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// The kernel's.
@@ -29,8 +27,6 @@ pub fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
 }
 
 /// The effective user of this process.
-///
-/// Never suspends.
 #[doc(alias = "geteuid")]
 pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

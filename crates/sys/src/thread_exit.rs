@@ -43,8 +43,6 @@ pub struct Epoch(u64);
 
 impl Epoch {
     /// Is every thread-local of the calling thread still there that was there at that moment?
-    ///
-    /// Never suspends.
     #[inline]
     pub fn lasts(self) -> bool {
         ENDING.with(|ending| ending.marks_run.get()) == self.0
@@ -52,8 +50,6 @@ impl Epoch {
 }
 
 /// Gives this moment of the calling thread, and sees to it that its end will be noticed.
-///
-/// Never suspends.
 ///
 /// # Panics
 ///
@@ -70,8 +66,6 @@ pub fn epoch() -> Epoch {
 
 /// Finds out whether ends can be noticed here.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// `Unsupported` where the C library does not know of destructors of thread-locals.
@@ -86,8 +80,6 @@ pub type Unwind = fn(exits: bool) -> bool;
 static UNWIND: SetOnce<Unwind> = SetOnce::new();
 
 /// Sets what unwinds frames before a thread destroys what they may borrow, once per process.
-///
-/// Never suspends.
 #[inline]
 pub fn unwind_by(unwind: Unwind) {
     UNWIND.get_or_init(|| unwind);
@@ -98,8 +90,6 @@ pub fn unwind_by(unwind: Unwind) {
 pub struct Inside(PhantomData<*const ()>);
 
 /// Begins such a time, which lasts as long as the value. See [`keep_mark`].
-///
-/// Never suspends.
 pub fn inside() -> Inside {
     ENDING.with(|ending| ending.inside.set(ending.inside.get() + 1));
     Inside(PhantomData)
@@ -116,8 +106,6 @@ impl Drop for Inside {
 ///
 /// Does nothing where ends cannot be noticed. Where the head of the list is not known,
 /// thread-locals that are first used after the first call are not protected.
-///
-/// Never suspends.
 #[inline]
 pub fn keep_mark() {
     ENDING.with(|ending| {

@@ -1,4 +1,4 @@
-//! Waits that can never end: who waits for whom, what is refused, and what is reported.
+//! //! Deadlocks: the graph of waits, the waits that are refused, and the reports.
 
 pub(crate) mod monitor;
 pub(crate) mod report;

@@ -1,5 +1,5 @@
-//! What is done when a wait begins whose enders are known: it is put into the graph, and refused or
-//! reported where it would never end.
+//! What happens when a wait begins whose possible enders are known: the wait is put into the graph,
+//! and is refused or reported if it would never end.
 #![expect(unsafe_code, reason = "the graph keeps pointers to reasons")]
 
 use std::panic::resume_unwind;
@@ -15,7 +15,8 @@ use crate::reason::Reason;
 ///
 /// # Panics
 ///
-/// With the [`Deadlock`](crate::Deadlock), where that is asked for.
+/// Panics with the [`Deadlock`](crate::Deadlock) if the wait closes one and detection is set to
+/// [`Detection::Panic`](crate::Detection::Panic).
 ///
 /// # Safety
 ///
@@ -33,21 +34,21 @@ pub(crate) unsafe fn wait_begins(me: Caller, reason: &Reason<'_>) {
     edge.keep();
 }
 
-/// A wait that would never end, and did not begin.
+/// The error of a wait that was refused because it would never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WouldDeadlock;
 
-/// Whose waits are seen by others.
+/// Which waits are entered into the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// These: others look whether it can end, with deadlocks looked for or not.
+    /// Every wait, whether deadlocks are looked for or not.
     Always,
-    /// Those without time limit, while deadlocks are looked for.
+    /// Waits without time limit, while deadlocks are looked for.
     WhenDetecting,
 }
 
-/// Waits by `wait`, which parks for this reason: anything that others hold, and that any of the
-/// [`Enders`](crate::Enders) in it could end. Meanwhile others see who waits for whom.
+/// Runs `wait`, which parks for this reason, with the wait in the graph: other searches see the
+/// reason and its [`Enders`](crate::Enders), any of which could end the wait.
 ///
 /// # Suspends
 ///
@@ -55,8 +56,8 @@ pub enum Visibility {
 ///
 /// # Errors
 ///
-/// [`WouldDeadlock`] when it has no deadline and nobody would ever end it. A deadlock with more in
-/// it than such waits is told of, where deadlocks are looked for.
+/// [`WouldDeadlock`] if the wait has no deadline and no task or thread could ever end it. The
+/// deadlock is also reported if deadlocks are looked for and other kinds of waits are part of it.
 pub fn wait_in_graph<R>(
     reason: &Reason<'_>,
     seen: Visibility,
@@ -84,10 +85,8 @@ pub fn wait_in_graph<R>(
     }
 }
 
-/// Would a wait for this reason end only if somebody moves who waits, too? Those with a deadline
-/// count as told.
-///
-/// Never suspends.
+/// Returns `true` if a wait for this reason could end only by the action of a task or thread that
+/// waits itself; `movers` says how waits with a deadline count.
 pub fn is_hopeless(reason: &Reason<'_>, movers: TimedWaits) -> bool {
     wait_graph::is_hopeless(Caller::now(), reason, movers)
 }

@@ -1,7 +1,7 @@
-//! Who has had a hand in a channel or queue, for both of its sides.
+//! The tasks and threads that have used a channel or queue, for both of its sides.
 //!
-//! Remembered only by those that are made while deadlocks are looked for: all others pay for the
-//! look at one word that is null.
+//! They are recorded only for channels and queues that are created while deadlocks are looked for:
+//! all others pay for one look at a word that is null.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use crate::park::current::{current_watched, me};
 use crate::participant_set::ParticipantSet;
 use crate::reason::Holder;
 
-/// What a hand does.
+/// What a participant does with the channel or queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It gives items, or could.
+    /// Sends items, or could.
     Producer,
-    /// It takes items, or could.
+    /// Receives items, or could.
     Consumer,
 }
 
-/// Which handles there are.
+/// Which kinds of handles a channel or queue has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// Those that give and those that take: a channel's ends.
+    /// One for sending and one for receiving, as a channel's ends.
     Split,
-    /// One kind for both: a queue's.
+    /// One kind for both, as a queue's.
     Shared,
 }
 
-/// Those who have had a hand in a channel or queue; nobody is remembered if deadlocks were not
-/// looked for when it was made.
+/// The tasks and threads that have used a channel or queue; none are recorded if deadlocks were not
+/// looked for when it was created.
 pub struct Participants(Option<Box<Sets>>);
 
 struct Sets {
@@ -57,9 +57,7 @@ impl Participants {
         sets
     }
 
-    /// Notes that the caller has had a hand in it. To be called before what it does.
-    ///
-    /// Never suspends.
+    /// Records that the caller uses the channel or queue in this role. To be called before the use.
     #[inline]
     pub fn record(&self, role: Role) {
         if let Some(sets) = &self.0 {
@@ -67,7 +65,7 @@ impl Participants {
         }
     }
 
-    /// Who ends a wait for such a hand.
+    /// Returns the participants with this role, as those that can end a wait.
     #[inline]
     pub fn holder(&self, role: Role) -> Holder<'_> {
         self.0.as_ref().map_or(Holder::Anyone, |sets| Holder::Participants(sets.set(role)))

@@ -1,4 +1,4 @@
-//! Telling of a deadlock: who waits for what, where, with the backtraces of all.
+//! The report of a deadlock: its waits, their places, and the backtraces of all members.
 
 use std::fmt;
 use std::io;
@@ -20,10 +20,10 @@ use crate::park::{park_while_not, unparker};
 use crate::worker::backtrace::own_frames;
 use crate::worker::registry;
 
-/// How long a deadlock's report may take, for which other workers are asked.
+/// How long a deadlock's report may take; it asks other workers.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Reports a deadlock that the caller has closed, and waits until that is done.
+/// Reports a deadlock that the caller has closed, and waits until the report is written.
 pub(crate) fn report_and_wait(deadlock: Deadlock) {
     let is_told = Arc::new(AtomicBool::new(false));
     let (tells, waiter) = (Arc::clone(&is_told), unparker());
@@ -37,7 +37,7 @@ pub(crate) fn report_and_wait(deadlock: Deadlock) {
     }
 }
 
-/// Has a thread report it: the caller's own worker is asked, too.
+/// Reports a deadlock from a new thread, so that the caller's own worker can be asked as well.
 pub(crate) fn report_in_background(
     deadlock: Deadlock,
     then: impl FnOnce() + Send + 'static,
@@ -50,20 +50,20 @@ pub(crate) fn report_in_background(
     thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
 }
 
-/// A deadlock, and where the wait stands that closed it: to be told by another thread.
+/// A deadlock and the backtrace of the wait that closed it, to be reported by another thread.
 struct DeadlockReport {
     deadlock: Deadlock,
-    /// The caller's, which is the first member: it cannot be asked.
+    /// The backtrace of the caller, which is the first member: its worker cannot be asked.
     frames: Vec<usize>,
 }
 
 impl DeadlockReport {
-    /// To be called by who has closed it.
+    /// Creates the report; the caller is the task or thread that closed the deadlock.
     fn of_caller(deadlock: Deadlock) -> DeadlockReport {
         DeadlockReport { deadlock, frames: own_frames() }
     }
 
-    /// Tells of it on stderr. Blocks the thread: asks the members' workers.
+    /// Writes the report to stderr. Blocks the thread: it asks the members' workers.
     fn tell(self) {
         eprint!("{}", self.text());
     }
@@ -101,7 +101,7 @@ fn heading(deadlock: &Deadlock) -> &'static str {
     }
 }
 
-/// Where a blocked plain thread stands.
+/// The backtrace of a blocked plain thread.
 fn frames_of_thread(who: Identity) -> Vec<usize> {
     let told = blocked_threads::number_of(who).and_then(interrupt::ask);
     told.map_or(Vec::new(), |told| told.frames)

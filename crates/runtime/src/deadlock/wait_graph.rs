@@ -1,4 +1,4 @@
-//! Who waits for whom, and which of the waits can never end.
+//! The graph of waits, and which of them can never end.
 //!
 //! ```text
 //!   task 1.2 ──waits for a mutex──▶ held by task 1.3
@@ -9,24 +9,26 @@
 //!      └──────── both wait for a mutex held by ◀──────────────────────────┘
 //! ```
 //!
-//! A wait names those who could end it: one, or several any of which would do. It is *hopeless* if
-//! all of them wait hopelessly, so if nobody can be reached from it who moves. Then all that can be
-//! reached is a **knot**; a plain circle is the simplest. The last wait of a knot to begin sees all
-//! others: they stand in the graph, whose lock orders them. So each wait looks when it begins, and
-//! what merely leads to a knot is not told of: that knot was, by one of its own.
+//! A wait names the tasks and threads that could end it: one, or several any of which would do. The
+//! wait is *hopeless* if all of these wait hopelessly, in other words if no running task or thread
+//! can be reached from it. Then everything that can be reached is a **knot**; a plain circle is the
+//! simplest. The last wait of a knot to begin sees all others: they are in the graph, whose lock
+//! orders them. So each wait searches when it begins. A wait that merely leads to a knot is not
+//! reported: that knot was, by one of its own waits.
 //!
-//! *Certain* waits are those for locks, joins and what pools run. Who stands here runs no code, so
-//! what it holds it goes on holding: hence no false alarm. A lock that was just handed to its
-//! waiter is held by the one who waits for it, and ends the search. Who was asked to end, or has a
-//! time limit, moves.
+//! *Certain* waits are those for locks, joins and the jobs of pools. A waiter in the graph runs no
+//! code, so it keeps whatever it holds: hence no false alarm. A lock that was just handed to its
+//! waiter is held by that waiter, and ends the search. A task that was asked to end, or a wait with
+//! a time limit, counts as running.
 //!
-//! Waits at channels and queues are *not*: their participants are recorded, but a handle may have
-//! been moved to a task that has not used it yet. A knot with such a wait is only suspected: dumps
-//! list it, and nothing else is done about it.
+//! Waits at channels and queues are *uncertain*: their participants are recorded, but a handle may
+//! have been moved to a task that has not used it yet. A knot with such a wait is only suspected:
+//! dumps list it, and nothing else is done about it.
 //!
-//! In pools that holds with deadlocks looked for or not: their threads always stand here. Those
-//! with a time limit do as well, for who must know whether anybody moves *before* some limit ends.
-#![expect(unsafe_code, reason = "reasons lie in the frames of those who wait")]
+//! Waits for jobs of pools are always in the graph, whether deadlocks are looked for or not. Waits
+//! with a time limit are in it as well, for searches that need to know whether anything can happen
+//! *before* some limit ends.
+#![expect(unsafe_code, reason = "reasons lie in the frames of their waiters")]
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -48,28 +50,28 @@ use crate::reason::{Holder, Reason};
 use crate::task_block::Task;
 use crate::worker::peek::fiber;
 
-/// A wait that stands.
+/// A wait in the graph.
 struct Wait {
-    /// In the frame of who waits; valid under the lock.
+    /// Points into the waiter's frame; valid under the lock.
     reason: *const Reason<'static>,
     who: Who,
     since: Instant,
     is_timed: bool,
 }
 
-/// Where a name is to be had.
+/// The source of a waiter's name.
 enum Who {
     Task(NonNull<Task>),
     Thread(Thread),
 }
 
-// SAFETY: required: usable from any thread. It is read under the graph's lock only, while whoever
-// waits cannot leave the frame, or end; reasons are plain data and atomics, as are names.
+// SAFETY: required: usable from any thread. It is read under the graph's lock only, while the
+// waiter cannot leave the frame, or end; reasons are plain data and atomics, as are names.
 unsafe impl Send for Wait {}
 
 impl Wait {
     fn reason(&self) -> &Reason<'_> {
-        // SAFETY: required: live and shared. It stands in the graph, which is locked.
+        // SAFETY: required: live and shared. The wait is in the graph, which is locked.
         unsafe { &*self.reason }
     }
 
@@ -81,16 +83,16 @@ impl Wait {
     }
 }
 
-/// What counts as one that moves, besides those who do not wait.
+/// How waits with a time limit count in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimedWaits {
-    /// Who waits until its time is over.
+    /// As running: the wait ends when its time is over.
     Moving,
-    /// Nobody else.
+    /// As waiting, like all others.
     Waiting,
 }
 
-/// Which waits are followed.
+/// Which waits a search follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EdgeFilter {
     timed: bool,
@@ -100,29 +102,31 @@ struct EdgeFilter {
 const CERTAIN: EdgeFilter = EdgeFilter { timed: false, uncertain: false };
 const ALL: EdgeFilter = EdgeFilter { timed: false, uncertain: true };
 
-/// Who can be reached, with those who could end the wait of each; in the order of the search.
+/// The reachable waiters, each with those that could end its wait; in the order of the search.
 type Closure = Vec<(Identity, Vec<Identity>)>;
 
 #[derive(Default)]
 struct Graph {
     waits: HashMap<Identity, Wait>,
-    /// The knots that were told of, by their sorted members.
+    /// The knots that were reported, by their sorted members.
     reported: HashSet<Vec<Identity>>,
-    /// Those that were asked to end: their waits end by themselves, however late they hear of it.
+    /// Tasks that were asked to end: their waits end by themselves, however late the request is
+    /// seen.
     ending: HashSet<Identity>,
 }
 
-/// A fork has none of the tasks and threads that wait.
+/// A fork has none of the tasks and threads that wait, so it starts with an empty graph.
 static GRAPH: PerProcess<Mutex<Graph>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Graph> {
     GRAPH.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Knots that are remembered; numbers are never used again, so old ones may be forgotten.
+/// How many reported knots are remembered; identities are never used again, so old ones may be
+/// dropped.
 const REPORTED_MAX: usize = 4096;
 
-/// A wait at a channel that is younger is no suspect: an item may be on its way to the waiter.
+/// A wait at a channel that is younger than this is not suspected: an item may be on its way.
 const SUSPECTED_AFTER: Duration = Duration::from_secs(1);
 
 /// Keeps a wait in the graph while it lives.
@@ -132,7 +136,7 @@ pub(crate) struct Edge<'a> {
 }
 
 impl Edge<'_> {
-    /// Leaves the wait in the graph, until [`end`].
+    /// Leaves the wait in the graph when this is dropped, until [`end`] is called.
     pub(crate) fn keep(self) {
         mem::forget(self);
     }
@@ -149,13 +153,13 @@ pub(crate) fn end(who: Identity) {
     lock().waits.remove(&who);
 }
 
-/// Puts a wait into the graph, and says what it closes; a deadlock only if it was not told of
+/// Puts a wait into the graph, and returns the deadlock that it closes if that was not reported
 /// before.
 pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Option<Deadlock>) {
     let mut graph = lock();
     let edge = graph.insert(me, reason, false);
     let knot = graph.knot(me.identity, CERTAIN);
-    // A waiter that has caught the panic and tries again must not wait for ever.
+    // In panic mode every time: a waiter that caught the panic and retries must not wait for ever.
     let is_to_tell = |knot: &Closure, graph: &mut Graph| {
         graph.is_first_report(knot) || detection::detection() == Detection::Panic
     };
@@ -168,8 +172,8 @@ pub(crate) fn begin<'a>(me: Caller, reason: &'a Reason<'a>) -> (Edge<'a>, Option
     (edge, deadlock)
 }
 
-/// Puts a wait into the graph, unless that would be hopeless: then says what is to be told, where
-/// more than the threads of pools is in it.
+/// Puts a wait into the graph, unless that would be hopeless. The error holds the deadlock to be
+/// reported, if waits other than those for jobs of pools are in it.
 pub(crate) fn begin_if_it_can_end<'a>(
     me: Caller,
     reason: &'a Reason<'a>,
@@ -195,18 +199,18 @@ pub(crate) fn begin_if_it_can_end<'a>(
     Err(deadlock)
 }
 
-/// Puts a wait into the graph that ends by itself.
+/// Puts a wait with a time limit into the graph.
 pub(crate) fn begin_timed<'a>(me: Caller, reason: &'a Reason<'a>) -> Edge<'a> {
     lock().insert(me, reason, true)
 }
 
-/// Can nobody be reached from such a wait who moves?
+/// Returns `true` if no running task or thread can be reached from such a wait.
 pub(crate) fn is_hopeless(me: Caller, reason: &Reason<'_>, timed_waits: TimedWaits) -> bool {
     let filter = EdgeFilter { timed: timed_waits == TimedWaits::Waiting, uncertain: false };
     lock().closure(me.identity, reason, filter).is_some()
 }
 
-/// Notes that a task is asked to end.
+/// Notes that a task was asked to end.
 pub(crate) fn is_ending(who: Identity) {
     if !detection::is_on() {
         return;
@@ -218,8 +222,8 @@ pub(crate) fn is_ending(who: Identity) {
     graph.ending.insert(who);
 }
 
-/// The waits that none but another of them could end, if at least one is at a channel or queue and
-/// no handle is kept by a task or thread that has not used it yet.
+/// Returns the waits that only another of them could end, if at least one is at a channel or queue.
+/// The suspicion is wrong if a task or thread keeps a handle that it has not used yet.
 pub(crate) fn suspects() -> Vec<SuspectedWait> {
     let graph = lock();
     let mut hopeless: Vec<_> = graph.hopeless().into_iter().collect();
@@ -232,7 +236,7 @@ pub(crate) fn suspects() -> Vec<SuspectedWait> {
     waits().map(|(who, wait)| graph.suspect(who, wait)).collect()
 }
 
-/// Does the search that found all these lead back to where it began?
+/// Returns `true` if the search that found this closure leads back to its start.
 fn leads_to(closure: &Closure, who: Identity) -> bool {
     closure.iter().any(|(_, holders)| holders.contains(&who))
 }
@@ -249,7 +253,8 @@ impl Graph {
         Edge { who: me.identity, _reason: PhantomData }
     }
 
-    /// Those who could end the wait of one; `None`: that one moves, or others could as well.
+    /// Returns those that could end this waiter's wait; `None` if it runs, or if others could end
+    /// the wait as well.
     fn holders(&self, of: Identity, filter: EdgeFilter) -> Option<Vec<Identity>> {
         let wait = self.waits.get(&of).filter(|_| !self.ending.contains(&of))?;
         if wait.is_timed && !filter.timed {
@@ -258,7 +263,8 @@ impl Graph {
         holders(of, wait.reason(), filter)
     }
 
-    /// All that can be reached from a wait, if nobody among them moves; the one who waits does not.
+    /// Returns everything that can be reached from a wait; `None` if a running task or thread is
+    /// among it. The waiter itself counts as waiting.
     fn closure(&self, from: Identity, reason: &Reason<'_>, filter: EdgeFilter) -> Option<Closure> {
         let mut closure = vec![(from, holders(from, reason, filter)?)];
         let mut seen = HashSet::from([from]);
@@ -273,13 +279,14 @@ impl Graph {
         Some(closure)
     }
 
-    /// The knot that this wait is a part of, if it is.
+    /// Returns the knot that this wait is a part of, if it is.
     fn knot(&self, who: Identity, filter: EdgeFilter) -> Option<Closure> {
         let wait = self.waits.get(&who).filter(|_| !self.ending.contains(&who))?;
         self.closure(who, wait.reason(), filter).filter(|closure| leads_to(closure, who))
     }
 
-    /// The waiters from whom no task or thread can be reached that moves, or waits since recently.
+    /// Returns the waiters from which no running task or thread, and no recent wait, can be
+    /// reached.
     fn hopeless(&self) -> HashSet<Identity> {
         let now = clock::machine();
         let lasts = |wait: &Wait| now.saturating_duration_since(wait.since) >= SUSPECTED_AFTER;
@@ -303,7 +310,8 @@ impl Graph {
         hopeless
     }
 
-    /// Has this knot not been told of? A wait begins again when it was woken for nothing.
+    /// Returns `true` if this knot was not reported yet. A wait begins again after each spurious
+    /// wake-up.
     fn is_first_report(&mut self, closure: &Closure) -> bool {
         let mut members: Vec<_> = closure.iter().map(|(who, _)| *who).collect();
         members.sort_unstable();
@@ -335,12 +343,13 @@ impl Graph {
     }
 }
 
-/// Those who could end such a wait of this one; `None`: others could as well, or it has ended.
+/// Returns those that could end such a wait of this waiter; `None` if others could as well, or if
+/// it has ended.
 fn holders(of: Identity, reason: &Reason<'_>, filter: EdgeFilter) -> Option<Vec<Identity>> {
     match &reason.holder {
         Holder::Anyone => None,
         Holder::One(one) => Some(vec![*one]),
-        // If it is its own: it was just handed over.
+        // A lock held by its own waiter was just handed to it.
         Holder::In(_) => reason.holder.one().filter(|one| *one != of).map(|one| vec![one]),
         Holder::Participants(_) if !filter.uncertain => None,
         Holder::AnyOf(_) | Holder::Participants(_) => {
@@ -365,7 +374,7 @@ mod tests {
     }
 
     fn lock_of(holder: u64) -> AtomicU64 {
-        // The highest bit is the lock's own.
+        // The highest bit belongs to the lock.
         AtomicU64::new(task(holder).to_bits() | 1 << 63)
     }
 
@@ -377,7 +386,7 @@ mod tests {
         found.map_or(Vec::new(), |deadlock| deadlock.members().collect())
     }
 
-    /// Any of these could end it.
+    /// An ender list: any of these could end the wait.
     struct Any(&'static [u64]);
 
     impl Enders for Any {

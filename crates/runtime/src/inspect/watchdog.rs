@@ -67,8 +67,6 @@ impl fmt::Display for Incident {
 static INCIDENTS: AtomicU64 = AtomicU64::new(0);
 
 /// How many incidents watchdogs have told of so far.
-///
-/// Never suspends.
 pub fn incidents() -> u64 {
     INCIDENTS.load(Ordering::Relaxed)
 }

@@ -334,8 +334,6 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 
 /// Makes a control call, of the driver in a task (I8) and of the kernel elsewhere.
 ///
-/// Never suspends.
-///
 /// # Errors
 ///
 /// The kernel's.
@@ -354,8 +352,6 @@ pub fn control(call: Control<'_>) -> io::Result<Reply> {
 
 /// Tells this thread's driver that a descriptor, which nobody waits on, is no longer its owner's to
 /// use here.
-///
-/// Never suspends.
 pub fn forget(source: Source) {
     with_worker(|worker| {
         if let Ok(mut driver) = worker.driver.try_borrow_mut() {
@@ -365,8 +361,6 @@ pub fn forget(source: Source) {
 }
 
 /// Closes a descriptor that nobody waits on, telling this thread's driver.
-///
-/// Never suspends.
 pub fn close(source: Source, fd: OwnedFd) {
     let mut fd = Some(fd);
     with_worker(|worker| {

@@ -39,8 +39,6 @@ impl Caller {
 }
 
 /// The caller's number: of the running task (also while it unwinds), else of this thread.
-///
-/// Never suspends.
 #[inline]
 pub fn me() -> Identity {
     let task = with_worker(|worker| {

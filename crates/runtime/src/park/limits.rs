@@ -36,8 +36,6 @@ pub fn is_cancel(payload: &(dyn Any + Send)) -> bool {
 }
 
 /// Has the running task been cancelled? On a plain thread: no.
-///
-/// Never suspends.
 pub fn is_cancelled() -> bool {
     with_task(|task| task.cancelled.get()) == Some(true)
 }
@@ -167,10 +165,10 @@ fn is_meant(expired: &Expired) -> bool {
 /// cancellation nor a `timeout` scope. For what must not be left half done.
 pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
     let before = limits();
-    change(|limits| (limits.own, limits.own_steadfast) = (None, true));
+    change(|limits| (limits.own, limits.own_uninterruptible) = (None, true));
     let outcome = catch_unwind(AssertUnwindSafe(f));
     change(|limits| {
-        (limits.own, limits.own_steadfast) = (before.own, before.own_steadfast);
+        (limits.own, limits.own_uninterruptible) = (before.own, before.own_uninterruptible);
     });
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
 }
@@ -202,28 +200,24 @@ pub struct SavedLimits {
 pub struct OuterLimits(Limits);
 
 /// Lets another stack run in the calling task (or thread): in its own limits and the caller's.
-///
-/// Never suspends.
 pub fn install_limits(standing: SavedLimits) -> OuterLimits {
     let caller = limits();
     change(|limits| {
         *limits = Limits {
             own: standing.own,
             callers: earlier(caller.own, caller.callers),
-            own_steadfast: standing.uninterruptible,
-            callers_steadfast: caller.is_steadfast(),
+            own_uninterruptible: standing.uninterruptible,
+            callers_uninterruptible: caller.is_uninterruptible(),
         };
     });
     OuterLimits(caller)
 }
 
 /// Goes on in the caller; gives what the other stack has now.
-///
-/// Never suspends.
 pub fn restore_limits(caller: OuterLimits) -> SavedLimits {
     let limits = limits();
     change(|limits| *limits = caller.0);
-    SavedLimits { own: limits.own, uninterruptible: limits.own_steadfast }
+    SavedLimits { own: limits.own, uninterruptible: limits.own_uninterruptible }
 }
 
 thread_local! {

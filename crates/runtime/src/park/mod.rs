@@ -66,8 +66,6 @@ impl fmt::Debug for Unparker {
 
 impl Unparker {
     /// Makes the task's or thread's present or next park return.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn unpark(&self) {
         match self.0 {

@@ -1,40 +1,57 @@
-//! Waiting to be chosen: what locks, channels and queues are built of.
+//! Waiting to be selected: what locks, channels and queues are built of.
 //!
-//! Who must wait puts its [`Waiter`] into a [`WaitQueue`], lets go of that line's lock, and waits.
-//! Whoever has something for the first of a line *selects* it, under the line's lock:
+//! A waiter pins its [`Waiter`] in its frame, puts it into a [`WaitQueue`], releases the lock over
+//! that queue, and waits. A selector, a task or thread that has something for the first waiter of a
+//! queue, *selects* it under the queue's lock:
 //!
 //! ```text
-//!            select(what) by who has something, under the line's lock
+//!                 select(what) by a selector, under the queue's lock
 //!   Waiting ─────────────────────────────────────────▶ Selected
 //!      │
-//!      └── deadline, cancel: the waiter takes itself out of the line, under its lock
+//!      └── deadline, cancel: the waiter removes itself from the queue, under its lock
 //! ```
 //!
-//! The lock decides who is faster: selected, the waiter has what it was given, even when its
-//! deadline came in the same moment; out of the line, it cannot be given anything any more. A task
-//! that is cancelled unwinds out of [`Waiter::wait`]; if it had been selected before, the closure
-//! `lost` is told so, and passes on what it was given.
+//! The lock decides which side is first. A waiter that was selected has what it was given, even if
+//! its deadline came in the same moment; a waiter that has left the queue cannot be given anything
+//! any more. A task that is cancelled unwinds out of [`Waiter::wait`]; if it had been selected
+//! before, the closure `lost` is called with the selection, and passes on what was given.
 //!
-//! A waiter of [`Waiter::of_many`] stands in several lines, with a lock each. So its state moves by
-//! compare-and-swap, also when it gives up ([`Waiter::abort`]); then it leaves its lines. In those
-//! that did not select it, it stands until it has left them, and is passed over.
+//! A waiter of [`Waiter::of_many`] is in several queues, with a lock each. So its state moves by
+//! compare-and-swap, also when it gives up ([`Waiter::abort`]); then it leaves its queues. Its
+//! entries in the queues that did not select it stay until it has removed them, and are skipped.
 //!
 //! # Where a waiter lies
 //!
 //! ```text
-//!   WaitQueue (under a lock)                 frame of who waits
+//!   WaitQueue (under a lock)            frame of the waiter
 //!   ┌─────────────────────────┐         ┌───────────────────────────┐
 //!   │ want │ waiter ──────────┼───────▶ │ Waiter: state, unparker   │
-//!   │  …   │   …              │         │         lines it stands in│
+//!   │  …   │   …              │         │         number of queues  │
 //!   └─────────────────────────┘         └───────────────────────────┘
 //! ```
 //!
-//! It is pinned there, and stands in a line only during its own wait. It comes out of one in two
-//! ways: it was selected, or it has left. Whoever selects it has copied its unparker before, and
-//! does not touch it afterwards: it may be gone then. The waiter counts the lines that it stands
-//! in, and a frame that goes while it stands in one ends the process. So whom a line points at is
-//! there.
-#![expect(unsafe_code, reason = "lines point into the frames of those who wait")]
+//! # Invariants
+//!
+//! Tests named `waiter::…` are models in `tests/loom`; all others are in this crate's
+//! `tests/runtime/waiting.rs`.
+//!
+//! 1. A waiter is selected at most once, and not after it has given up or left
+//!    (`waiter::of_two_lines_one_selects`, `who_has_given_up_is_not_selected`).
+//! 2. A waiter that was selected sees what was prepared for it, and is woken
+//!    (`waiter::who_is_selected_is_woken_and_sees_what_was_prepared`).
+//! 3. A waiter whose wait ends without a selection was given nothing, and one that was selected has
+//!    what it was given, however late (`waiter::who_is_late_was_not_given_anything`,
+//!    `late_is_who_was_not_selected_before_it_left`).
+//! 4. What was given to a waiter that unwinds is passed on by `lost`, never dropped
+//!    (`waiter::who_is_cancelled_passes_on_what_was_given`).
+//! 5. An entry points at a live, pinned waiter: it leaves the queue by selection or removal before
+//!    the waiter's frame goes, and a waiter that is dropped while an entry points at it ends the
+//!    process (`a_waiter_dropped_while_it_is_queued_ends_the_process`).
+//! 6. A selector copies the unparker first, and does not touch the waiter after the selection: the
+//!    frame may be gone by then. (Read in `Entry::select`; no test sees a late read.)
+//! 7. A waiter of one queue is in one queue only, and once
+//!    (`a_waiter_of_one_queue_joins_no_second_one_and_waits_once`).
+#![expect(unsafe_code, reason = "queues point into the frames of their waiters")]
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -53,37 +70,34 @@ use crate::reason::Reason;
 const WAITING: usize = 0;
 const ABORTED: usize = usize::MAX;
 
-/// What a waiter was selected for: a number of the selector's choice, below 2⁶³.
+/// What a waiter was selected for: a number that the selector chooses, below 2⁶³.
 pub type Selection = NonZeroUsize;
 
-/// The one selection of those who need only one.
+/// The selection where one kind is enough.
 pub const CHOSEN: Selection = NonZeroUsize::MIN;
 
-/// A task or thread that waits to be chosen, once: to be pinned in its frame.
+/// A task or thread that waits to be selected, once; to be pinned in its frame.
 pub struct Waiter {
-    /// `WAITING`, `ABORTED` (written by the waiter, if it is of many lines), or what it was
-    /// selected for (by one selector).
+    /// `WAITING`, `ABORTED` (written by the waiter, if it is of many queues), or what it was
+    /// selected for (written by one selector).
     state: AtomicUsize,
     unparker: Unparker,
     is_of_many: bool,
-    /// Lines it has joined and not left by itself. The waiter's own; not for selectors.
-    lines: Cell<usize>,
+    /// Entries that the waiter has made and not removed by itself. Used by the waiter's own thread
+    /// only, not by selectors.
+    queues: Cell<usize>,
     _pinned: PhantomPinned,
 }
 
 impl Waiter {
-    /// Makes a waiter of the caller for one line.
-    ///
-    /// Never suspends.
+    /// Creates a waiter of the caller for one queue.
     #[inline]
     #[expect(clippy::new_without_default, reason = "it is made for its caller")]
     pub fn new() -> Waiter {
         Waiter::of(false)
     }
 
-    /// Makes a waiter of the caller for any number of lines, of which one can select it.
-    ///
-    /// Never suspends.
+    /// Creates a waiter of the caller for any number of queues, one of which can select it.
     pub fn of_many() -> Waiter {
         Waiter::of(true)
     }
@@ -94,12 +108,12 @@ impl Waiter {
             state: AtomicUsize::new(WAITING),
             unparker: unparker(),
             is_of_many,
-            lines: Cell::new(0),
+            queues: Cell::new(0),
             _pinned: PhantomPinned,
         }
     }
 
-    /// What it was selected for, if it was.
+    /// Returns what the waiter was selected for, if it was.
     #[inline]
     pub fn selection(&self) -> Option<Selection> {
         // ORDERING: Acquire: pairs with the Release of `Entry::select`.
@@ -109,32 +123,33 @@ impl Waiter {
         }
     }
 
-    /// Gives up, for a waiter of many lines, unless somebody was faster. It must leave its lines,
-    /// but for that in which it was selected.
+    /// Gives up, for a waiter of many queues, unless it was selected before. The caller must then
+    /// remove it from its queues, except from that which has selected it.
     ///
     /// # Panics
     ///
-    /// When it is of one line: that it leaves, and has given up.
+    /// If the waiter is of one queue: such a waiter gives up by leaving the queue.
     pub fn abort(&self) {
-        assert!(self.is_of_many, "a waiter of one line gives up by leaving it");
+        assert!(self.is_of_many, "a waiter of one queue gives up by leaving it");
         let (was, is) = (WAITING, ABORTED);
-        // ORDERING: whoever was faster is seen by `selection`.
+        // ORDERING: none: a selection that came first is seen by `selection`.
         let _ = self.state.compare_exchange(was, is, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Waits until it is selected; `None`: the deadline came first, and it has left.
+    /// Waits until the waiter is selected; returns `None` if the deadline came first and the waiter
+    /// has left.
     ///
-    /// `leave` is called when the deadline comes first or the task is unwound: it must take the
-    /// waiter out of its line, unless it was selected.
+    /// `leave` is called if the deadline comes first or the task is unwound: it must remove the
+    /// waiter from its queue, unless it was selected.
     ///
     /// # Suspends
     ///
-    /// Until selected or late; a plain thread blocks.
+    /// Until the waiter is selected or the deadline comes; a plain thread blocks.
     ///
     /// # Cancellation
     ///
     /// A cancelled task is unwound from here, after `leave` was called; if it had been selected,
-    /// `lost` is called with that, and must pass on what it was given.
+    /// `lost` is called with the selection, and must pass on what was given.
     #[inline]
     pub fn wait(
         &self,
@@ -151,12 +166,12 @@ impl Waiter {
         })
     }
 
-    /// As [`Waiter::wait`], and leaves it to the caller to unwind: what it was selected for is to
-    /// be asked for, then.
+    /// As [`Waiter::wait`], but returns on cancellation instead of unwinding: the caller then asks
+    /// for the selection, and unwinds.
     ///
     /// # Suspends
     ///
-    /// Until selected or late; a plain thread blocks.
+    /// Until the waiter is selected or the deadline comes; a plain thread blocks.
     #[inline(always)]
     pub fn wait_unless_interrupted(
         &self,
@@ -178,12 +193,12 @@ impl Waiter {
         ended.map(|()| self.selection())
     }
 
-    /// Does a line point at it?
+    /// Returns `true` if a queue points at this waiter.
     #[inline]
     fn is_queued(&self) -> bool {
-        let lines = self.lines.get();
-        // That which has selected it has let go of it.
-        lines > 0 && lines > usize::from(self.selection().is_some())
+        let queues = self.queues.get();
+        // The queue that has selected the waiter has dropped its entry.
+        queues > 0 && queues > usize::from(self.selection().is_some())
     }
 }
 
@@ -196,10 +211,10 @@ impl Drop for Waiter {
     }
 }
 
-/// Ends the process: a line points into a frame that goes.
+/// Ends the process: a queue points into a frame that is about to be freed.
 #[cold]
 fn die() -> ! {
-    eprintln!("fiveways: a waiter goes while it stands in a line");
+    eprintln!("fiveways: a waiter was dropped while it was in a wait queue");
     std::process::abort();
 }
 
@@ -210,23 +225,23 @@ impl fmt::Debug for Waiter {
     }
 }
 
-/// A place in a line.
+/// An entry of a queue.
 struct Entry<T> {
     waiter: NonNull<Waiter>,
     want: T,
 }
 
-// SAFETY: required: what it points at may be used from another thread. Others use the waiter's
-// state, which is atomic, and its unparker, which nobody changes and which may be sent.
+// SAFETY: required: what it points at may be used from another thread. Selectors use the waiter's
+// state, which is atomic, and its unparker, which is never changed and may be sent.
 unsafe impl<T: Send> Send for Entry<T> {}
 
 impl<T> Entry<T> {
-    /// Selects the waiter, unless that was selected elsewhere or has given up. Then the place must
-    /// go: the waiter may be gone.
+    /// Selects the waiter, unless it was selected elsewhere or has given up. The entry must be
+    /// dropped afterwards: the waiter may be gone.
     #[inline]
     fn select(&self, what: Selection) -> Option<Unparker> {
-        // SAFETY: required: it is there. It stands in this line, and nobody has selected it for it;
-        // the reference is not used after the selection.
+        // SAFETY: required: it is there. It is in this queue, and was not selected through this
+        // entry; the reference is not used after the selection (invariants 5, 6).
         let waiter = unsafe { self.waiter.as_ref() };
         let (state, unparker) = (&waiter.state, waiter.unparker);
         // ORDERING: Release: what was prepared for it is seen by the Acquire in `selection`.
@@ -234,15 +249,16 @@ impl<T> Entry<T> {
             let (was, is) = (WAITING, what.get());
             state.compare_exchange(was, is, Ordering::Release, Ordering::Relaxed).ok()?;
         } else {
-            // Who stands in one line only is selected under one lock only: ours.
+            // A waiter of one queue is selected under one lock only: ours.
             state.store(what.get(), Ordering::Release);
         }
         Some(unparker)
     }
 
-    /// Does it still wait, as far as can be said?
+    /// Returns `true` if the waiter still waits; the answer may be outdated at once.
     fn waits(&self) -> bool {
-        // SAFETY: required: it is there. It stands in this line, and nobody has selected it for it.
+        // SAFETY: required: it is there. It is in this queue, and was not selected through this
+        // entry.
         let waiter = unsafe { self.waiter.as_ref() };
         waiter.state.load(Ordering::Relaxed) == WAITING
     }
@@ -253,17 +269,17 @@ impl<T> Entry<T> {
     }
 }
 
-/// Those who wait for one thing, first come first served; lies under the lock of that thing.
+/// The waiters for one thing, first come first served; lies under the lock of that thing.
 ///
-/// With each of them lies a word of their own about what they want.
+/// Each entry carries a value that says what its waiter wants.
 pub struct WaitQueue<T = ()>(VecDeque<Entry<T>>);
 
 impl WaitQueue {
-    /// Goes to the end of the line.
+    /// Puts a waiter at the end of the queue.
     ///
     /// # Panics
     ///
-    /// When a waiter of one line stands in one, or was selected.
+    /// If a waiter of one queue is in a queue already, or was selected.
     #[inline]
     pub fn enqueue(&mut self, waiter: Pin<&Waiter>) {
         self.enqueue_with(waiter, ());
@@ -271,74 +287,77 @@ impl WaitQueue {
 }
 
 impl<T> WaitQueue<T> {
-    /// Makes an empty line.
+    /// Creates an empty queue.
     pub const fn new() -> WaitQueue<T> {
         WaitQueue(VecDeque::new())
     }
 
-    /// Is nobody in it? (Who was selected elsewhere or has given up, and not left yet, counts.)
+    /// Returns `true` if the queue has no entries. (A waiter that was selected elsewhere or has
+    /// given up counts until it has removed its entry.)
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many are in it, counted as for [`WaitQueue::is_empty`].
+    /// Returns the number of entries, counted as for [`WaitQueue::is_empty`].
     #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Goes to the end of the line with a word about what it wants.
+    /// Puts a waiter at the end of the queue, with a value that says what it wants.
     ///
     /// # Panics
     ///
-    /// When a waiter of one line stands in one, or was selected.
+    /// If a waiter of one queue is in a queue already, or was selected.
     #[inline]
     pub fn enqueue_with(&mut self, waiter: Pin<&Waiter>, want: T) {
-        let lines = waiter.lines.get();
-        // That which has selected it still counts.
-        let may_join = waiter.is_of_many || lines == 0;
-        assert!(may_join, "a waiter waits once, and in one line unless it is of many");
+        let queues = waiter.queues.get();
+        // An entry that was selected still counts.
+        let may_join = waiter.is_of_many || queues == 0;
+        assert!(may_join, "a waiter waits once, and in one queue unless it is of many");
         self.0.push_back(Entry { waiter: NonNull::from(waiter.get_ref()), want });
-        waiter.lines.set(lines + 1);
+        waiter.queues.set(queues + 1);
     }
 
-    /// Leaves the line; false: it was not (or no more) in it.
+    /// Removes the waiter's entry; returns `false` if it has none here (any more).
     pub fn remove(&mut self, waiter: Pin<&Waiter>) -> bool {
         self.remove_with(waiter, |_| true)
     }
 
-    /// Leaves that place in the line whose word is such a one; false: it was not in it.
+    /// Removes the waiter's entry whose value satisfies `is_it`; returns `false` if there is none.
     pub fn remove_with(&mut self, waiter: Pin<&Waiter>, is_it: impl Fn(&T) -> bool) -> bool {
         let found = self.find_from_both_ends(|entry| entry.is_of(waiter) && is_it(&entry.want));
-        // Who was selected for this place is not found: so it is another that it leaves.
+        // A selected entry is gone, so the entry that is found is another one.
         let left = found.is_some_and(|at| self.0.remove(at).is_some());
         if left {
-            waiter.lines.set(waiter.lines.get() - 1);
+            waiter.queues.set(waiter.queues.get() - 1);
         }
         left
     }
 
-    /// Finds a place. Who leaves is mostly one of the first, by time, or of the last, by cancel.
+    /// Finds an entry. A waiter that leaves is mostly one of the first (its deadline came) or of
+    /// the last (it was cancelled).
     fn find_from_both_ends(&self, is_it: impl Fn(&Entry<T>) -> bool) -> Option<usize> {
         let len = self.0.len();
         let mut entries = (0..len.div_ceil(2)).flat_map(|at| [at, len - 1 - at]);
         entries.find(|at| is_it(&self.0[*at]))
     }
 
-    /// Does anybody else in it still wait, as far as can be said?
+    /// Returns `true` if another waiter in the queue still waits; the answer may be outdated at
+    /// once.
     pub fn has_other_than(&self, waiter: Pin<&Waiter>) -> bool {
         self.0.iter().any(|entry| !entry.is_of(waiter) && entry.waits())
     }
 
-    /// What the one at this place wants; the first is at 0.
+    /// Returns what the waiter at this position wants; the first is at 0.
     #[inline]
     pub fn want(&self, at: usize) -> Option<&T> {
         self.0.get(at).map(|entry| &entry.want)
     }
 
-    /// Selects the one at this place, if it still waits, and takes it out; it is to be unparked,
-    /// best after the lock was let go. Who stands in one line only always waits still.
+    /// Selects the waiter at this position, if it still waits, and removes its entry. The caller
+    /// unparks it, best after releasing the lock. A waiter of one queue always still waits.
     #[inline]
     pub fn select(&mut self, at: usize, what: Selection) -> Option<Unparker> {
         let unparker = self.0.get(at)?.select(what)?;
@@ -350,22 +369,22 @@ impl<T> WaitQueue<T> {
         Some(unparker)
     }
 
-    /// Selects the first that still waits and takes it out; it is to be unparked, best after the
-    /// lock was let go.
+    /// Selects the first waiter that still waits and removes its entry. The caller unparks it, best
+    /// after releasing the lock.
     #[inline]
     pub fn select_first(&mut self, what: Selection) -> Option<Unparker> {
         (0..self.0.len()).find_map(|at| self.select(at, what))
     }
 
-    /// Selects all that still wait, and takes them out; they are to be unparked.
+    /// Selects all waiters that still wait, and removes their entries; the caller unparks them.
     pub fn select_all(&mut self, what: Selection) -> Vec<Unparker> {
         self.select_all_by(|_| what)
     }
 
-    /// As [`WaitQueue::select_all`], each for what `what` makes of its word.
+    /// As [`WaitQueue::select_all`], with the selection that `what` makes of each entry's value.
     pub fn select_all_by(&mut self, what: impl Fn(&T) -> Selection) -> Vec<Unparker> {
         let mut chosen = Vec::with_capacity(self.0.len());
-        // How many are passed over.
+        // The number of entries that are skipped.
         let mut at = 0;
         while let Some(what) = self.want(at).map(&what) {
             match self.select(at, what) {

@@ -26,16 +26,12 @@ impl fmt::Debug for Canceller {
 
 impl Canceller {
     /// Asks the task to end, as [`JoinHandle::cancel`](crate::JoinHandle::cancel) does.
-    ///
-    /// Never suspends.
     pub fn cancel(&self) {
         cancel(self.worker, self.id, Some(self.identity));
     }
 }
 
 /// Gives the means to cancel the calling task; `None` on a plain thread.
-///
-/// Never suspends.
 pub fn canceller() -> Option<Canceller> {
     with_worker(|worker| {
         let task = worker.current()?;

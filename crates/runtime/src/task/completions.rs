@@ -6,9 +6,19 @@
 //!                                                         unpark the waiter ◀──┘
 //! ```
 //!
-//! An observer is told exactly once: by the end of its task, which takes it out of the packet under
-//! the packet's lock, or by the watching side, which takes it out under the same lock when it finds
-//! the task already ended.
+//! # Invariants
+//!
+//! Tests are in the workspace's `tests/task_toolbox/joins.rs`.
+//!
+//! 1. An observer reports the end of its task exactly once. It is taken out of the packet under the
+//!    packet's lock: by the end of the task, or by the watching side if that finds the task already
+//!    ended (`no_end_is_missed_heavy`).
+//! 2. Each queue has observers of its own: several queues may watch the same task
+//!    (`several_may_wait_for_the_same_tasks`).
+//! 3. A waiter is in the queue only during its own wait, and is unparked once, when enough tasks
+//!    have ended (`wait_any_gives_the_first_that_ends`, `join_all_waits_for_all`).
+//! 4. A wait that is unwound takes its waiter back and leaves the watched tasks alone
+//!    (`a_cancelled_wait_for_all_leaves_the_tasks_alone`).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +28,7 @@ use std::time::Instant;
 use crate::park::{Unparker, park_for_while_not, spend, unparker};
 use crate::reason::Reason;
 
-/// A queue of the tasks that have ended, of those it watches; each by the tag it was given.
+/// A queue of those of the watched tasks that have ended, each by the tag it was given.
 ///
 /// See [`JoinHandle::watch`](crate::JoinHandle::watch).
 #[derive(Default)]
@@ -34,17 +44,17 @@ struct Queue {
 #[derive(Default)]
 struct State {
     ended: VecDeque<usize>,
-    /// Who waits, and for how many to be in the queue.
+    /// The waiter, and how many ends it waits for.
     waiter: Option<(Unparker, usize)>,
 }
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; a poisoned queue is still a good queue.
+        // Nothing panics while it is held; a poisoned queue is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, tag: usize) {
+    fn notify(&self, tag: usize) {
         let mut state = self.lock();
         state.ended.push_back(tag);
         let enough = state.waiter.as_ref().is_some_and(|(_, count)| state.ended.len() >= *count);
@@ -63,17 +73,17 @@ impl fmt::Debug for Completions {
 }
 
 impl Completions {
-    /// Makes an empty queue that watches nothing.
+    /// Creates an empty queue that watches nothing.
     pub fn new() -> Completions {
         Completions::default()
     }
 
-    /// How many ends are in the queue.
+    /// Returns the number of ends in the queue.
     pub fn len(&self) -> usize {
         self.queue.lock().ended.len()
     }
 
-    /// Is no end in the queue?
+    /// Returns `true` if no end is in the queue.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -83,11 +93,12 @@ impl Completions {
         self.queue.lock().ended.pop_front()
     }
 
-    /// Waits until `count` ends are in the queue, or the deadline comes (then: false).
+    /// Waits until `count` ends are in the queue; returns `false` if the deadline came first.
     ///
     /// # Suspends
     ///
-    /// Until so many tasks have ended; a plain thread blocks. It is woken once, not once for each.
+    /// Until that many tasks have ended; a plain thread blocks. The waiter is woken once, not once
+    /// for each.
     ///
     /// # Cancellation
     ///
@@ -111,7 +122,7 @@ impl Completions {
     }
 }
 
-/// Takes the waiter back, however its wait ends.
+/// Takes the waiter out of the queue, however its wait ends.
 struct Waiting<'a>(&'a Queue);
 
 impl Drop for Waiting<'_> {
@@ -120,18 +131,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Tells a queue of one task's end.
+/// Reports one task's end to a queue.
 pub(crate) struct Observer {
     queue: Arc<Queue>,
     tag: usize,
 }
 
 impl Observer {
-    pub(crate) fn tell(self) {
-        self.queue.tell(self.tag);
+    pub(crate) fn notify(self) {
+        self.queue.notify(self.tag);
     }
 
-    /// Does it tell this queue?
+    /// Returns `true` if this observer reports to that queue.
     pub(crate) fn is_of(&self, completions: &Completions) -> bool {
         Arc::ptr_eq(&self.queue, &completions.queue)
     }

@@ -92,7 +92,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Has the task ended? Never suspends.
+    /// Has the task ended?
     #[inline]
     pub fn is_finished(&self) -> bool {
         self.0.join_state().is_done()
@@ -105,7 +105,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
-    /// and after an end without value. Never suspends.
+    /// and after an end without value.
     ///
     /// It borrows the handle mutably, so that handles can be shared whose values cannot.
     #[doc(alias = "Greenlet.value")]
@@ -117,15 +117,11 @@ impl<T> JoinHandle<T> {
     ///
     /// A task that cannot end while the caller waits, because the caller unwinds on its worker,
     /// counts as ended: [`JoinHandle::join`] says what is the matter.
-    ///
-    /// Never suspends.
     pub fn watch(&self, completions: &Completions, tag: usize) {
         self.0.join_state().add_observer(completions, tag);
     }
 
     /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
-    ///
-    /// Never suspends.
     pub fn unwatch(&self, completions: &Completions) {
         if self.0.join_state().is_watched() {
             drop(self.0.join_state().take_observers(completions));
@@ -156,12 +152,12 @@ impl JoinState {
     fn add_observer(&self, completions: &Completions, tag: usize) {
         let observer = completions.observer(tag);
         if self.is_done() || self.is_stuck() {
-            return observer.tell();
+            return observer.notify();
         }
         self.remote_waiters().get_or_insert_default().observers.push(observer);
         if !self.watch() {
             // Whoever takes it out tells, we or the task's end.
-            self.take_observers(completions).into_iter().for_each(Observer::tell);
+            self.take_observers(completions).into_iter().for_each(Observer::notify);
         }
     }
 

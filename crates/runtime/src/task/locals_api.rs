@@ -14,8 +14,6 @@ pub enum LocalOwner {
 }
 
 /// Reads the value of a key.
-///
-/// Never suspends.
 #[inline]
 pub fn local(owner: LocalOwner, key: LocalKey) -> Local {
     with_locals(owner, |locals| locals.value(key)).unwrap_or(Local::Gone)

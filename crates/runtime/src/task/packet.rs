@@ -4,7 +4,7 @@
 //!   TaskSide ──▶ ┌────────────────────┐ ◀── HandleSide, in the JoinHandle
 //!   (in the      │ Packet: join_state │
 //!    task's      │          outcome   │     one allocation, no count: each side lets go once,
-//!    body)       └────────────────────┘     and who finds the other gone frees it
+//!    body)       └────────────────────┘     and the side that finds the other gone frees it
 //!
 //!   state        DONE         `outcome` is there; the handle's side may take it  ┐ by the task's
 //!                TASK_GONE    the task's side has let go                         ┘ side
@@ -16,14 +16,25 @@
 //!   watched      WATCHED ──task ends──▶ + DONE ──waiters woken──▶ + TASK_GONE
 //! ```
 //!
-//! All bits are in one word, so whoever comes second sees what the first has done. The word is
-//! moved by atomic read-and-write, but for two cases in which the other side stands still because
-//! it belongs to the same thread:
+//! # Invariants
 //!
-//! - *A joiner next door.* While `local_joiner` is set, the handle lies in the frame of a task that
-//!   is suspended in `join` on the worker of this very task.
-//! - *A handle let go next door.* A task that has begun its life on a worker stays there (I3), so
-//!   on that thread nothing of the task's side is going on.
+//! Tests are in `tests/runtime/letting_go.rs`, if no other file is named.
+//!
+//! 1. The second side to let go frees the packet, and only that side. All bits are in one word, so
+//!    the second side sees what the first has done
+//!    (`the_value_is_dropped_once_wherever_and_whenever_the_handle_goes`).
+//! 2. `outcome` is written once, by the task's side, before `DONE`; afterwards only the handle's
+//!    side touches it, until that is gone (the same test, on all ways to use a handle).
+//! 3. `remote_waiters` are taken under their lock, by the end of the task or by the handle's side,
+//!    and each is woken or notified once (`no_end_is_missed_heavy` in `tests/task_toolbox`).
+//! 4. The word is moved by atomic read-and-write, except in two cases in which the other side
+//!    cannot run meanwhile because it belongs to the same thread:
+//!    - *A joiner on the task's own worker.* While `local_joiner` is set, the handle lies in the
+//!      frame of a task that is suspended in `join` on that worker
+//!      (`a_local_joiner_that_gives_up_is_not_woken_by_the_end`).
+//!    - *A handle dropped on the task's own worker.* A task that has begun on a worker stays there
+//!      (I3), so the task's side cannot be running on that thread
+//!      (`the_value_is_dropped_once_whatever_is_done_with_the_handle_on_its_worker`).
 #![expect(unsafe_code, reason = "the packet is shared between the task and its joiner")]
 
 use std::cell::{Cell, UnsafeCell};
@@ -44,7 +55,7 @@ const TASK_GONE: u32 = 2;
 const WATCHED: u32 = 4;
 const HANDLE_GONE: u32 = 8;
 
-/// What both sides know, whatever the task's value is.
+/// What both sides know, whatever the type of the task's value is.
 pub(crate) struct JoinState {
     /// See the picture above.
     state: AtomicU32,
@@ -52,29 +63,30 @@ pub(crate) struct JoinState {
     pub(crate) worker: u32,
     /// The task's number once it has one, see [`TaskId::to_bits`]; written by its worker.
     pub(crate) id: AtomicU64,
-    /// Which task it is, once it has begun: for who asks whom a join waits for.
+    /// The task's identity, once it has begun: the task that a join waits for, in the search for
+    /// deadlocks.
     pub(crate) identity: AtomicU64,
     /// false → true, by `cancel`.
     cancelled: AtomicBool,
-    /// A joiner on the task's own worker, while it waits. Touched by that worker's thread only.
+    /// A joiner on the task's own worker, while it waits. Used by that worker's thread only.
     local_joiner: Cell<Option<NonNull<Task>>>,
-    /// Who is to be told of the end, besides.
-    remote_waiters: Mutex<Option<Box<Strangers>>>,
+    /// Further waiters for the end.
+    remote_waiters: Mutex<Option<Box<RemoteWaiters>>>,
 }
 
-/// Who waits for a task from outside its worker, or for several tasks.
+/// Waiters for a task from outside its worker, and waiters for several tasks.
 #[derive(Default)]
-pub(crate) struct Strangers {
+pub(crate) struct RemoteWaiters {
     pub(crate) joiner: Option<Unparker>,
     pub(crate) observers: Vec<Observer>,
 }
 
-impl Strangers {
-    fn tell(self) {
+impl RemoteWaiters {
+    fn notify(self) {
         if let Some(joiner) = self.joiner {
             joiner.unpark();
         }
-        self.observers.into_iter().for_each(Observer::tell);
+        self.observers.into_iter().for_each(Observer::notify);
     }
 }
 
@@ -92,74 +104,75 @@ impl JoinState {
         }
     }
 
-    /// Notes which task it is.
+    /// Stores the numbers of the task, which begins.
     #[inline]
     pub(crate) fn started(&self, numbers: &Numbers) {
         self.identity.store(numbers.identity.to_bits(), Ordering::Relaxed);
         self.id.store(numbers.id.to_bits(), Ordering::Relaxed);
     }
 
-    /// Notes that it is to be cancelled; gives its number if it has one.
+    /// Stores the request to cancel the task; returns the task's number if it has one.
     pub(crate) fn cancel(&self) -> Option<TaskId> {
         self.cancelled.store(true, Ordering::Relaxed);
-        // ORDERING: pairs with the fence in `is_cancelled`: either we see the number or that sees
-        // our wish.
+        // ORDERING: pairs with the fence in `is_cancelled`: either we see the number, or that call
+        // sees our request.
         fence(Ordering::SeqCst);
         TaskId::from_bits(self.id.load(Ordering::Relaxed))
     }
 
-    /// Was it cancelled before it had a number?
+    /// Returns `true` if the task was cancelled before it had a number.
     pub(crate) fn is_cancelled(&self) -> bool {
         // ORDERING: pairs with the fence in `cancel`.
         fence(Ordering::SeqCst);
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Has the task ended? Who has seen it may take the outcome.
+    /// Returns `true` if the task has ended; the caller may then take the outcome.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         // ORDERING: Acquire: with the Release that has set it, for the outcome.
         self.state.load(Ordering::Acquire) & DONE != 0
     }
 
-    pub(crate) fn remote_waiters(&self) -> MutexGuard<'_, Option<Box<Strangers>>> {
+    pub(crate) fn remote_waiters(&self) -> MutexGuard<'_, Option<Box<RemoteWaiters>>> {
         self.remote_waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the end look at `remote_waiters`; false: the task has ended already.
+    /// Requests that the end of the task notifies `remote_waiters`; returns `false` if it has ended
+    /// already.
     pub(crate) fn watch(&self) -> bool {
         self.state.fetch_or(WATCHED, Ordering::AcqRel) & DONE == 0
     }
 
-    /// Was [`JoinState::watch`] called?
+    /// Returns `true` if [`JoinState::watch`] was called.
     pub(crate) fn is_watched(&self) -> bool {
         self.state.load(Ordering::Relaxed) & WATCHED != 0
     }
 
-    /// Is the task this worker's?
+    /// Returns `true` if the task belongs to this worker.
     #[inline]
     pub(crate) fn is_of(&self, worker: &Worker) -> bool {
         self.worker == worker.number
     }
 
-    /// Does the calling thread run the task, which has begun its life there?
+    /// Returns `true` if the calling thread is the worker that runs the task, which has begun.
     #[inline]
-    fn is_next_door(&self) -> bool {
+    fn is_on_own_worker(&self) -> bool {
         let is_here = with_worker(|worker| self.is_of(worker)) == Some(true);
         is_here && self.id.load(Ordering::Relaxed) != 0
     }
 }
 
-/// Notes a joiner on the task's own worker, while this lives.
+/// Keeps a joiner on the task's own worker registered while this lives.
 pub(crate) struct LocalJoiner<'a>(&'a JoinState);
 
 impl<'a> LocalJoiner<'a> {
-    /// Notes the calling task.
+    /// Registers the calling task.
     ///
     /// # Safety
     ///
-    /// The caller runs on the bond's worker, in this task, and owns the handle of the bond. This is
-    /// dropped before the handle goes anywhere else.
+    /// The caller runs on the worker of `join_state`, in the task `joiner`, and owns the handle.
+    /// This is dropped before the handle is moved or used elsewhere.
     #[inline(always)]
     pub(crate) unsafe fn new(join_state: &'a JoinState, joiner: NonNull<Task>) -> LocalJoiner<'a> {
         join_state.local_joiner.set(Some(joiner));
@@ -179,10 +192,10 @@ struct Packet<T> {
     outcome: UnsafeCell<Option<Result<T, JoinError>>>,
 }
 
-/// Makes the two sides of a task that the worker of this number has or will have.
+/// Creates the two sides of a task that runs, or will run, on the worker of this number.
 #[inline]
 pub(crate) fn pair<T>(worker: u32) -> (TaskSide<T>, HandleSide<T>) {
-    // Written where it stays: a copy would wait for the writes to the first.
+    // Written in its final place: a copy would wait for the writes to the first.
     let place = Box::leak(Box::new_uninit());
     let packet =
         place.write(Packet { join_state: JoinState::new(worker), outcome: UnsafeCell::new(None) });
@@ -190,18 +203,18 @@ pub(crate) fn pair<T>(worker: u32) -> (TaskSide<T>, HandleSide<T>) {
     (TaskSide { packet, owns: PhantomData }, HandleSide { packet, owns: PhantomData })
 }
 
-/// The task's side of the packet; being dropped unfinished means cancelled.
+/// The task's side of the packet; dropping it unfinished means that the task was cancelled.
 pub(crate) struct TaskSide<T> {
     packet: NonNull<Packet<T>>,
     owns: PhantomData<Packet<T>>,
 }
 
 // SAFETY: required: usable on another thread. The outcome goes in there, and comes out where the
-// handle is, hence `T: Send`; `local_joiner` is looked at on the worker's thread only, which is
-// asked for; all else is atomic or locked.
+// handle is, hence `T: Send`; `local_joiner` is read on the worker's thread only, which is checked;
+// all else is atomic or locked.
 unsafe impl<T: Send> Send for TaskSide<T> {}
 
-/// A packet that the other side has let go of.
+/// A packet whose other side has let go, to be dropped by the holder of this.
 pub(crate) struct Orphan<T>(#[expect(dead_code, reason = "it is to be dropped")] Box<Packet<T>>);
 
 impl<T> TaskSide<T> {
@@ -211,17 +224,18 @@ impl<T> TaskSide<T> {
         unsafe { &self.packet.as_ref().join_state }
     }
 
-    /// Writes how the task has ended, once, before [`TaskSide::finish`] says so.
+    /// Writes the task's outcome, once, before [`TaskSide::finish`] announces it.
     #[inline(always)]
     pub(crate) fn write(&mut self, outcome: Result<T, JoinError>) {
         // SAFETY: required: live. We have not let go of it.
         let place = unsafe { self.packet.as_ref() }.outcome.get();
-        // SAFETY: required: writable, no other access. Before `DONE` is set nobody else touches it,
-        // and only we set it.
+        // SAFETY: required: writable, no other access. Only our side uses it before `DONE` is set,
+        // and only we set that (invariant 2).
         unsafe { place.write(Some(outcome)) };
     }
 
-    /// Says that the task has ended and lets go; gives the packet if the other side has, too.
+    /// Announces that the task has ended and lets go; returns the packet if the other side has let
+    /// go.
     #[inline(always)]
     pub(crate) fn finish(self) -> Option<Orphan<T>> {
         let this = ManuallyDrop::new(self);
@@ -245,13 +259,13 @@ impl<T> TaskSide<T> {
         orphan
     }
 
-    /// As [`TaskSide::finish`], whoever else is at work.
+    /// As [`TaskSide::finish`], for any joiner on any thread.
     #[inline(never)]
     fn let_go(&self) -> Option<Orphan<T>> {
-        // As a reference to this word only: the packet may be freed while it is still there.
+        // A reference to this word only: the packet may be freed while the reference still exists.
         let state = &self.join_state().state;
-        // ORDERING: Release: who sees `DONE` sees the outcome. Acquire: who finds the other side
-        // gone sees all that it did.
+        // ORDERING: Release: a reader of `DONE` sees the outcome. Acquire: if the other side is
+        // gone, we see all that it did.
         let ended =
             state.compare_exchange(0, DONE | TASK_GONE, Ordering::Release, Ordering::Relaxed);
         if ended.is_ok() {
@@ -259,7 +273,7 @@ impl<T> TaskSide<T> {
         }
         if state.fetch_or(DONE, Ordering::AcqRel) & WATCHED != 0 {
             let remote_waiters = self.join_state().remote_waiters().take();
-            remote_waiters.into_iter().for_each(|remote_waiters| remote_waiters.tell());
+            remote_waiters.into_iter().for_each(|remote_waiters| remote_waiters.notify());
         }
         if state.fetch_or(TASK_GONE, Ordering::AcqRel) & HANDLE_GONE == 0 {
             return None;
@@ -296,7 +310,7 @@ impl<T> HandleSide<T> {
         unsafe { &self.packet.as_ref().join_state }
     }
 
-    /// The outcome, if the task has ended.
+    /// Returns the outcome, if the task has ended.
     pub(crate) fn outcome(&mut self) -> Option<&Result<T, JoinError>> {
         if !self.join_state().is_done() {
             return None;
@@ -312,7 +326,7 @@ impl<T> HandleSide<T> {
     ///
     /// # Panics
     ///
-    /// When the task has not ended.
+    /// If the task has not ended.
     #[inline]
     pub(crate) fn take(self) -> Result<T, JoinError> {
         let join_state = self.join_state();
@@ -330,14 +344,14 @@ impl<T> Drop for HandleSide<T> {
     #[inline]
     fn drop(&mut self) {
         let join_state = self.join_state();
-        // As a reference to this word only: the packet may be freed while it is still there.
+        // A reference to this word only: the packet may be freed while the reference still exists.
         let state = &join_state.state;
-        // ORDERING: Acquire: who finds the other side gone sees all that it did. Release: so does
+        // ORDERING: Acquire: if the other side is gone, we see all that it did. Release: so does
         // the other side.
         let seen = state.load(Ordering::Acquire);
         if seen & TASK_GONE == 0 {
-            if join_state.is_next_door() {
-                // The task's side is on this thread, and stands still.
+            if join_state.is_on_own_worker() {
+                // The task's side is on this thread, and cannot run meanwhile.
                 state.store(seen | HANDLE_GONE, Ordering::Release);
                 return;
             }

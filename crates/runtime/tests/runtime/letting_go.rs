@@ -1,5 +1,5 @@
 //! A task and its handle let go of what they share in any order, on any threads: the value is
-//! dropped once, and whoever waits is told.
+//! dropped once, and every waiter is woken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use fiveways_runtime::{
 
 use crate::rig::{in_time, runtime, until};
 
-/// Counts those of its kind that are there.
+/// Counts the live values of its kind.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -55,7 +55,7 @@ const WAYS: [Way; 8] = [
         let mut ends = Completions::new();
         task.watch(&ends, 2);
         drop(task.join());
-        // On another worker, who joins may be faster than who tells.
+        // On another worker the joiner may be faster than the notifying task.
         assert!(ends.wait(1, Some(later(60))), "its end is told");
         assert_eq!(ends.pop(), Some(2));
     },
@@ -67,7 +67,7 @@ const WAYS: [Way; 8] = [
 ];
 
 #[test]
-fn the_value_is_dropped_once_whatever_is_done_with_the_handle_next_door() {
+fn the_value_is_dropped_once_whatever_is_done_with_the_handle_on_its_worker() {
     in_time(|| {
         let count = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&count);
@@ -134,7 +134,7 @@ fn the_value_is_dropped_once_wherever_and_whenever_the_handle_goes() {
 }
 
 #[test]
-fn a_joiner_next_door_that_gives_up_is_not_woken_by_the_end() {
+fn a_local_joiner_that_gives_up_is_not_woken_by_the_end() {
     in_time(|| {
         runtime(1).block_on(|| {
             let (tell, told) = mpsc::channel();

@@ -1,5 +1,5 @@
-//! Waiters and lines: who is selected, who is passed over, and that a line points at nobody who has
-//! gone.
+//! Waiters and wait queues: which waiter is selected, which is skipped, and that no entry outlives
+//! its waiter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -44,7 +44,7 @@ fn who_has_given_up_is_not_selected() {
 }
 
 #[test]
-fn a_waiter_of_one_line_joins_no_second_one_and_waits_once() {
+fn a_waiter_of_one_queue_joins_no_second_one_and_waits_once() {
     let (mut queue, mut second) = (WaitQueue::new(), WaitQueue::new());
     let waiter = pin!(Waiter::new());
     let waiter = waiter.as_ref();
@@ -59,7 +59,7 @@ fn a_waiter_of_one_line_joins_no_second_one_and_waits_once() {
 
 /// Whom the panic kept from being selected is still there, and whom it did not is not.
 #[test]
-fn a_panic_while_all_are_selected_leaves_the_others_in_line() {
+fn a_panic_while_all_are_selected_leaves_the_others_in_the_queue() {
     let mut queue = WaitQueue::new();
     let (first, second) = (pin!(Waiter::new()), pin!(Waiter::new()));
     let (first, second) = (first.as_ref(), second.as_ref());
@@ -92,8 +92,8 @@ fn late_is_who_was_not_selected_before_it_left() {
 }
 
 #[test]
-fn a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process() {
-    let name = "waiting::a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process";
+fn a_waiter_dropped_while_it_is_queued_ends_the_process() {
+    let name = "waiting::a_waiter_dropped_while_it_is_queued_ends_the_process";
     let mut queue = WaitQueue::new();
     if is_child() {
         let waiter = pin!(Waiter::new());
@@ -102,7 +102,7 @@ fn a_waiter_that_goes_while_it_stands_in_a_line_ends_the_process() {
     }
     let child = in_a_child(name, "");
     let text = String::from_utf8_lossy(&child.stderr);
-    assert!(!child.status.success() && text.contains("stands in a line"), "{text}");
+    assert!(!child.status.success() && text.contains("in a wait queue"), "{text}");
 }
 
 #[test]
