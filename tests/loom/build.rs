@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 /// What is replaced, and by what.
 type Change = (&'static str, &'static str);
 
-/// Locks and atomics are loom's.
+/// Atomics and locks are loom's.
 const SYNC: Change = ("use std::sync::", "use crate::over_loom::sync::");
+const LOCK: Change = ("use fiveways_sys::lock::", "use crate::over_loom::lock::");
 /// Loom's atomics cannot be made by the compiler.
 const MAKING: Change = ("const fn new", "fn new");
 /// Neither can its thread-locals.
@@ -32,7 +33,7 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
     ("wait_queue", "runtime/src/park/wait_queue.rs", &[SYNC, MAKING]),
     ("reason", "runtime/src/reason.rs", &[SYNC]),
     ("identity", "runtime/src/identity.rs", &[LOCAL, CONST, LOOK, KEEP]),
-    ("exchange/mod", "fiveways/src/exchange/mod.rs", &[SYNC]),
+    ("exchange/mod", "fiveways/src/exchange/mod.rs", &[LOCK]),
     ("exchange/wait_slots", "fiveways/src/exchange/wait_slots.rs", &[MAKING, CELL]),
     ("exchange/store", "fiveways/src/exchange/store.rs", &[MAKING]),
     ("queue/mod", "fiveways/src/queue/mod.rs", &[]),
@@ -63,23 +64,23 @@ const PRODUCT: &[(&str, &str, &[Change])] = &[
         ],
     ),
     ("sync/select/arms", "fiveways/src/sync/select/arms.rs", &[]),
-    ("sync/barrier", "fiveways/src/sync/barrier.rs", &[SYNC, MAKING]),
-    ("sync/wait_group", "fiveways/src/sync/wait_group.rs", &[SYNC]),
+    ("sync/barrier", "fiveways/src/sync/barrier.rs", &[LOCK, MAKING]),
+    ("sync/wait_group", "fiveways/src/sync/wait_group.rs", &[SYNC, LOCK]),
     ("sync/once_lock", "fiveways/src/sync/once_lock.rs", &[MAKING]),
-    ("sync/lazy_lock", "fiveways/src/sync/lazy_lock.rs", &[MAKING]),
+    ("sync/lazy_lock", "fiveways/src/sync/lazy_lock.rs", &[LOCK, MAKING]),
     ("sync/reentrant", "fiveways/src/sync/reentrant.rs", &[SYNC, MAKING]),
-    ("sync/condvar", "fiveways/src/sync/condvar.rs", &[SYNC, MAKING]),
-    ("sync/event", "fiveways/src/sync/event.rs", &[SYNC, MAKING]),
-    ("sync/semaphore", "fiveways/src/sync/semaphore.rs", &[SYNC, MAKING]),
+    ("sync/condvar", "fiveways/src/sync/condvar.rs", &[SYNC, LOCK, MAKING]),
+    ("sync/event", "fiveways/src/sync/event.rs", &[SYNC, LOCK, MAKING]),
+    ("sync/semaphore", "fiveways/src/sync/semaphore.rs", &[SYNC, LOCK, MAKING]),
     ("sync/rwlock", "fiveways/src/sync/rwlock.rs", &[SYNC, MAKING]),
-    ("sync/shared", "fiveways/src/sync/shared.rs", &[SYNC, MAKING]),
-    ("sync/once", "fiveways/src/sync/once.rs", &[SYNC, MAKING]),
+    ("sync/shared", "fiveways/src/sync/shared.rs", &[SYNC, LOCK, MAKING]),
+    ("sync/once", "fiveways/src/sync/once.rs", &[SYNC, LOCK, MAKING]),
     ("sync/mutex", "fiveways/src/sync/mutex.rs", &[SYNC, MAKING]),
     (
         "sync/exclusive",
         "fiveways/src/sync/exclusive.rs",
         // A hundred looks are a hundred times as many orders, and no other ones.
-        &[SYNC, MAKING, ("SPINS: u32 = 100", "SPINS: u32 = 1"), ("std::hint", "loom::hint")],
+        &[SYNC, LOCK, MAKING, ("SPINS: u32 = 100", "SPINS: u32 = 1"), ("std::hint", "loom::hint")],
     ),
     ("sync/poison", "fiveways/src/sync/poison.rs", &[SYNC, MAKING, THREAD]),
 ];

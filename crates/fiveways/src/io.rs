@@ -7,10 +7,10 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fiveways_runtime::spend_without_unwinding;
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::pipe::{read_if_ready, standard_input};
 use fiveways_sys::set_once::SetOnce;
 
@@ -136,8 +136,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        // Nothing panics while it is held.
-        self.buffer.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffer.get(Mutex::default).lock()
     }
 
     /// Takes as many bytes as `enough` says, once it says so; at the end of the input, all.

@@ -18,13 +18,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::fault;
 use fiveways_sys::generation::{PerProcess, generation};
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net::duplicate;
 use fiveways_sys::signal::{Disposition, disposition};
 use signal_hook::SigId;
@@ -86,7 +87,7 @@ impl Inbox {
     /// Sees to it that a fork has a bell of its own under these numbers: the counter is shared, and
     /// what one process resets another waits for.
     fn renew_bell(&self, waited_for: &Descriptor) -> io::Result<()> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = self.process.lock();
         if *process != generation() {
             let new = EventFd::new()?;
             new.put_behind(self.bell.as_fd())?;
@@ -294,7 +295,7 @@ impl Drop for Watch {
 /// Sees to it, once for each signal, that it does what the system does while there is no watch.
 #[expect(unsafe_code, reason = "the action runs in a signal handler")]
 fn fall_back_to_default(signal: Signal) -> io::Result<()> {
-    let _first = FIRST.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let _first = FIRST.get(Mutex::default).lock();
     if KNOWN.load(Ordering::Relaxed) & bit_of(signal) != 0 {
         return Ok(());
     }

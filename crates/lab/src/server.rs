@@ -22,10 +22,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{self, Exit, Pid, Signal};
 
@@ -336,7 +337,7 @@ impl Complaints {
     fn error(&self) -> Option<String> {
         // The pipe ends with its last writer; a descendant may hold it open, hence the limit.
         let _ = self.end.recv_timeout(Duration::from_secs(1));
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock();
         heard.error.take().or_else(|| heard.last.take())
     }
 }
@@ -348,7 +349,7 @@ fn listen(stderr: ChildStderr, heard: &Mutex<Heard>) {
     while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
         let text = text.trim();
-        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = heard.lock();
         if heard.error.is_none() {
             heard.error = text.strip_prefix("error: ").map(str::to_owned);
         }

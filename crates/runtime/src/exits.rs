@@ -2,16 +2,16 @@
 //! were looked for.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::identity::Identity;
 
 static RUNNING: PerProcess<Mutex<HashSet<Identity>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, HashSet<Identity>> {
-    RUNNING.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    RUNNING.get(Mutex::default).lock()
 }
 
 /// Adds a running task or thread. The caller ensures that it is taken out at its end.

@@ -5,13 +5,14 @@ use std::io;
 use std::mem;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use fiveways_coro::StackPool;
 use fiveways_driver::{Model, Options};
 use fiveways_sys::generation::{PerProcess, generation};
+use fiveways_sys::lock::Mutex;
 
 use crate::clock;
 use crate::dump_data::LostTask;
@@ -168,7 +169,7 @@ impl Builder {
             let thread = thread::Builder::new()
                 .name(name)
                 .spawn(move || work(worker_set, place, &how, &tell))?;
-            runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            runtime.threads.lock().push(thread);
         }
         drop(tell);
         registry::add(&runtime.handle.worker_set);
@@ -322,7 +323,7 @@ impl Runtime {
     fn end(&mut self) {
         // A fork has none of the threads: they go on elsewhere, and their handles are of no thread.
         if self.process != generation() {
-            mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            mem::forget(mem::take(self.threads.get_mut()));
             return;
         }
         for inbox in self.handle.worker_set.iter() {
@@ -332,7 +333,7 @@ impl Runtime {
         if self.is_own() {
             return;
         }
-        let threads = mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let threads = mem::take(self.threads.get_mut());
         // In a task of another runtime, that one's worker goes on meanwhile. It needs no thread for
         // that: perhaps there is none to be had.
         in_any_case(|| {
@@ -356,14 +357,12 @@ impl Runtime {
     /// Has the workers list what they cancel.
     fn list_lost(&self) {
         for inbox in self.handle.worker_set.iter() {
-            *inbox.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+            *inbox.lost.lock() = Some(Vec::new());
         }
     }
 
     fn take_lost(&self) -> ShutdownReport {
-        let take = |inbox: &Arc<Inbox>| {
-            inbox.lost.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
-        };
+        let take = |inbox: &Arc<Inbox>| inbox.lost.lock().take().unwrap_or_default();
         ShutdownReport { lost: self.handle.worker_set.iter().flat_map(take).collect() }
     }
 

@@ -17,6 +17,7 @@ pub mod pipe;
 pub mod fault;
 pub mod generation;
 pub mod interrupt;
+pub mod lock;
 pub mod poll;
 pub mod child;
 pub mod process;

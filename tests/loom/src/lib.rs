@@ -7,7 +7,7 @@
 //! ```text
 //!   product                       here
 //!   std's atomics, Arc            loom's, which tell of every order the memory model allows
-//!   std's Mutex                   over_loom/sync.rs, out of a loom atomic
+//!   sys::lock::Mutex              over_loom/lock.rs, out of a loom atomic
 //!   std's Cell                    loom's, where another thread uses it: the slots of an exchange
 //!   runtime::park                 park.rs: a token; deadlines and cancels come from the model
 //!   runtime::park::limits         limits.rs: one thread of a model unwinds, the others do not
@@ -31,9 +31,9 @@ pub use park::limits::Interrupt;
 pub use park::{
     Unparker, Wake, me, park_unless_interrupted, spend, unparker, without_interruption,
 };
-pub use participants::{Role, Ends, Participants};
+pub use participants::{Ends, Participants, Role};
 pub use reason::{Holder, Reason};
-pub use wait_queue::{CHOSEN, WaitQueue, Selection, Waiter};
+pub use wait_queue::{CHOSEN, Selection, WaitQueue, Waiter};
 
 /// In the place of the runtime's.
 pub mod clock {

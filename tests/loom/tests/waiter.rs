@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::time::Instant;
 
 use fiveways_loom::fate::Fate;
-use fiveways_loom::over_loom::sync::{Arc, Mutex};
+use fiveways_loom::over_loom::lock::Mutex;
+use fiveways_loom::over_loom::sync::Arc;
 use fiveways_loom::witness::Witness;
-use fiveways_loom::{CHOSEN, WaitQueue, Reason, Selection, Unparker, Waiter, model};
+use fiveways_loom::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, model};
 use loom::thread;
 
 const OTHER: Selection = CHOSEN.saturating_add(1);
 const PANIC: &str = "it does not panic";
-const POISON: &str = "it is never poisoned";
 
 /// Something that is given: to the first in line, or it lies here.
 struct Gift {
@@ -31,7 +31,7 @@ impl Gift {
     }
 
     fn put(&self) {
-        let mut state = self.state.lock().expect(POISON);
+        let mut state = self.state.lock();
         let chosen = state.0.select_first(CHOSEN);
         state.1 += usize::from(chosen.is_none());
         drop(state);
@@ -44,7 +44,7 @@ impl Gift {
     fn take(&self, deadline: Option<Instant>) -> bool {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut state = self.state.lock().expect(POISON);
+        let mut state = self.state.lock();
         if state.1 > 0 {
             state.1 -= 1;
             return true;
@@ -53,13 +53,13 @@ impl Gift {
         drop(state);
         let reason = Reason::new("gift", self);
         let leave = || {
-            self.state.lock().expect(POISON).0.remove(waiter);
+            self.state.lock().0.remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| self.put()).is_some()
     }
 
     fn left(&self) -> usize {
-        let state = self.state.lock().expect(POISON);
+        let state = self.state.lock();
         assert!(state.0.is_empty(), "somebody who has gone is still in line");
         state.1
     }
@@ -118,12 +118,12 @@ fn of_two_lines_one_selects() {
         let waiter = pin!(Waiter::of_many());
         let waiter = waiter.as_ref();
         for queue in &lines {
-            queue.lock().expect(POISON).join(waiter);
+            queue.lock().enqueue(waiter);
         }
         let select = |(at, what): (usize, Selection)| {
             let queue = Arc::clone(&lines[at]);
             thread::spawn(move || {
-                let chosen = queue.lock().expect(POISON).select_first(what);
+                let chosen = queue.lock().select_first(what);
                 chosen.inspect(Unparker::unpark).map(|_| what)
             })
         };
@@ -131,11 +131,11 @@ fn of_two_lines_one_selects() {
         let chosen = waiter.wait(&Reason::new("two", &lines), None, || waiter.abort(), |_| {});
         // The line that has not selected it still points at it.
         for queue in &lines {
-            queue.lock().expect(POISON).leave(waiter);
+            queue.lock().remove(waiter);
         }
         let winners = selectors.map(|selector| selector.join().expect(PANIC));
         assert_eq!(Vec::from_iter(winners.into_iter().flatten()), Vec::from_iter(chosen));
-        assert!(lines.iter().all(|queue| queue.lock().expect(POISON).is_empty()));
+        assert!(lines.iter().all(|queue| queue.lock().is_empty()));
     });
 }
 

@@ -32,9 +32,10 @@
 use std::cell::Cell;
 use std::io;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::memory::{Mapping, page_size};
 use fiveways_sys::uring::BufferRing;
 
@@ -147,7 +148,7 @@ impl Pool {
         if !self.has_foreign.load(Ordering::Relaxed) {
             return;
         }
-        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut foreign = self.foreign.lock();
         // ORDERING: relaxed, as every use is: the lock orders the buffers; the flag is a hint.
         self.has_foreign.store(false, Ordering::Relaxed);
         for id in foreign.drain(..) {
@@ -165,7 +166,7 @@ impl Lender for Pool {
             self.push(id);
             return;
         }
-        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut foreign = self.foreign.lock();
         foreign.push(id);
         self.has_foreign.store(true, Ordering::Relaxed);
     }

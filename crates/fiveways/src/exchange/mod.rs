@@ -32,12 +32,12 @@ mod store;
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fiveways_runtime::{
     CHOSEN, Ends, Interrupt, Participants, Reason, Role, Selection, Unparker, Waiter, spend,
 };
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 pub(crate) use self::store::{Fifo, Store};
 pub(crate) use self::wait_slots::Slot;
@@ -119,18 +119,12 @@ impl<S: Store> Exchange<S> {
         reason.held(self.participants.holder(role))
     }
 
-    #[inline]
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // A comparison of items may panic while it is held; the store is still a store then.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives an item if that needs no waiting.
     #[inline]
     pub(crate) fn try_give(&self, item: S::Item) -> Result<(), (Why, S::Item)> {
         self.record(Role::Producer);
         let mut woken = Woken::default();
-        self.lock().give(item, &mut woken)
+        self.state.lock().give(item, &mut woken)
     }
 
     /// Takes an item if that needs no waiting.
@@ -138,7 +132,7 @@ impl<S: Store> Exchange<S> {
     pub(crate) fn try_take(&self) -> Result<S::Item, Why> {
         self.record(Role::Consumer);
         let mut woken = Woken::default();
-        self.lock().take(&mut woken)
+        self.state.lock().take(&mut woken)
     }
 
     /// Gives an item, waiting for room or a taker as long as needed or until the deadline.
@@ -153,7 +147,7 @@ impl<S: Store> Exchange<S> {
         spend();
         self.record(Role::Producer);
         let mut woken = Woken::default();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.give(item, &mut woken) {
             Err((Why::NotNow, item)) => self.wait_to_give(state, item, what, deadline),
             done => done,
@@ -171,7 +165,7 @@ impl<S: Store> Exchange<S> {
         spend();
         self.record(Role::Consumer);
         let mut woken = Woken::default();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.take(&mut woken) {
             Err(Why::NotNow) => self.wait_to_take(state, what, deadline),
             done => done,
@@ -236,7 +230,7 @@ impl<S: Store> Exchange<S> {
     }
 
     fn enter(&self, phase: Phase) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase != Phase::Shut {
             state.phase = phase;
         }
@@ -251,23 +245,23 @@ impl<S: Store> Exchange<S> {
 
     /// Items stored now.
     pub(crate) fn len(&self) -> usize {
-        self.lock().store.len()
+        self.state.lock().store.len()
     }
 
     /// Items that can be stored; `usize::MAX` stands for any number.
     pub(crate) fn capacity(&self) -> usize {
-        self.lock().capacity
+        self.state.lock().capacity
     }
 
     /// Is no room left at this moment? Where nothing is stored: never.
     pub(crate) fn is_full(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.store.len() >= state.capacity
     }
 
     /// Runs `f` with the store, under the lock.
     pub(crate) fn with_store<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
-        f(&mut self.lock().store)
+        f(&mut self.state.lock().store)
     }
 
     /// Joins the line of givers, unless that would not have to wait: then answers false.
@@ -281,7 +275,7 @@ impl<S: Store> Exchange<S> {
         arm: Selection,
         slot: &Slot<S::Item>,
     ) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase != Phase::Open || state.has_room() || state.takers.has_other_than(waiter) {
             return false;
         }
@@ -301,7 +295,7 @@ impl<S: Store> Exchange<S> {
         arm: Selection,
         slot: &Slot<S::Item>,
     ) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let stored = state.store.len() > 0;
         if state.phase != Phase::Open || stored || state.givers.has_other_than(waiter) {
             return false;
@@ -313,12 +307,12 @@ impl<S: Store> Exchange<S> {
 
     /// Leaves the line of givers, if the waiter is still in it.
     pub(crate) fn leave_givers(&self, waiter: Pin<&Waiter>, arm: Selection) {
-        self.lock().givers.remove(waiter, arm);
+        self.state.lock().givers.remove(waiter, arm);
     }
 
     /// Leaves the line of takers, if the waiter is still in it.
     pub(crate) fn leave_takers(&self, waiter: Pin<&Waiter>, arm: Selection) {
-        self.lock().takers.remove(waiter, arm);
+        self.state.lock().takers.remove(waiter, arm);
     }
 }
 

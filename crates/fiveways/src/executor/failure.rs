@@ -5,9 +5,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use fiveways_runtime::Deadlock;
+use fiveways_sys::lock::Mutex;
 
 /// Why a pool could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +201,7 @@ impl Panic {
     /// It goes to who asks first, the message as a `String` to others. From a worker process only
     /// the message comes.
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let payload = self.payload.lock().take();
         payload.unwrap_or_else(|| Box::new(self.message.to_string()))
     }
 }

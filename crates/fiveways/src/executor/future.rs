@@ -18,10 +18,11 @@ use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Identity, clock, spend};
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::executor::failure::{FutureError, Panic, SubmitError};
 use crate::executor::pool_core::{Job, Members, PoolCore, Status, contain, runner_id};
@@ -63,10 +64,6 @@ struct Parts<T> {
 }
 
 impl<T: Send + 'static> Core<T> {
-    fn lock(&self) -> MutexGuard<'_, Parts<T>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Moves it to its end and tells everybody.
     fn end(
         self: &Arc<Self>,
@@ -88,7 +85,7 @@ impl<T: Send + 'static> Core<T> {
 impl<T: Send + 'static> Job for Core<T> {
     fn run(self: Arc<Self>) -> bool {
         let me = runner_id().expect("jobs run on threads of pools");
-        let mut parts = self.lock();
+        let mut parts = self.parts.lock();
         if !matches!(parts.stage, Stage::Queued(_)) {
             return false;
         }
@@ -102,12 +99,12 @@ impl<T: Send + 'static> Job for Core<T> {
             Ok(outcome) => outcome.map(|value| drop(self.value.lock().replace(Some(value)))),
             Err(payload) => Err(FutureError::Panicked(Panic::new(payload))),
         };
-        self.end(self.lock(), outcome);
+        self.end(self.parts.lock(), outcome);
         true
     }
 
     fn refuse(self: Arc<Self>, error: FutureError) -> bool {
-        let parts = self.lock();
+        let parts = self.parts.lock();
         let queued = matches!(parts.stage, Stage::Queued(_));
         if queued {
             self.end(parts, Err(error));
@@ -116,7 +113,7 @@ impl<T: Send + 'static> Job for Core<T> {
     }
 
     fn status(&self) -> Status {
-        match &self.lock().stage {
+        match &self.parts.lock().stage {
             Stage::Queued(_) => Status::Queued(Weak::clone(&self.pool_core)),
             Stage::Running => Status::Running,
             Stage::Ended(_) => Status::Ended,
@@ -134,7 +131,7 @@ impl<T: Send + 'static> Job for Core<T> {
     }
 
     fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool {
-        let mut parts = self.lock();
+        let mut parts = self.parts.lock();
         let ended = matches!(parts.stage, Stage::Ended(_));
         if !ended {
             parts.watches.push((number, Arc::clone(watch)));
@@ -143,7 +140,7 @@ impl<T: Send + 'static> Job for Core<T> {
     }
 
     fn unwatch(&self, watch: &Arc<Watch>) {
-        self.lock().watches.retain(|(_, other)| !Arc::ptr_eq(other, watch));
+        self.parts.lock().watches.retain(|(_, other)| !Arc::ptr_eq(other, watch));
     }
 }
 
@@ -186,7 +183,7 @@ impl<T> Clone for Future<T> {
 
 impl<T> fmt::Debug for Future<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = self.core.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = self.core.parts.lock();
         let stage = match &parts.stage {
             Stage::Queued(_) => "queued".to_owned(),
             Stage::Running => "running".to_owned(),
@@ -365,7 +362,7 @@ impl<T: Send + 'static> Future<T> {
 
     /// The error it has ended with, if it has.
     pub(super) fn error(&self) -> Option<FutureError> {
-        match &self.core.lock().stage {
+        match &self.core.parts.lock().stage {
             Stage::Ended(Err(error)) => Some(error.clone()),
             _ => None,
         }
@@ -391,19 +388,19 @@ impl<T: Send + 'static> Future<T> {
     /// Was it cancelled before it began? Never suspends.
     #[doc(alias = "cancelled")]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.core.lock().stage, Stage::Ended(Err(FutureError::Cancelled)))
+        matches!(self.core.parts.lock().stage, Stage::Ended(Err(FutureError::Cancelled)))
     }
 
     /// Is somebody at work on it? Never suspends.
     #[doc(alias = "running")]
     pub fn is_running(&self) -> bool {
-        matches!(self.core.lock().stage, Stage::Running)
+        matches!(self.core.parts.lock().stage, Stage::Running)
     }
 
     /// Has it ended, in whatever way? Never suspends.
     #[doc(alias = "done")]
     pub fn is_done(&self) -> bool {
-        matches!(self.core.lock().stage, Stage::Ended(_))
+        matches!(self.core.parts.lock().stage, Stage::Ended(_))
     }
 
     /// Has `callback` called with this future as soon as it has ended: exactly once.
@@ -419,7 +416,7 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// Never, unless `callback` does.
     pub fn add_done_callback(&self, callback: impl FnOnce(&Future<T>) + Send + 'static) {
-        let mut parts = self.core.lock();
+        let mut parts = self.core.parts.lock();
         if !matches!(parts.stage, Stage::Ended(_)) {
             parts.callbacks.push(Box::new(callback));
             return;

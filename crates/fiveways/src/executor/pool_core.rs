@@ -16,11 +16,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use fiveways_runtime::{Identity, IdentityOfThread, Reason, ServiceThread};
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::executor::failure::{FutureError, SubmitError, message_of};
 use crate::executor::watch::Watch;
@@ -58,7 +59,7 @@ pub(super) struct Members(Mutex<Vec<Identity>>);
 
 impl Members {
     fn lock(&self) -> MutexGuard<'_, Vec<Identity>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Calls `each` with all of them: those who could begin a queued job. Never nobody while there
@@ -180,7 +181,7 @@ impl PoolCore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.hall().state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hall().state.lock()
     }
 
     /// Puts a job into the queue and sees to it that a thread will come to it.
@@ -236,7 +237,7 @@ impl PoolCore {
             }
             state.idle += 1;
             let idle = ServiceThread::enter();
-            state = self.hall().work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.hall().work.wait(state);
             drop(idle);
             state.idle -= 1;
         }

@@ -5,10 +5,11 @@
 //! is told before the wait begins is lost.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use fiveways_runtime::{Reason, Unparker, Wake, park_for, unparker};
+use fiveways_sys::lock::Mutex;
 
 /// Where endings are told, and who waits for them.
 #[derive(Default)]
@@ -26,13 +27,9 @@ impl Watch {
         Arc::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells an ending.
     pub(super) fn tell(&self, number: usize) {
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         told.numbers.push_back(number);
         let waiter = told.waiter.take();
         drop(told);
@@ -43,7 +40,7 @@ impl Watch {
 
     /// The next ending that has been told, if any.
     pub(super) fn look(&self) -> Option<usize> {
-        self.lock().numbers.pop_front()
+        self.0.lock().numbers.pop_front()
     }
 
     /// Waits for an ending; `None` when the deadline came first.
@@ -52,7 +49,7 @@ impl Watch {
     pub(super) fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> Option<usize> {
         let mut parked = Parked { watch: self, kept: None };
         loop {
-            let mut told = self.lock();
+            let mut told = self.0.lock();
             if let Some(number) = told.numbers.pop_front() {
                 return Some(number);
             }
@@ -62,7 +59,7 @@ impl Watch {
                 return self.look();
             }
             // Nobody has taken our unparker: the unpark was meant for something else.
-            if self.lock().waiter.is_some() {
+            if self.0.lock().waiter.is_some() {
                 parked.kept.get_or_insert_with(unparker);
             }
         }
@@ -77,7 +74,7 @@ struct Parked<'a> {
 
 impl Drop for Parked<'_> {
     fn drop(&mut self) {
-        self.watch.lock().waiter = None;
+        self.watch.0.lock().waiter = None;
         if let Some(me) = self.kept.take() {
             me.unpark();
         }
@@ -140,6 +137,6 @@ mod tests {
         let wait = |until| watch.wait(&Reason::new("test", &*watch), until);
         assert_eq!([wait(None), wait(None)], [Some(3), Some(4)]);
         assert_eq!(wait(Some(Instant::now())), None);
-        assert!(watch.lock().waiter.is_none(), "nobody waits any more");
+        assert!(watch.0.lock().waiter.is_none(), "nobody waits any more");
     }
 }

@@ -25,12 +25,13 @@ use std::io::{self, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fiveways_runtime::clock;
 use fiveways_sys::child;
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::net::wait_ready;
 use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
@@ -78,7 +79,7 @@ impl Members {
     }
 
     pub(super) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.pids.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+        self.pids.get(Mutex::default).lock()
     }
 }
 

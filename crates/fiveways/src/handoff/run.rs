@@ -4,11 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use fiveways_runtime::{Reason, Unparker, hand_to_thread, in_task, park_for_while_not, unparker};
+use fiveways_sys::lock::Mutex;
 
 use crate::handoff::detached::{Connection, Detached};
 
@@ -34,9 +35,7 @@ impl WorkError {
     /// Goes on panicking in the caller, with the work's payload.
     pub fn resume(self) -> ! {
         match self.0 {
-            Why::Panicked(payload) => {
-                resume_unwind(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
+            Why::Panicked(payload) => resume_unwind(payload.into_inner()),
             Why::NotStarted(error) => panic!("the work could not be started: {error}"),
         }
     }
@@ -46,7 +45,7 @@ impl fmt::Display for WorkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Why::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                let payload = payload.lock();
                 let message = message_of(payload.as_ref()).map(str::to_owned);
                 // Writing may be the user's, and wait.
                 drop(payload);
@@ -151,13 +150,8 @@ enum State<S: Connection, T> {
 }
 
 impl<S: Connection, T> Desk<S, T> {
-    fn lock(&self) -> MutexGuard<'_, State<S, T>> {
-        // Nothing panics while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn replace(&self, state: State<S, T>) -> State<S, T> {
-        std::mem::replace(&mut *self.lock(), state)
+        std::mem::replace(&mut *self.state.lock(), state)
     }
 
     /// The thread's side.
@@ -172,7 +166,7 @@ impl<S: Connection, T> Desk<S, T> {
 
     /// The task's side.
     fn wait(&self) -> (Detached<S>, Result<T, WorkError>) {
-        let is_done = || matches!(*self.lock(), State::Done(..));
+        let is_done = || matches!(*self.state.lock(), State::Done(..));
         park_for_while_not(&Reason::new("hand-off", self), is_done, None);
         match self.replace(State::Taken) {
             State::Done(detached, outcome) => (detached, outcome),

@@ -44,8 +44,6 @@ mod socket;
 mod clients;
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
@@ -58,6 +56,7 @@ pub use fiveways_runtime::{
 use fiveways_runtime::{ServiceThread, unblock};
 use fiveways_sys::fault::write_to_stderr;
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::Mutex;
 
 pub use socket::{listen, of_process, processes};
 
@@ -114,7 +113,7 @@ impl Started {
     /// Runs `start` unless it has been in this process.
     fn once(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let started = self.0.get(Mutex::default);
-        let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = started.lock();
         if !*started {
             start()?;
             *started = true;

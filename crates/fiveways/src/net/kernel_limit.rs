@@ -19,9 +19,9 @@
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net::{OptionName, set_option};
 use fiveways_sys::timeout::timeval_bytes;
 
@@ -68,7 +68,7 @@ impl KernelLimit {
     /// Sets the limit; false: the kernel would wait longer. Only for one who has counted itself.
     #[cold]
     fn set(&self, fd: RawFd, limit: u64) -> bool {
-        let _changing = self.lock();
+        let _changing = self.changing.lock();
         let calls = || self.calls.load(Ordering::SeqCst);
         let now = self.set_to.load(Ordering::SeqCst);
         if calls() & GIVEN_AWAY != 0 {
@@ -101,7 +101,7 @@ impl KernelLimit {
 
     #[cold]
     fn take_off(&self, fd: RawFd) {
-        let _changing = self.lock();
+        let _changing = self.changing.lock();
         if self.set_to.load(Ordering::SeqCst) != NONE && self.write(fd, NONE) {
             self.set_to.store(NONE, Ordering::SeqCst);
         }
@@ -110,11 +110,6 @@ impl KernelLimit {
     fn write(&self, fd: RawFd, limit: u64) -> bool {
         let limit = if limit == NONE { Duration::ZERO } else { Duration::from_nanos(limit) };
         set_option(fd, self.name, &timeval_bytes(limit)).is_ok()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        // Nothing panics while it is held.
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

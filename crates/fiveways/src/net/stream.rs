@@ -18,10 +18,11 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use fiveways_driver::{Loan, Op};
 use fiveways_runtime::{clock, spend_without_unwinding};
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
@@ -222,16 +223,11 @@ impl Ahead {
 
 impl Kept {
     fn get_mut(&mut self) -> &mut Option<Loan> {
-        self.loan.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Loan>> {
-        // Nothing panics while it is held.
-        self.loan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loan.get_mut()
     }
 
     fn has_bytes(&self) -> bool {
-        self.is_some.load(Ordering::Acquire) && self.lock().as_ref().is_some_and(is_filled)
+        self.is_some.load(Ordering::Acquire) && self.loan.lock().as_ref().is_some_and(is_filled)
     }
 
     #[inline]
@@ -239,7 +235,7 @@ impl Kept {
         if !self.is_some.load(Ordering::Acquire) {
             return None;
         }
-        let mut kept = self.lock();
+        let mut kept = self.loan.lock();
         self.is_some.store(false, Ordering::Relaxed);
         kept.take().filter(is_filled)
     }
@@ -247,7 +243,7 @@ impl Kept {
     /// Adds to the end.
     #[cold]
     fn add(&self, more: Loan) {
-        let mut kept = self.lock();
+        let mut kept = self.loan.lock();
         *kept = match kept.take().filter(is_filled) {
             None => Some(more),
             Some(first) => Some(Loan::owned([first.bytes(), more.bytes()].concat())),
@@ -266,7 +262,7 @@ impl Kept {
 
     #[cold]
     fn copy_some(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
-        let mut kept = self.lock();
+        let mut kept = self.loan.lock();
         let loan = kept.as_mut().filter(|loan| !loan.is_empty())?;
         let count = loan.len().min(buf.len());
         buf[..count].copy_from_slice(&loan.bytes()[..count]);

@@ -5,13 +5,14 @@
 //! dropped.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::{io, thread};
 
 use fiveways_runtime::ServiceThread;
 use fiveways_sys::child;
 use fiveways_sys::epoll::{Epoll, EventFlags};
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::process::{Patience, Pid};
 
 /// The orphans of this process; a fork has none.
@@ -49,8 +50,7 @@ impl Orphan {
 }
 
 fn lock() -> MutexGuard<'static, Reaper> {
-    // Nothing panics while it is held.
-    REAPER.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    REAPER.get(Mutex::default).lock()
 }
 
 /// Collects the orphans that have ended and that the thread does not wait for.

@@ -9,12 +9,13 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use fiveways_runtime::{
     Reason, Unparker, assert_may_park, in_task, park_for_while_not, unparker, without_interruption,
 };
+use fiveways_sys::lock::Mutex;
 
 use fiveways_sys::generation::PerProcess;
 
@@ -37,12 +38,11 @@ enum Desk {
 
 impl Order {
     fn replace(&self, desk: Desk) -> Desk {
-        // Nothing panics while it is held.
-        std::mem::replace(&mut *self.desk.lock().unwrap_or_else(PoisonError::into_inner), desk)
+        std::mem::replace(&mut *self.desk.lock(), desk)
     }
 
     fn is_done(&self) -> bool {
-        matches!(*self.desk.lock().unwrap_or_else(PoisonError::into_inner), Desk::Done(_))
+        matches!(*self.desk.lock(), Desk::Done(_))
     }
 
     /// The thread's side.
@@ -88,7 +88,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
 /// The line before the thread, which is started if there is none.
 fn line() -> io::Result<Sender<Arc<Order>>> {
     let starter = STARTER.get(Mutex::default);
-    let mut starter = starter.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut starter = starter.lock();
     if let Some(line) = &*starter {
         return Ok(line.clone());
     }

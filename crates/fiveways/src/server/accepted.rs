@@ -4,7 +4,9 @@
 //! acceptor still holds the connection and tries again. (Another worker that is out of stacks finds
 //! out too late for that: its connection is closed.)
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use fiveways_sys::lock::Mutex;
 
 use crate::net::TcpStream;
 use crate::server::Handler;
@@ -22,7 +24,7 @@ impl Accepted {
     // Inlined handlers would add their frames up into one that each idle task pays for.
     #[inline(never)]
     pub(crate) fn serve(self, handler: &impl Handler) {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.0.lock().take();
         // The acceptor has let go: nothing of this stays for as long as the connection.
         drop(self.0);
         if let Some((stream, pass)) = taken {

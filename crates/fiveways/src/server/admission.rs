@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fiveways_runtime::{Unparker, is_cancelled, unparker};
 use fiveways_sys::errno;
+use fiveways_sys::lock::Mutex;
 
 use crate::server::complaints::Complaints;
 use crate::server::counts::Counts;
@@ -99,7 +100,7 @@ impl Admission {
 
     /// Asks to be unparked when somebody leaves. Look at `is_full` again afterwards, then park.
     pub(crate) fn wait_for_leaver(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(unparker());
+        self.waiting.lock().push(unparker());
     }
 
     /// Has the bell ring when somebody leaves. Look at `is_full` again afterwards, then wait for
@@ -179,7 +180,7 @@ impl Drop for ConnectionGuard {
         }
         let before = admission.counts().inside.fetch_sub(1, Ordering::SeqCst);
         if before >= admission.limit {
-            let mut waiting = admission.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = admission.waiting.lock();
             for acceptor in waiting.drain(..) {
                 acceptor.unpark();
             }

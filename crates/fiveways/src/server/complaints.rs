@@ -4,10 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
+use fiveways_sys::lock::Mutex;
 
 use crate::net::TimeoutError;
 use crate::task::is_cancelled_error;
@@ -66,7 +67,7 @@ impl Complaints {
 
     /// Writes how many were left out last, when the server has ended.
     pub(crate) fn end(&self) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         let left_out = std::mem::take(&mut lines.left_out);
         if left_out > 0 {
             eprintln!("fiveways: handlers failed {left_out} times more");
@@ -74,7 +75,7 @@ impl Complaints {
     }
 
     fn write(&self, peer: Option<SocketAddr>, error: &(dyn Error + 'static)) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         let now = clock::now();
         if lines.last.is_some_and(|last| now < last + INTERVAL) {
             lines.left_out += 1;

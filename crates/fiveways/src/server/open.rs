@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net;
 
 use crate::net::TcpStream;
@@ -48,16 +49,12 @@ impl Open {
         self.closes_idle
     }
 
-    fn lock(&self) -> MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds a connection, which leaves when its stream is dropped.
     pub(crate) fn add(self: &Arc<Open>, stream: &mut TcpStream) {
         let socket = stream.socket();
         let traffic = self.closes_idle.then(|| socket.limits.traffic());
         let connection = Connection { fd: socket.source().fd, traffic };
-        let mut list = self.lock();
+        let mut list = self.list.lock();
         list.next += 1;
         let number = list.next;
         list.connections.insert(number, connection);
@@ -67,7 +64,7 @@ impl Open {
 
     /// Ends all connections.
     pub(crate) fn shut_all(&self) {
-        for connection in self.lock().connections.values() {
+        for connection in self.list.lock().connections.values() {
             connection.shut(Shutdown::Both);
         }
     }
@@ -75,7 +72,7 @@ impl Open {
     /// Ends the reads of connections that have been idle for some looks. Called more often than
     /// every [`LOOK`], it does nothing.
     pub(crate) fn close_idle(&self) {
-        let mut list = self.lock();
+        let mut list = self.list.lock();
         let now = clock::now();
         if list.looked.is_some_and(|looked| now < looked + LOOK) {
             return;
@@ -115,6 +112,6 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.open.lock().connections.remove(&self.number);
+        self.open.list.lock().connections.remove(&self.number);
     }
 }

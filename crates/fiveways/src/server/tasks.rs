@@ -5,12 +5,13 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fiveways_driver::Model;
 use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, clock, park, sleep_until};
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::select;
 
 use crate::net::{TcpListener, TcpStream};
@@ -202,10 +203,10 @@ impl<H: Handler> Acceptor<H> {
                 // Detached: the runtime's end is its end.
                 Ok(task) => return drop(task),
                 Err(_) => {
-                    *self.in_hand() = Some(accepted.clone());
+                    *self.in_hand.lock() = Some(accepted.clone());
                     // A cancelled acceptor is unwound from here.
                     pause(self.admission.exhausted(&mut failures));
-                    *self.in_hand() = None;
+                    *self.in_hand.lock() = None;
                 }
             }
         }
@@ -213,12 +214,8 @@ impl<H: Handler> Acceptor<H> {
 
     /// Admits the connection with which the acceptor was cancelled.
     fn admit_in_hand(&self) {
-        let left = self.in_hand().take();
+        let left = self.in_hand.lock().take();
         left.iter().for_each(|accepted| self.start(accepted));
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, Option<Accepted>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

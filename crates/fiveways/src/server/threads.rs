@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use fiveways_driver::Model;
 use fiveways_runtime::clock;
+use fiveways_sys::lock::Mutex;
 use fiveways_sys::net;
 
 use crate::net::{TcpListener, TcpStream};
@@ -72,10 +73,6 @@ struct Floor<'a> {
 }
 
 impl Floor<'_> {
-    fn door(&self) -> MutexGuard<'_, Option<Arc<TcpListener>>> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Accepts until stopped.
     fn accept_all(&self, mut serve: impl FnMut(&Accepted) -> io::Result<()>) -> io::Result<()> {
         let mut pauses = 0;
@@ -84,7 +81,7 @@ impl Floor<'_> {
                 self.wait_for_leaver()?;
                 continue;
             }
-            let Some(listener) = self.door().clone() else { break };
+            let Some(listener) = self.door.lock().clone() else { break };
             let error = match listener.accept() {
                 Ok((stream, _)) => {
                     drop(listener);
@@ -165,7 +162,7 @@ impl Floor<'_> {
     /// connections for which there was no place.
     fn close_door(&self, admit: impl FnMut(TcpStream)) -> VecDeque<TcpStream> {
         self.control.begin_stop(self.settings.drain);
-        let listener = self.door().take();
+        let listener = self.door.lock().take();
         let queued = |listener: Arc<TcpListener>| {
             self.turns.leave(&listener);
             accept_queued(listener, self.settings, self.control, self.admission, admit)
@@ -241,7 +238,7 @@ impl Floor<'_> {
             let (take, handler) = (Arc::clone(&take), Arc::clone(&handler));
             let work = move || {
                 loop {
-                    let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let next = take.lock().recv();
                     match next {
                         Ok(accepted) => run(&*handler, accepted),
                         Err(_) => return,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter};
+use fiveways_sys::lock::Mutex;
 
 /// Lets a number of tasks and threads meet, as [`std::sync::Barrier`]; then it can be used again.
 ///
@@ -67,7 +67,7 @@ impl Barrier {
         let reason = Reason::new("barrier", self);
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         waiting.arrived += 1;
         if waiting.arrived >= self.size {
             waiting.arrived = 0;
@@ -79,7 +79,7 @@ impl Barrier {
         waiting.queue.enqueue(waiter);
         drop(waiting);
         let leave = || {
-            let mut waiting = self.waiting();
+            let mut waiting = self.waiting.lock();
             // Who was taken out of the line has been counted out with its round.
             if waiting.queue.remove(waiter) {
                 waiting.arrived -= 1;
@@ -87,10 +87,6 @@ impl Barrier {
         };
         waiter.wait(&reason, None, leave, |_| {});
         BarrierWaitResult(false)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LockResult, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError};
+use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, clock};
+use fiveways_sys::lock::{Mutex as StdMutex, MutexGuard as StdGuard};
 
 use super::mutex::MutexGuard;
 
@@ -194,7 +195,7 @@ impl Condvar {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         let chosen = queue.select_first(CHOSEN);
         self.unlock(queue);
         if let Some(unparker) = chosen {
@@ -210,7 +211,7 @@ impl Condvar {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         let chosen = queue.select_all(TOGETHER);
         self.unlock(queue);
         chosen.iter().for_each(Unparker::unpark);
@@ -225,7 +226,7 @@ impl Condvar {
         let mutex = guard.mutex();
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         queue.enqueue(waiter);
         self.unlock(queue);
         drop(guard);
@@ -253,13 +254,9 @@ impl Condvar {
     }
 
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         queue.remove(waiter);
         self.unlock(queue);
-    }
-
-    fn queue(&self) -> StdGuard<'_, WaitQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unlock(&self, queue: StdGuard<'_, WaitQueue>) {

@@ -4,10 +4,10 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, clock, spend};
+use fiveways_sys::lock::Mutex;
 
 /// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
 ///
@@ -53,7 +53,7 @@ impl Event {
     ///
     /// Never suspends.
     pub fn set(&self) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         // ORDERING: Release: who sees it set sees what was done before.
         self.set.store(true, Ordering::Release);
         let chosen = queue.select_all_by(|number| *number);
@@ -65,7 +65,7 @@ impl Event {
     ///
     /// Never suspends.
     pub fn clear(&self) {
-        let _line = self.queue();
+        let _line = self.queue.lock();
         self.set.store(false, Ordering::Relaxed);
     }
 
@@ -113,7 +113,7 @@ impl Event {
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         if self.is_set() {
             return true;
         }
@@ -121,14 +121,14 @@ impl Event {
         drop(queue);
         let reason = Reason { place, ..Reason::new("event", self) };
         let leave = || {
-            self.queue().remove(waiter);
+            self.queue.lock().remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
     /// Joins those who wait, to be selected for `number`. False: it is set.
     pub(crate) fn join(&self, waiter: Pin<&Waiter>, number: Selection) -> bool {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         let waits = !self.is_set();
         if waits {
             queue.enqueue_with(waiter, number);
@@ -138,11 +138,7 @@ impl Event {
 
     /// Leaves those who wait; also when it is not among them.
     pub(crate) fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
-        self.queue().remove_with(waiter, |wanted| *wanted == number);
-    }
-
-    fn queue(&self) -> MutexGuard<'_, WaitQueue<Selection>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().remove_with(waiter, |wanted| *wanted == number);
     }
 }
 

@@ -17,10 +17,10 @@
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fiveways_runtime::{CHOSEN, Holder, Identity, Reason, Selection, WaitQueue, Waiter, me};
+use fiveways_sys::lock::Mutex;
 
 /// The bit of the word that no [`Identity`] has.
 const CONTENDED: u64 = 1 << 63;
@@ -95,7 +95,7 @@ impl Exclusive {
 
     #[cold]
     fn unlock_contended(&self) {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         let woken = if let Some(next) = waiting.overtaken.want(0) {
             // Before the selection: from then on the next may let go.
             let more = if waiting.len() > 1 { CONTENDED } else { 0 };
@@ -160,7 +160,7 @@ impl Exclusive {
         overtaken: bool,
         wait: Wait,
     ) -> bool {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         if self.take(me, &waiting) {
             return true;
         }
@@ -208,18 +208,14 @@ impl Exclusive {
         }
         // It was woken in place of another.
         let me = me();
-        let taken = self.take(me, &self.waiting());
+        let taken = self.take(me, &self.waiting.lock());
         if taken {
             self.unlock();
         }
     }
 
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         let _ = waiting.overtaken.remove(waiter) || waiting.fresh.remove(waiter);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

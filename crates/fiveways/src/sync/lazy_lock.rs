@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
 
 use fiveways_runtime::without_interruption;
+use fiveways_sys::lock::Mutex;
 
 use super::once_lock::OnceLock;
 
@@ -72,7 +72,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     }
 
     fn make_value(&self) -> T {
-        let make = self.make.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let make = self.make.lock().take();
         let Some(make) = make else {
             panic!("the lazy lock is poisoned: making its value has panicked");
         };

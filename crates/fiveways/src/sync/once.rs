@@ -13,11 +13,11 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fiveways_runtime::{
     CHOSEN, Holder, Reason, Unparker, WaitQueue, Waiter, me, without_interruption,
 };
+use fiveways_sys::lock::Mutex;
 
 const NEW: u64 = 0;
 /// No [`Identity`](fiveways_runtime::Identity) has this bit; for a search for deadlocks both
@@ -210,7 +210,7 @@ impl Once {
     fn wait_for_end(&self, place: &'static Location<'static>, is_to_wait: impl Fn(u64) -> bool) {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         let word = self.word.load(Ordering::Acquire);
         if word == me().to_bits() {
             drop(queue);
@@ -224,13 +224,9 @@ impl Once {
         let on = std::ptr::from_ref(self).addr();
         let reason = Reason { what: "once", on, holder: Holder::In(&self.word), place };
         let leave = || {
-            self.queue().remove(waiter);
+            self.queue.lock().remove(waiter);
         };
         waiter.wait(&reason, None, leave, |_| {});
-    }
-
-    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,7 +250,7 @@ struct End<'a> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let mut queue = self.once.queue();
+        let mut queue = self.once.queue.lock();
         self.once.word.store(self.word, Ordering::Release);
         let chosen = queue.select_all(CHOSEN);
         drop(queue);

@@ -14,10 +14,10 @@ use std::mem;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, clock, spend};
+use fiveways_sys::lock::Mutex;
 
 const WAITING: usize = 1;
 const ONE: usize = 2;
@@ -181,7 +181,7 @@ impl Semaphore {
 
     /// Takes a permit, or goes into the line.
     fn take_or_join(&self, waiter: Pin<&Waiter>) -> bool {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let is = if state >= ONE { state - ONE } else { WAITING };
@@ -199,7 +199,7 @@ impl Semaphore {
 
     /// Leaves the line; permits are free again only when nobody is in it.
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         queue.remove(waiter);
         if queue.is_empty() {
             self.state.fetch_and(!WAITING, Ordering::Relaxed);
@@ -231,7 +231,7 @@ impl Semaphore {
     /// As [`Semaphore::add`], with somebody in line.
     #[cold]
     fn hand_over(&self, permits: usize, max: usize) -> bool {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         if self.state.load(Ordering::Relaxed) & WAITING == 0 {
             // They have gone meanwhile, and others may have come.
             drop(queue);
@@ -253,10 +253,6 @@ impl Semaphore {
         drop(queue);
         chosen.iter().for_each(Unparker::unpark);
         true
-    }
-
-    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,10 +16,10 @@
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fiveways_runtime::{CHOSEN, Holder, Identity, Reason, Unparker, WaitQueue, Waiter};
+use fiveways_sys::lock::Mutex;
 
 const WAITING: usize = 1;
 const WRITER: usize = 2;
@@ -107,7 +107,7 @@ impl Shared {
 
     /// Goes into the line, and may be served at once.
     fn join(&self, waiter: Pin<&Waiter>, access: Access) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         queue.enqueue_with(waiter, access);
         self.state.fetch_or(WAITING, Ordering::Relaxed);
         let mut served = self.serve(&mut queue);
@@ -121,7 +121,7 @@ impl Shared {
 
     /// Leaves the line; those behind may have waited for nobody else.
     fn leave(&self, waiter: Pin<&Waiter>) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         queue.remove(waiter);
         let served = self.serve(&mut queue);
         drop(queue);
@@ -130,7 +130,7 @@ impl Shared {
 
     #[cold]
     fn hand_over(&self) {
-        let served = self.serve(&mut self.queue());
+        let served = self.serve(&mut self.queue.lock());
         unpark(&served);
     }
 
@@ -172,10 +172,6 @@ impl Shared {
             self.writer.store(me.to_bits(), Ordering::Relaxed);
         }
         true
-    }
-
-    fn queue(&self) -> MutexGuard<'_, WaitQueue<Access>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, clock, spend};
+use fiveways_sys::lock::Mutex;
 
 /// Waits until all that were added to it are done.
 ///
@@ -104,7 +105,7 @@ impl WaitGroup {
     fn wait_slowly(&self, deadline: Option<Instant>, place: &'static Location<'static>) -> bool {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
-        let mut queue = self.0.queue();
+        let mut queue = self.0.queue.lock();
         // Under the lock: the last member takes it after it has counted itself out.
         if self.is_empty() {
             return true;
@@ -113,7 +114,7 @@ impl WaitGroup {
         drop(queue);
         let reason = Reason { place, ..Reason::new("wait group", &*self.0) };
         let leave = || {
-            self.0.queue().remove(waiter);
+            self.0.queue.lock().remove(waiter);
         };
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
@@ -149,7 +150,7 @@ impl Drop for WaitGroupGuard {
         // ORDERING: Release: who sees that all are done sees what they did. Acquire: the last
         // passes on what the others did.
         if self.0.members.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut queue = self.0.queue();
+            let mut queue = self.0.queue.lock();
             // Others may have come before we had the lock: then the last of them does it.
             if self.0.members.load(Ordering::Acquire) > 0 {
                 return;
@@ -167,8 +168,4 @@ impl fmt::Debug for WaitGroupGuard {
     }
 }
 
-impl Count {
-    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Count {}

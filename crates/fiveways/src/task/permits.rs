@@ -8,11 +8,12 @@
 //! takes its ticket out of the queue, or passes on what it was given meanwhile.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{mem, thread};
 
 use fiveways_runtime::{Reason, Unparker, park_for_while_not, unparker, worker_index};
+use fiveways_sys::lock::Mutex;
 
 /// Numbers pools; 0 is nobody's.
 static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -53,12 +54,12 @@ impl Permits {
     }
 
     pub(super) fn free(&self) -> usize {
-        self.lock().free
+        self.state.lock().free
     }
 
     /// Takes a place if one is free. (While anybody waits none is.)
     pub(super) fn try_take(self: &Arc<Permits>) -> Option<Permit> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.free = state.free.checked_sub(1)?;
         Some(Permit(Arc::clone(self)))
     }
@@ -67,7 +68,7 @@ impl Permits {
     /// or because the caller's worker unwinds and cannot let others run.
     #[track_caller]
     pub(super) fn take(self: &Arc<Permits>, inside: bool) -> Option<Permit> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(left) = state.free.checked_sub(1) {
             state.free = left;
             return Some(Permit(Arc::clone(self)));
@@ -88,7 +89,7 @@ impl Permits {
     }
 
     fn give_back(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.waiting.pop_front() {
             None => state.free += 1,
             Some(ticket) => {
@@ -97,11 +98,6 @@ impl Permits {
                 ticket.owner.unpark();
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; a poisoned count is still a good count.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,14 +111,14 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     /// Ends the wait of one who was given a place.
     fn leave(self) {
-        self.permits.lock().inside -= usize::from(self.inside);
+        self.permits.state.lock().inside -= usize::from(self.inside);
         mem::forget(self);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.permits.lock();
+        let mut state = self.permits.state.lock();
         state.inside -= usize::from(self.inside);
         state.waiting.retain(|ticket| !Arc::ptr_eq(ticket, self.ticket));
         let given = self.ticket.given.load(Ordering::Relaxed);

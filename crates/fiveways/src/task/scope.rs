@@ -22,14 +22,15 @@ use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use fiveways_runtime::{
     JoinError, JoinHandle, Reason, assert_may_park, is_cancel, unwind_cancelled,
     without_interruption, worker_index,
 };
+use fiveways_sys::lock::Mutex;
 
 use crate::task::tracker::{Member, TaskTracker};
 use crate::task::{spawn, spawn_local};
@@ -295,11 +296,7 @@ struct Outcome<T> {
     cancelled: AtomicBool,
 }
 
-impl<T> Outcome<T> {
-    fn lock(&self) -> MutexGuard<'_, Option<Result<T, JoinError>>> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl<T> Outcome<T> {}
 
 /// A child of a scope. The fields are dropped in this order: it counts as long as anything that it
 /// has borrowed is there.
@@ -332,11 +329,11 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
     }
 
     fn end(self, outcome: Result<T, JoinError>) {
-        *self.outcome.lock() = Some(outcome);
+        *self.outcome.result.lock() = Some(outcome);
     }
 
     fn end_cancelled(self, place: Place) {
-        *self.outcome.lock() = Some(Err(JoinError::cancelled()));
+        *self.outcome.result.lock() = Some(Err(JoinError::cancelled()));
         drop(self);
         if place == Place::Task {
             unwind_cancelled();
@@ -401,7 +398,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// panic's message (the panic itself is for the scope).
     pub fn join(self) -> Result<T, JoinError> {
         let ended = self.task.map_or(Ok(()), JoinHandle::join);
-        let result = self.outcome.lock().take();
+        let result = self.outcome.result.lock().take();
         match (result, ended) {
             (Some(result), _) => result,
             (None, Err(error)) => Err(error),

@@ -12,13 +12,14 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use fiveways_runtime::{
     Canceller, Reason, Unparker, canceller, park_for_while_not, spend, unparker, worker_index,
 };
+use fiveways_sys::lock::Mutex;
 
 /// The live tasks that belong together.
 #[derive(Default)]
@@ -47,14 +48,9 @@ impl std::fmt::Debug for TaskTracker {
 }
 
 impl TaskTracker {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; a poisoned list is still a good list.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a new member in.
     pub(super) fn enter(self: &Arc<TaskTracker>) -> Member {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
         state.members.insert(number, None);
@@ -63,12 +59,12 @@ impl TaskTracker {
 
     /// How many members it has.
     pub(super) fn len(&self) -> usize {
-        self.lock().members.len()
+        self.state.lock().members.len()
     }
 
     /// Asks all present members to end.
     pub(super) fn cancel(&self) {
-        let next = self.lock().next;
+        let next = self.state.lock().next;
         self.cancel_below(next);
     }
 
@@ -78,7 +74,7 @@ impl TaskTracker {
     }
 
     fn cancel_below(&self, number: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.cancelled_below = state.cancelled_below.max(number);
         let cancellers: Vec<_> = state.members.values().flatten().cloned().collect();
         drop(state);
@@ -89,7 +85,7 @@ impl TaskTracker {
 
     /// Keeps what a member has panicked with, if it is the first.
     pub(super) fn fail(&self, payload: Box<dyn Any + Send>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let later =
             if state.failure.is_none() { state.failure.replace(payload) } else { Some(payload) };
         // Its destructor is the user's.
@@ -99,14 +95,14 @@ impl TaskTracker {
 
     /// Gives what the first member has panicked with.
     pub(super) fn take_failure(&self) -> Option<Box<dyn Any + Send>> {
-        self.lock().failure.take()
+        self.state.lock().failure.take()
     }
 
     /// Waits until it has no members, or the deadline comes (then: false; so too, at once, where
     /// the caller's worker unwinds and cannot let members run).
     pub(super) fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         spend();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.members.is_empty() {
             return true;
         }
@@ -120,7 +116,7 @@ impl TaskTracker {
         let me = unparker();
         // Entered at each look: others may have come since it was woken.
         let look = || {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let empty = state.members.is_empty();
             if !empty {
                 state.waiting.insert(number, me);
@@ -139,7 +135,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.tracker.lock().waiting.remove(&self.number);
+        self.tracker.state.lock().waiting.remove(&self.number);
     }
 }
 
@@ -153,7 +149,7 @@ pub(super) struct Member {
 impl Member {
     /// Notes that the calling task is this member. False: it was cancelled before it began.
     pub(super) fn begin(&self) -> bool {
-        let mut state = self.tracker.lock();
+        let mut state = self.tracker.state.lock();
         let cancelled = self.number < state.cancelled_below;
         if !cancelled {
             state.members.insert(self.number, canceller());
@@ -163,7 +159,7 @@ impl Member {
 
     /// Was it cancelled with its crew?
     pub(super) fn is_cancelled(&self) -> bool {
-        self.number < self.tracker.lock().cancelled_below
+        self.number < self.tracker.state.lock().cancelled_below
     }
 
     pub(super) fn tracker(&self) -> &Arc<TaskTracker> {
@@ -173,7 +169,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.tracker.lock();
+        let mut state = self.tracker.state.lock();
         state.members.remove(&self.number);
         let waiting =
             if state.members.is_empty() { mem::take(&mut state.waiting) } else { BTreeMap::new() };

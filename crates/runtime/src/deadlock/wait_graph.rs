@@ -34,11 +34,11 @@ use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::clock;
 use crate::deadlock_data::{Deadlock, Link};
@@ -119,7 +119,7 @@ struct Graph {
 static GRAPH: PerProcess<Mutex<Graph>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Graph> {
-    GRAPH.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    GRAPH.get(Mutex::default).lock()
 }
 
 /// How many reported knots are remembered; identities are never used again, so old ones may be

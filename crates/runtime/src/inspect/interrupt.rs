@@ -16,13 +16,13 @@ use std::ptr;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread as threads;
 use std::time::Duration;
 
 use fiveways_coro::Fiber;
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt::{self, Interrupted, Thread};
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::clock;
 use crate::identity::Identity;
@@ -80,7 +80,7 @@ pub(crate) struct Activity {
 /// Asks a worker's thread; `None` if it has ended or does not tell.
 pub(crate) fn ask_worker(inbox: &Inbox) -> Option<Activity> {
     // Locked until it has told, or it could end and its number be given to another thread.
-    let thread = inbox.thread.lock().unwrap_or_else(PoisonError::into_inner);
+    let thread = inbox.thread.lock();
     ask(thread.as_ref().copied()?)
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn ask(thread: Thread) -> Option<Activity> {
 }
 
 fn lock() -> MutexGuard<'static, ()> {
-    ASKER.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    ASKER.get(Mutex::default).lock()
 }
 
 /// Installs the handler, and walks a stack once: the first walk sets up tables.

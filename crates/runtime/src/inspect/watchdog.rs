@@ -18,12 +18,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::{PerProcess, generation};
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::clock;
 use crate::dump_data::Stuck;
@@ -143,7 +144,7 @@ struct Present {
 fn present() -> MutexGuard<'static, Present> {
     // A fork has no thread that watches.
     static PRESENT: PerProcess<Mutex<Present>> = PerProcess::new();
-    PRESENT.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    PRESENT.get(Mutex::default).lock()
 }
 
 impl Present {
@@ -385,8 +386,7 @@ impl Watch {
             return None;
         }
         // A worker that has ended has no thread, and no pulse any more.
-        let thread =
-            inbox.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().copied()?;
+        let thread = inbox.thread.lock().as_ref().copied()?;
         let queued = thread.time_in_run_queue().unwrap_or_default();
         let before = *seen.queued.get_or_insert(queued);
         // Mostly the same time.

@@ -11,11 +11,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Condvar, Mutex};
 
 use crate::clock;
 use crate::may_park::assert_may_park;
@@ -58,15 +59,15 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (theirs, waiter) = (Arc::clone(&result), unparker());
     let run = move || {
         let value = catch_unwind(AssertUnwindSafe(f));
-        *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        *theirs.lock() = Some(value);
         waiter.unpark();
     };
     if let Err(error) = threads().submit(Box::new(run)) {
         panic!("no thread for blocking code could be started: {error}");
     }
-    let look = || result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    let look = || result.lock().is_some();
     park_while_not(look, None);
-    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let value = result.lock().take();
     match value.expect("parked until it was there") {
         Ok(value) => value,
         Err(payload) => resume_unwind(payload),
@@ -84,7 +85,7 @@ pub fn hand_to_thread(call: Call) -> Result<(), Call> {
 
 /// Is any call being run, or about to be?
 pub(crate) fn is_busy() -> bool {
-    let state = threads().lock();
+    let state = threads().state.lock();
     state.threads > state.idle || !state.queue.is_empty()
 }
 
@@ -113,13 +114,9 @@ struct State {
 }
 
 impl Threads {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Puts a call into the queue and sees to it that a thread will come to it.
     fn submit(&'static self, call: Call) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.queue.push_back(call);
         // The lock is held meanwhile, or another call would count on a thread that never comes.
         if state.queue.len() > state.idle
@@ -140,7 +137,7 @@ impl Threads {
     /// Puts a call into the queue if a thread comes to it at once. As many threads as there are
     /// calls in the queue are on their way to it, unless there are too few threads.
     fn submit_now(&'static self, call: Call) -> Result<(), Call> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let idle = state.queue.len() < state.idle;
         let begins = idle || (state.threads < THREADS_MAX && self.start(&mut state).is_ok());
         if !begins {
@@ -168,7 +165,7 @@ impl Threads {
 
     /// The next call; `None` after a while without any: the thread no longer counts.
     fn next(&self) -> Option<Call> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let deadline = clock::machine() + IDLE_LIMIT;
         loop {
             if let Some(call) = state.queue.pop_front() {
@@ -181,8 +178,7 @@ impl Threads {
             }
             state.idle += 1;
             let idle = ServiceThread::enter();
-            let woken = self.work.wait_timeout(state, left);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = self.work.wait_timeout(state, left);
             drop(idle);
             state.idle -= 1;
         }

@@ -5,12 +5,12 @@
 #![expect(unsafe_code, reason = "reasons lie in the frames of blocked threads")]
 
 use std::cmp::Reverse;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::interrupt;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::clock;
 use crate::dump_data::{ThreadDump, Wait};
@@ -34,7 +34,7 @@ unsafe impl Send for Entry {}
 static BLOCKED: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
-    BLOCKED.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    BLOCKED.get(Mutex::default).lock()
 }
 
 /// Keeps the calling thread listed while it lives.

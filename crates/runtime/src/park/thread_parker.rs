@@ -11,10 +11,10 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::clock;
 
@@ -121,12 +121,9 @@ impl ParkToken {
         while !is_given() {
             let left = deadline.map(|at| at.saturating_duration_since(clock::machine()));
             locked = match left {
-                None => unparked.wait(locked).unwrap_or_else(PoisonError::into_inner),
+                None => unparked.wait(locked),
                 Some(Duration::ZERO) => return false,
-                Some(left) => {
-                    let waited = unparked.wait_timeout(locked, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => unparked.wait_timeout(locked, left),
             };
         }
         self.parker.given.store(false, Ordering::Relaxed);
@@ -140,12 +137,12 @@ impl ThreadParker {
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        self.blocker().lock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blocker().lock.lock()
     }
 }
 
 fn free() -> MutexGuard<'static, Vec<&'static ThreadParker>> {
-    FREE.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    FREE.get(Mutex::default).lock()
 }
 
 #[cfg(test)]

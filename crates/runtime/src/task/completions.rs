@@ -22,8 +22,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
+
+use fiveways_sys::lock::Mutex;
 
 use crate::park::{Unparker, park_for_while_not, spend, unparker};
 use crate::reason::Reason;
@@ -49,13 +51,8 @@ struct State {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; a poisoned queue is still consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn notify(&self, tag: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ended.push_back(tag);
         let enough = state.waiter.as_ref().is_some_and(|(_, count)| state.ended.len() >= *count);
         let waiter = if enough { state.waiter.take() } else { None };
@@ -80,7 +77,7 @@ impl Completions {
 
     /// Returns the number of ends in the queue.
     pub fn len(&self) -> usize {
-        self.queue.lock().ended.len()
+        self.queue.state.lock().ended.len()
     }
 
     /// Returns `true` if no end is in the queue.
@@ -90,7 +87,7 @@ impl Completions {
 
     /// Takes the tag of the task that ended first.
     pub fn pop(&mut self) -> Option<usize> {
-        self.queue.lock().ended.pop_front()
+        self.queue.state.lock().ended.pop_front()
     }
 
     /// Waits until `count` ends are in the queue; returns `false` if the deadline came first.
@@ -106,7 +103,7 @@ impl Completions {
     #[track_caller]
     pub fn wait(&mut self, count: usize, deadline: Option<Instant>) -> bool {
         spend();
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         if state.ended.len() >= count {
             return true;
         }
@@ -127,7 +124,7 @@ struct Waiting<'a>(&'a Queue);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiter = None;
+        self.0.state.lock().waiter = None;
     }
 }
 

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
+
+use fiveways_sys::lock::Mutex;
 
 use crate::deadlock_data::Deadlock;
 use crate::park::limits::is_cancel;
@@ -59,7 +60,7 @@ impl JoinError {
     /// The panic's payload, as std's `JoinHandle::join` gives it; of other ends, a message.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.0 {
-            Why::Panicked(payload) => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Why::Panicked(payload) => payload.into_inner(),
             other => Box::new(JoinError(other).to_string()),
         }
     }
@@ -80,7 +81,7 @@ impl fmt::Display for JoinError {
                      it, or it belongs to another process, of which this one is a fork",
             ),
             Why::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                let payload = payload.lock();
                 let message = message_of(payload.as_ref()).map(str::to_owned);
                 // Writing may be the user's, and wait.
                 drop(payload);

@@ -42,7 +42,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::park::Unparker;
 use crate::task::completions::Observer;
@@ -135,7 +136,7 @@ impl JoinState {
     }
 
     pub(crate) fn remote_waiters(&self) -> MutexGuard<'_, Option<Box<RemoteWaiters>>> {
-        self.remote_waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remote_waiters.lock()
     }
 
     /// Requests that the end of the task notifies `remote_waiters`; returns `false` if it has ended

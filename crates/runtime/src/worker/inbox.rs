@@ -21,12 +21,13 @@
 //!    `a_join_in_a_fork_of_a_task_that_is_elsewhere_does_not_wait` of the workspace).
 
 use std::mem;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fiveways_driver::Waker;
 use fiveways_sys::generation::generation;
 use fiveways_sys::interrupt::Thread;
+use fiveways_sys::lock::Mutex;
 
 use crate::dump_data::LostTask;
 use crate::task_block::TaskId;
@@ -176,18 +177,13 @@ impl Inbox {
         let _ = self.waker.set(waker);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it is held; a poisoned queue is still consistent.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sends a message; returns it if the worker has ended, or if this process is a fork of the
     /// worker's.
     pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
         if self.process != generation() {
             return Err(message);
         }
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.closed {
             return Err(message);
         }
@@ -214,7 +210,7 @@ impl Inbox {
 
     /// Takes all messages; the queue goes on with the storage of `into`.
     pub(crate) fn take(&self, into: &mut Vec<Message>) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         self.filled.store(false, Ordering::Relaxed);
         mem::swap(&mut queue.messages, into);
     }
@@ -228,7 +224,7 @@ impl Inbox {
 
     /// Returns `true` if the worker's thread runs.
     pub(crate) fn has_thread(&self) -> bool {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.thread.lock().is_some()
     }
 
     /// Records that the worker begins a round.
@@ -266,7 +262,7 @@ impl Inbox {
 
     /// Refuses further messages; returns the last ones.
     pub(crate) fn close(&self) -> Vec<Message> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.closed = true;
         mem::take(&mut queue.messages)
     }

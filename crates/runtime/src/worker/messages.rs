@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::ptr::NonNull;
-use std::sync::PoisonError;
 
 use super::Worker;
 use crate::task_block::Task;
@@ -42,7 +41,7 @@ impl Worker {
     /// Notes a task that is cancelled because the worker ends, for who wants to know.
     #[cold]
     pub(super) fn note_lost(&self, task: NonNull<Task>) {
-        let mut lost = self.inbox.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.inbox.lost.lock();
         if let Some(lost) = &mut *lost {
             lost.push(peek::lost(task));
         }

@@ -27,7 +27,7 @@ use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -258,7 +258,7 @@ impl Worker {
     }
 
     fn set_thread(&self, thread: Option<Thread>) {
-        *self.inbox.thread.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+        *self.inbox.thread.lock() = thread;
     }
 
     /// Notes that the running task has done something of these units without waiting; suspends it

@@ -1,8 +1,9 @@
 //! The runtimes of this process, for those who look at all of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::worker::WorkerSet;
 use crate::worker::inbox::Inbox;
@@ -17,7 +18,7 @@ struct Entry {
 static TEAMS: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
-    TEAMS.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    TEAMS.get(Mutex::default).lock()
 }
 
 /// Adds a runtime; it is forgotten when nobody holds its team any more.

@@ -7,11 +7,12 @@
 //! that it was asleep.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
 use fiveways_sys::generation::PerProcess;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 
 /// Is there anybody in the list? Written under its lock. In a fork perhaps wrong, until the first
 /// worker awakes.
@@ -20,7 +21,7 @@ static IS_ANY: AtomicBool = AtomicBool::new(false);
 static ASLEEP: PerProcess<Mutex<Vec<Arc<Sleeper>>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Arc<Sleeper>>> {
-    ASLEEP.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    ASLEEP.get(Mutex::default).lock()
 }
 
 /// A watchdog that is about to sleep.

@@ -13,8 +13,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -24,6 +24,7 @@ use fiveways_runtime::{
     in_task, perform, thread_scope, without_interruption, yield_now,
 };
 use fiveways_sys::event_fd::EventFd;
+use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::{net, poll};
 
 use crate::descriptor::Descriptor;
@@ -278,7 +279,7 @@ impl Arm for ReadinessArm<'_> {
 }
 
 fn lock(found: &Mutex<Found>) -> MutexGuard<'_, Found> {
-    found.lock().unwrap_or_else(PoisonError::into_inner)
+    found.lock()
 }
 
 impl<'a> How<'a> {

@@ -1,6 +1,6 @@
-//! In the place of `std::sync`.
+//! In the place of `sys::lock`.
 //!
-//! The mutex is not loom's: that is poisoned when one thread of a model unwinds while another
+//! It is not loom's mutex: that is poisoned when one thread of a model unwinds while another
 //! holds it, since all are one thread to std.
 #![expect(unsafe_code, reason = "the data is reached through the lock")]
 
@@ -11,16 +11,7 @@ use std::ops::{Deref, DerefMut};
 
 use loom::thread::Thread;
 
-pub use loom::sync::Arc;
-pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult, mpsc};
-
-pub mod atomic {
-    //! Loom's atomics.
-
-    pub use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-}
-
-use atomic::{AtomicBool, Ordering};
+use super::sync::atomic::{AtomicBool, Ordering};
 
 /// A mutex that is never poisoned.
 pub struct Mutex<T: ?Sized> {
@@ -55,12 +46,12 @@ impl<T: Default> Default for Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Locks it.
-    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+    pub fn lock(&self) -> MutexGuard<'_, T> {
         while self.held.swap(true, Ordering::Acquire) {
             self.waiting.borrow_mut().push(loom::thread::current());
             loom::thread::park();
         }
-        Ok(MutexGuard(self))
+        MutexGuard(self)
     }
 }
 
