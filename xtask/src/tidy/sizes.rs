@@ -1,9 +1,12 @@
 //! Rules on files and lines: a header, at most 800 lines, at most 100 columns.
 
+use std::collections::BTreeMap;
+
 use super::finding::{Finding, Rule};
 use super::source::Source;
 use super::tree::Tree;
 
+const FOLDER_FILES: usize = 15;
 const FILE_LINES_SOFT: usize = 500;
 const FILE_LINES_HARD: usize = 800;
 /// Columns that a line may have.
@@ -23,8 +26,9 @@ pub(crate) const HEADER: Rule = Rule {
 /// Files are short.
 pub(crate) const FILE_SIZE: Rule = Rule {
     id: "file-size",
-    says: "a file has at most 500 lines, 800 at the very most",
-    remedy: "split it where its parts do not need each other's private items",
+    says: "a file has at most 500 lines, 800 at the very most; a folder at most fifteen files",
+    remedy: "split it where its parts do not need each other's private items; make a folder of \
+             files that belong together",
     check: check_files,
     broken_by: &[("crates/x/src/lib.rs", TOO_LONG)],
 };
@@ -56,6 +60,17 @@ const TOO_WIDE: &str = {
     }
 };
 
+fn check_folders(tree: &Tree, found: &mut Vec<Finding>) {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for source in tree.own_sources() {
+        let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        *folders.entry(folder).or_default() += 1;
+    }
+    for (folder, count) in folders.into_iter().filter(|(_, count)| *count > FOLDER_FILES) {
+        found.push(Finding::warning(folder, 0, format!("{count} files")));
+    }
+}
+
 fn check_headers(tree: &Tree, found: &mut Vec<Finding>) {
     for source in tree.sources() {
         if let Err((line, why)) = &source.syntax {
@@ -69,6 +84,7 @@ fn check_headers(tree: &Tree, found: &mut Vec<Finding>) {
 }
 
 fn check_files(tree: &Tree, found: &mut Vec<Finding>) {
+    check_folders(tree, found);
     for source in tree.own_sources() {
         let lines = source.text.lines().count();
         let message = format!("{lines} lines");
