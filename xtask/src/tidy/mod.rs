@@ -4,23 +4,11 @@
 //! function that looks, and an example that breaks it. A run prints every finding as place, rule,
 //! message and remedy, then how long functions are and how much unsafe code there is.
 
-mod layers;
-mod order;
+mod wrap;
+mod rules;
 mod imports;
 mod graph;
-mod reasons;
-mod manifest;
-mod wrap;
-mod sizes;
-mod functions;
-mod unsafety;
-mod leftovers;
-mod pages;
-mod mutants;
 mod markdown;
-mod spelling;
-mod words;
-mod labels;
 mod finding;
 mod tree;
 mod source;
@@ -31,36 +19,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use finding::{Finding, Level, Rule};
+use rules::RULES;
 use tree::Tree;
-
-/// Every rule, in the order of the report.
-static RULES: [Rule; 25] = [
-    layers::LAYER,
-    layers::KERNEL,
-    order::ORDER,
-    order::ORPHANS,
-    order::NAMES,
-    reasons::REASON,
-    reasons::INHERIT,
-    sizes::HEADER,
-    sizes::FILE_SIZE,
-    sizes::LINE_LENGTH,
-    functions::FUNCTION_SIZE,
-    unsafety::OPENED,
-    unsafety::SAFETY,
-    leftovers::LEFTOVER,
-    leftovers::IGNORED,
-    leftovers::UNCODED,
-    leftovers::GLOB,
-    pages::LINK,
-    pages::CHANGELOG,
-    mutants::MUTANT,
-    spelling::MODEL,
-    spelling::WORDS,
-    words::PRIVATE_NAME,
-    words::HEADLESS,
-    labels::LABEL,
-];
 
 /// Checks the checkout and tells what it found.
 pub(crate) fn run(root: &Path) -> ExitCode {
@@ -103,8 +63,8 @@ pub(crate) fn print_rules() -> ExitCode {
 pub(crate) fn print_unsafe_map(root: &Path) -> ExitCode {
     let Some(tree) = read(root) else { return ExitCode::FAILURE };
     let mut out = row(["part", "files", "blocks", "impls", "fns", "foreign"]);
-    for (part, census) in unsafety::map(&tree) {
-        let unsafety::Census { files, blocks, impls, functions, foreign } = census;
+    for (part, census) in rules::unsafety::map(&tree) {
+        let rules::unsafety::Census { files, blocks, impls, functions, foreign } = census;
         let counts = [files, blocks, impls, functions, foreign].map(|count| count.to_string());
         let [files, blocks, impls, functions, foreign] = &counts;
         out += &row([part, files, blocks, impls, functions, foreign]);
@@ -169,7 +129,7 @@ fn group_text(group: &[(&Rule, Finding)]) -> String {
 fn lengths_text(tree: &Tree) -> String {
     let mut out = String::from("\n");
     out += &row(["functions", "count", "median", "<40", "longest", ""]);
-    for (part, lengths) in functions::lengths(tree) {
+    for (part, lengths) in rules::functions::lengths(tree) {
         let count = lengths.count();
         let short = format!("{} %", (count - lengths.long()) * 100 / count.max(1));
         let numbers = [count, lengths.median(), lengths.longest()].map(|number| number.to_string());
@@ -219,10 +179,10 @@ mod tests {
 
     #[test]
     fn findings_say_rule_place_and_message_and_end_with_the_remedy() {
-        let finding = |line| (&pages::LINK, Finding::error("a.md", line, "no `b`"));
+        let finding = |line| (&rules::pages::LINK, Finding::error("a.md", line, "no `b`"));
         let expected = format!(
             "error[dead-link] a.md:1: no `b`\nerror[dead-link] a.md:2: no `b`\n    remedy: {}\n",
-            pages::LINK.remedy,
+            rules::pages::LINK.remedy,
         );
         assert_eq!(group_text(&[finding(1), finding(2)]), expected);
     }

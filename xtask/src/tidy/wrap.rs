@@ -4,7 +4,7 @@
 //! to a line of its own. Pictures, tables, code in fences and literals stay as they are: there a
 //! line break has a meaning, and a person must choose.
 
-use super::sizes::LINE_COLUMNS;
+use super::rules::sizes::LINE_COLUMNS;
 use super::source::Source;
 
 /// The text of a file with its long comments wrapped.

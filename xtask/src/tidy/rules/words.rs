@@ -1,8 +1,8 @@
 //! Rules on language: the field's word before a private one, and a noun for the subject.
 
-use super::finding::{Finding, Rule};
-use super::source::Kind;
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::Kind;
+use crate::tidy::tree::Tree;
 
 /// Private names that the code had, and the field's words that replaced them. A name that the field
 /// has for something else too (`Line`, `Side`, `Pass`) is not listed.
@@ -112,7 +112,7 @@ fn check_sentences(tree: &Tree, found: &mut Vec<Finding>) {
     let count = sources().flat_map(|source| source.text.lines()).filter(is_headless).count();
     if count > HEADLESS_MAX {
         let message = format!("{count} sentences without a noun for a subject, not {HEADLESS_MAX}");
-        found.push(Finding::error("xtask/src/tidy/words.rs", 0, message));
+        found.push(Finding::error("xtask/src/tidy/rules/words.rs", 0, message));
         for source in sources() {
             for (number, _) in source.lines().filter(|(_, line)| is_headless(line)) {
                 found.push(Finding::note(&source.path, number, "one of them"));
@@ -136,8 +136,8 @@ fn is_headless(line: &&str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{findings, lines};
     use super::*;
+    use crate::tidy::finding::{findings, lines};
 
     #[test]
     fn a_who_needs_a_noun() {

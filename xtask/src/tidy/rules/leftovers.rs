@@ -2,9 +2,9 @@
 
 use syn::{Item, UseTree, Visibility};
 
-use super::finding::{Finding, Rule};
-use super::source::{Kind, Source};
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::{Kind, Source};
+use crate::tidy::tree::Tree;
 
 const MACROS: [&str; 3] = ["dbg", "todo", "unimplemented"];
 const PRINTERS: [&str; 2] = ["println", "print"];
@@ -184,8 +184,8 @@ fn has_glob(tree: &UseTree) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Level, findings, lines};
     use super::*;
+    use crate::tidy::finding::{Level, findings, lines};
 
     const PATH: &str = "crates/x/src/a.rs";
 

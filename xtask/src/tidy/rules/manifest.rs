@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::tree::Tree;
+use crate::tidy::tree::Tree;
 
 /// A package of the repository, rivals left out.
 pub(crate) struct Package {

@@ -1,7 +1,7 @@
 //! The rule on labels: `D42` in a test leads to a line of the ledger.
 
-use super::finding::{Finding, Rule};
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::tree::Tree;
 
 const LEDGER: &str = "docs/ledger.md";
 

@@ -1,7 +1,7 @@
 //! Rules on words: models have one name each, and nothing names the machine it was written on.
 
-use super::finding::{Finding, Rule};
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::tree::Tree;
 
 /// The models: the flag's value, and the variant.
 const MODELS: [(&str, &str); 11] = [
@@ -170,8 +170,8 @@ fn foreign_words(line: &str) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::lines;
     use super::*;
+    use crate::tidy::finding::lines;
 
     fn is_wrong(text: &str) -> bool {
         let text = text.replace('@', concat!("--mo", "del")).replace("Mo::", VARIANT);

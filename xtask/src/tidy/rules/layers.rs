@@ -1,9 +1,9 @@
 //! Rules on what a package may depend on: lower layers, and the kernel only through `sys`.
 
-use super::finding::{Finding, Rule};
 use super::manifest::{self, Package, packages};
-use super::source::Source;
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::Source;
+use crate::tidy::tree::Tree;
 
 /// Our crates from the bottom up; those of one layer do not know each other.
 const LAYERS: [&[&str]; 7] = [
@@ -130,10 +130,10 @@ fn check_paths(source: &Source, found: &mut Vec<Finding>) {
 }
 
 /// Whether the `::` before this token starts a path, as in `::libc::read`.
-fn is_absolute(tokens: &[super::source::Token], at: usize) -> bool {
+fn is_absolute(tokens: &[crate::tidy::source::Token], at: usize) -> bool {
     let before = &tokens[at - 2];
     let is_keyword = ["use", "return", "in", "as"].iter().any(|word| before.is_word(word));
-    is_keyword || !(before.kind == super::source::Kind::Word || before.is(">"))
+    is_keyword || !(before.kind == crate::tidy::source::Kind::Word || before.is(">"))
 }
 
 /// The package, and the crates that may use it, where this crate is none of them.
@@ -144,8 +144,8 @@ fn kept(package: &str, dir: &str) -> Option<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{findings, lines};
     use super::*;
+    use crate::tidy::finding::{findings, lines};
 
     fn edge(from: &str, section: &str, to: &str) -> Vec<usize> {
         let dir = from.strip_prefix("fiveways-").unwrap_or(from);

@@ -1,8 +1,8 @@
 //! The rule that each defect of the list of mutants can still be put back.
 
-use super::finding::{Finding, Rule};
-use super::tree::Tree;
 use crate::defects::{Defect, PLACE};
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::tree::Tree;
 
 /// Defects can be put back.
 pub(crate) const MUTANT: Rule = Rule {

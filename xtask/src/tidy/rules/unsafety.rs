@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::finding::{Finding, Rule};
-use super::source::{Kind, Source, Token};
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::{Kind, Source, Token};
+use crate::tidy::tree::Tree;
 
 /// Unsafe code is opened where it stands.
 pub(crate) const OPENED: Rule = Rule {
@@ -166,8 +166,8 @@ fn is_documented(lines: &[&str], line: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::lines;
     use super::*;
+    use crate::tidy::finding::lines;
 
     const PATH: &str = "crates/x/src/a.rs";
 

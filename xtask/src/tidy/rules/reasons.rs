@@ -2,9 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::finding::{Finding, Rule};
 use super::manifest::{self, Package, packages};
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::tree::Tree;
 
 /// A dependency has its reason.
 pub(crate) const REASON: Rule = Rule {
@@ -66,8 +66,8 @@ fn check_inheritance(tree: &Tree, found: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::lines;
     use super::*;
+    use crate::tidy::finding::lines;
 
     #[test]
     fn a_reason_is_a_comment_directly_above_and_our_own_crates_need_none() {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::{Finding, Rule};
-use super::source::Source;
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::Source;
+use crate::tidy::tree::Tree;
 
 const FOLDER_FILES: usize = 15;
 const FILE_LINES_SOFT: usize = 500;
@@ -116,8 +116,8 @@ fn has_reason(source: &Source, number: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Level, findings, lines};
     use super::*;
+    use crate::tidy::finding::{Level, findings, lines};
 
     const PATH: &str = "crates/x/src/a.rs";
 

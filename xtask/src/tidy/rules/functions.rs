@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use syn::visit::{self, Visit};
 use syn::{Block, ImplItemFn, ItemFn, Signature, TraitItemFn};
 
-use super::finding::{Finding, Rule};
-use super::source::Source;
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::source::Source;
+use crate::tidy::tree::Tree;
 
 const LINES_SOFT: usize = 40;
 const LINES_HARD: usize = 70;
@@ -160,8 +160,8 @@ impl<'ast> Visit<'ast> for Finder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::lines;
     use super::*;
+    use crate::tidy::finding::lines;
 
     const PATH: &str = "crates/x/src/a.rs";
 

@@ -1,8 +1,8 @@
 //! Rules on pages: links lead somewhere, change logs have an open section.
 
-use super::finding::{Finding, Rule};
-use super::markdown::{anchors, links};
-use super::tree::{Tree, join};
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::markdown::{anchors, links};
+use crate::tidy::tree::{Tree, join};
 
 /// Links lead somewhere.
 pub(crate) const LINK: Rule = Rule {
@@ -74,8 +74,8 @@ fn check_changelogs(tree: &Tree, found: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{findings, lines};
     use super::*;
+    use crate::tidy::finding::{findings, lines};
 
     fn dead(target: &str) -> bool {
         let page = format!("# Top\n\n[x]({target})");

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::finding::{Finding, Rule};
-use super::graph::{Graph, ModulePath, roots};
-use super::imports::references;
 use super::manifest::{owner, packages};
-use super::source::Source;
-use super::tree::Tree;
+use crate::tidy::finding::{Finding, Rule};
+use crate::tidy::graph::{Graph, ModulePath, roots};
+use crate::tidy::imports::references;
+use crate::tidy::source::Source;
+use crate::tidy::tree::Tree;
 
 const FORBIDDEN: [&str; 8] =
     ["utils", "common", "helpers", "misc", "base", "types", "core", "prelude"];
@@ -199,8 +199,8 @@ fn check_names(tree: &Tree, found: &mut Vec<Finding>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Level, findings};
     use super::*;
+    use crate::tidy::finding::{Level, findings};
 
     const MANIFEST: (&str, &str) = ("crates/x/Cargo.toml", "[package]\nname = \"fiveways-sys\"");
 
