@@ -38,7 +38,8 @@
 //! - [`selector`]: the multiplexers by themselves.
 //!
 //! Everything works from tasks and from plain threads: in a task a call that must wait suspends the
-//! task; on a plain thread it blocks the thread.
+//! task; on a plain thread it blocks the thread. A function suspends only if its documentation has
+//! a section "Suspends", which says when.
 //!
 //! # What is promised
 //!

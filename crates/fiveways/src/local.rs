@@ -134,8 +134,6 @@ macro_rules! face {
             }
 
             #[doc = concat!("Gives a copy of the ", $whose, "'s value; `None` if it has none.")]
-            ///
-            /// Never suspends.
             pub fn get(&self) -> Option<T>
             where
                 T: Clone,
@@ -145,7 +143,7 @@ macro_rules! face {
 
             #[doc = concat!("Sets the ", $whose, "'s value.")]
             ///
-            /// Never suspends, but for the destructor of the value before, which runs here unless
+            /// Suspends only if the destructor of the previous value does, which runs here unless
             /// it is in use.
             ///
             /// # Panics
@@ -168,14 +166,12 @@ macro_rules! face {
 
             #[doc = concat!("Unsets the ", $whose, "'s value. False: it had none.")]
             ///
-            /// Never suspends, but for the destructor of the value.
+            /// Suspends only if the destructor of the value does.
             pub fn unset(&self) -> bool {
                 self.place.unset()
             }
 
             #[doc = concat!("Has the ", $whose, " a value? One that is not yet made counts not.")]
-            ///
-            /// Never suspends.
             pub fn is_set(&self) -> bool {
                 matches!(self.place.look(), Local::Set(_))
             }

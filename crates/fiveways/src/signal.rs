@@ -137,7 +137,7 @@ impl Signals {
         Ok(Signals { _watches: watches, inbox, bell: waited_for })
     }
 
-    /// Takes a signal that has come, if one has. Never suspends.
+    /// Takes a signal that has come, if one has.
     pub fn try_wait(&self) -> Option<Signal> {
         self.inbox.take()
     }

@@ -63,8 +63,6 @@ pub fn sleep_until(at: Instant) {
 
 /// Makes a timer that comes once, after a duration.
 ///
-/// Never suspends.
-///
 /// # Examples
 ///
 /// ```
@@ -91,13 +89,11 @@ pub struct After {
 
 impl After {
     /// The instant at which it comes; `None` if that is too far away to be told.
-    ///
-    /// Never suspends.
     pub fn deadline(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Has its instant come? Never suspends.
+    /// Has its instant come?
     pub fn is_due(&self) -> bool {
         self.at.is_some_and(|at| at <= clock::now())
     }
@@ -160,8 +156,6 @@ pub enum MissedTicks {
 
 /// Makes a timer that comes again and again; the first time at once.
 ///
-/// Never suspends.
-///
 /// # Panics
 ///
 /// When the period is zero.
@@ -185,8 +179,6 @@ pub fn interval(period: Duration) -> Interval {
 }
 
 /// Makes a timer that comes again and again, the first time at `start`.
-///
-/// Never suspends.
 ///
 /// # Panics
 ///
@@ -219,8 +211,6 @@ impl Interval {
     }
 
     /// The instant of the next tick; `None` if that is too far away to be told.
-    ///
-    /// Never suspends.
     pub fn deadline(&self) -> Option<Instant> {
         self.due
     }
@@ -247,7 +237,7 @@ impl Interval {
         due
     }
 
-    /// Lets the next tick come a period from now. Never suspends.
+    /// Lets the next tick come a period from now.
     pub fn reset(&mut self) {
         self.due = clock::after(self.period);
     }

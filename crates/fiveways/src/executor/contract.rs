@@ -80,8 +80,6 @@ pub trait Executor<W> {
     fn shutdown(&self);
 
     /// Cancels all work that has not begun. Answers how much that was.
-    ///
-    /// Never suspends.
     #[doc(alias = "cancel_futures")]
     fn cancel_queued(&self) -> usize;
 }

@@ -379,25 +379,25 @@ impl<T: Send + 'static> Future<T> {
 
     /// Cancels the work unless it has begun. True: it is cancelled, now or before.
     ///
-    /// Never suspends. The callbacks are called here.
+    /// The callbacks are called here.
     pub fn cancel(&self) -> bool {
         let cancelled = Arc::clone(&self.core).refuse(FutureError::Cancelled);
         cancelled || self.is_cancelled()
     }
 
-    /// Was it cancelled before it began? Never suspends.
+    /// Was it cancelled before it began?
     #[doc(alias = "cancelled")]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Ended(Err(FutureError::Cancelled)))
     }
 
-    /// Is somebody at work on it? Never suspends.
+    /// Is somebody at work on it?
     #[doc(alias = "running")]
     pub fn is_running(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Running)
     }
 
-    /// Has it ended, in whatever way? Never suspends.
+    /// Has it ended, in whatever way?
     #[doc(alias = "done")]
     pub fn is_done(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Ended(_))

@@ -205,8 +205,6 @@ impl ProcessPool {
 
     /// Submits a call, and returns before it is done.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When the pool has been shut down, has no thread and gets none, or the arguments cannot be
@@ -226,7 +224,7 @@ impl ProcessPool {
     /// Submits a call for each item, as in `pool.map(1..=3, square::call)`; the results come in the
     /// order of the items.
     ///
-    /// Never suspends; waiting for the results does.
+    /// Only waiting for the results suspends.
     ///
     /// # Errors
     ///
@@ -289,7 +287,7 @@ impl ProcessPool {
 
     /// Cancels all work that has not begun. Answers how much that was.
     ///
-    /// Never suspends. The callbacks are called here.
+    /// The callbacks are called here.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
         self.pool_core.refuse_queued(&FutureError::Cancelled)

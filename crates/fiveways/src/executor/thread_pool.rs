@@ -144,8 +144,6 @@ impl ThreadPool {
 
     /// Submits work, and returns before it is done.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When the pool has been shut down, is broken, or has no thread and gets none.
@@ -158,7 +156,7 @@ impl ThreadPool {
 
     /// Submits one function for many items; the results come in the order of the items.
     ///
-    /// Never suspends; waiting for the results does.
+    /// Only waiting for the results suspends.
     ///
     /// # Errors
     ///
@@ -226,7 +224,7 @@ impl ThreadPool {
 
     /// Cancels all work that has not begun. Answers how much that was.
     ///
-    /// Never suspends. The callbacks are called here.
+    /// The callbacks are called here.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
         self.pool_core.refuse_queued(&FutureError::Cancelled)

@@ -116,7 +116,7 @@ impl<S: Connection> Detached<S> {
     }
 
     /// Adds to the bytes that go out before anything else is written: output that a buffered
-    /// writer, say, still had. Never suspends.
+    /// writer, say, still had.
     pub fn add_unsent(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
     }

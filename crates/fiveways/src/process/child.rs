@@ -140,7 +140,7 @@ impl Child {
         self.send_signal(process::Signal::KILL.as_raw())
     }
 
-    /// Asks it to end, by SIGTERM; does nothing if it has ended. Never suspends.
+    /// Asks it to end, by SIGTERM; does nothing if it has ended.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl Child {
         self.send_signal(crate::signal::SIGTERM)
     }
 
-    /// Sends it a signal; does nothing if it has ended. Never suspends.
+    /// Sends it a signal; does nothing if it has ended.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl Child {
         }
     }
 
-    /// Tells how it ended, if it has. Never suspends.
+    /// Tells how it ended, if it has.
     ///
     /// # Errors
     ///

@@ -82,17 +82,17 @@ impl SharedEvent {
         SharedEvent::of(EventFd::from(fd))
     }
 
-    /// Sets it: everybody who waits goes on, as does whoever waits later. Never suspends.
+    /// Sets it: everybody who waits goes on, as does whoever waits later.
     pub fn set(&self) {
         self.counter.add_one();
     }
 
-    /// Makes it not set. Never suspends.
+    /// Makes it not set.
     pub fn clear(&self) {
         self.counter.reset();
     }
 
-    /// Is it set? Never suspends.
+    /// Is it set?
     ///
     /// # Errors
     ///

@@ -55,8 +55,6 @@ impl<T> Queue<T> {
 
     /// Ends the queue: from now on puts fail, and gets fail when it is empty. What is in it can
     /// still be got, or, if `immediate`, is dropped. Whoever waits in vain is woken.
-    ///
-    /// Never suspends.
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }

@@ -63,8 +63,6 @@ impl<T> JoinableQueue<T> {
 
     /// Says that one item that was got has been dealt with.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When it is called more often than items were put.
@@ -80,8 +78,6 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Items that were put and are not done yet, at this moment.
-    ///
-    /// Never suspends.
     #[doc(alias = "unfinished_tasks")]
     pub fn unfinished(&self) -> usize {
         self.exchange.with_store(|store| store.unfinished)
@@ -146,8 +142,6 @@ impl<T> JoinableQueue<T> {
 
     /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown). What is dropped counts as
     /// done.
-    ///
-    /// Never suspends.
     pub fn shutdown(&self, immediate: bool) {
         let _wakes = WakeJoiners(self);
         if immediate { self.exchange.shut() } else { self.exchange.close() }

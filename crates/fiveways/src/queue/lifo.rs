@@ -48,8 +48,6 @@ impl<T> LifoQueue<T> {
     methods!(T);
 
     /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown).
-    ///
-    /// Never suspends.
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }

@@ -44,8 +44,6 @@ macro_rules! methods {
 
         /// Puts an item into the queue if there is room.
         ///
-        /// Never suspends.
-        ///
         /// # Errors
         ///
         /// When there is no room, or the queue was shut down; the item comes back.
@@ -96,8 +94,6 @@ macro_rules! methods {
 
         /// Gets the next item out of the queue if there is one.
         ///
-        /// Never suspends.
-        ///
         /// # Errors
         ///
         /// When there is none, or the queue was shut down and nothing is left in it.
@@ -108,24 +104,18 @@ macro_rules! methods {
         }
 
         /// Items in the queue at this moment; others may put and get in the next.
-        ///
-        /// Never suspends.
         #[doc(alias = "qsize")]
         pub fn len(&self) -> usize {
             self.exchange.len()
         }
 
         /// Was the queue empty at this moment? Only a `get_nowait` decides.
-        ///
-        /// Never suspends.
         #[doc(alias = "empty")]
         pub fn is_empty(&self) -> bool {
             self.len() == 0
         }
 
         /// Was the queue full at this moment? Only a `put_nowait` decides.
-        ///
-        /// Never suspends.
         #[doc(alias = "full")]
         pub fn is_full(&self) -> bool {
             self.exchange.is_full()

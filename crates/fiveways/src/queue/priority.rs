@@ -61,8 +61,6 @@ impl<P: Ord, T> PriorityQueue<P, T> {
     methods!((P, T));
 
     /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown).
-    ///
-    /// Never suspends.
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }

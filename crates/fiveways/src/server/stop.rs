@@ -94,7 +94,7 @@ impl Control {
     }
 
     /// Stops the server: gracefully; called again, by force. With several processes, all of them,
-    /// from whichever. Never suspends.
+    /// from whichever.
     pub fn stop(&self) {
         if let Some((supervisor, _)) = self.inner.child.get() {
             // If it has gone, its children are being ended as well.

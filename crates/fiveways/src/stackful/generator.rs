@@ -120,8 +120,6 @@ struct Desk<In, Out> {
 impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     /// Makes a generator, which runs nothing yet.
     ///
-    /// Never suspends.
-    ///
     /// # Panics
     ///
     /// When there is no memory for its stack, and where the C library does not tell of the end of a
@@ -219,7 +217,7 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
         self.coroutine.unwind();
     }
 
-    /// Has it returned, panicked or been closed? Never suspends.
+    /// Has it returned, panicked or been closed?
     pub fn is_finished(&self) -> bool {
         self.coroutine.phase() == Phase::Finished
     }

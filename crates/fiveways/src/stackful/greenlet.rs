@@ -151,8 +151,6 @@ fn replace_current(current: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
 }
 
 /// Gives the greenlet that the caller runs in; `None` outside of greenlets that pass a `T`.
-///
-/// Never suspends.
 #[doc(alias = "getcurrent")]
 pub fn current<T: 'static>() -> Option<Greenlet<T>> {
     let node = CURRENT.try_with(|cell| {
@@ -223,8 +221,6 @@ impl<T: 'static> Eq for Greenlet<T> {}
 impl<T: 'static> Greenlet<T> {
     /// Makes a greenlet, which runs when it is first switched to: `body` is given the value of that
     /// switch. Its parent is the greenlet that makes it.
-    ///
-    /// Never suspends.
     ///
     /// # Panics
     ///
@@ -346,7 +342,7 @@ impl<T: 'static> Greenlet<T> {
         }
     }
 
-    /// Has it returned, panicked or been killed? Never suspends.
+    /// Has it returned, panicked or been killed?
     #[doc(alias = "dead")]
     pub fn is_dead(&self) -> bool {
         self.node.stage() == Stage::Dead

@@ -188,8 +188,6 @@ impl Condvar {
     }
 
     /// Wakes one of those who wait, the first.
-    ///
-    /// Never suspends.
     #[doc(alias("notify", "pthread_cond_signal"))]
     pub fn notify_one(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
@@ -204,8 +202,6 @@ impl Condvar {
     }
 
     /// Wakes all who wait.
-    ///
-    /// Never suspends.
     #[doc(alias = "pthread_cond_broadcast")]
     pub fn notify_all(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 {

@@ -50,8 +50,6 @@ impl Event {
     }
 
     /// Sets the flag and wakes all who wait.
-    ///
-    /// Never suspends.
     pub fn set(&self) {
         let mut queue = self.queue.lock();
         // ORDERING: Release: who sees it set sees what was done before.
@@ -62,14 +60,12 @@ impl Event {
     }
 
     /// Clears the flag: from now on one waits again.
-    ///
-    /// Never suspends.
     pub fn clear(&self) {
         let _line = self.queue.lock();
         self.set.store(false, Ordering::Relaxed);
     }
 
-    /// Is the flag set? Never suspends.
+    /// Is the flag set?
     #[inline]
     pub fn is_set(&self) -> bool {
         self.set.load(Ordering::Acquire)

@@ -81,12 +81,12 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// Gives the value if it was made. Never suspends.
+    /// Gives the value if it was made.
     pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
         this.value.get()
     }
 
-    /// Gives the value to change if it was made. Never suspends.
+    /// Gives the value to change if it was made.
     pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
         this.value.get_mut()
     }

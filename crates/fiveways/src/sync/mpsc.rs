@@ -75,8 +75,6 @@ pub struct Receiver<T> {
 impl<T> Sender<T> {
     /// Sends an item.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When there is no receiver any more; the item comes back.
@@ -113,8 +111,6 @@ impl<T> SyncSender<T> {
 
     /// Sends an item if that needs no waiting: there is room, or, with a bound of 0, the receiver
     /// waits.
-    ///
-    /// Never suspends.
     ///
     /// # Errors
     ///
@@ -179,8 +175,6 @@ impl<T> Receiver<T> {
 
     /// Receives the next item if there is one; with a bound of 0, if a sender waits.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When the channel is empty; when it also has no sender any more.
@@ -239,15 +233,11 @@ impl<T> Receiver<T> {
     }
 
     /// Items in the channel at this moment; others may send in the next.
-    ///
-    /// Never suspends.
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
     /// Was the channel empty at this moment? Only [`Receiver::try_recv`] decides.
-    ///
-    /// Never suspends.
     pub fn is_empty(&self) -> bool {
         self.inner.is_empty()
     }

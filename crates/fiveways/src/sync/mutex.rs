@@ -142,8 +142,6 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Locks the mutex if nobody holds it.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// [`TryLockError::WouldBlock`] when somebody holds it, the caller included;
@@ -213,12 +211,12 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Was somebody unwound while holding the lock?
     ///
-    /// Never suspends; without the lock the answer may be old.
+    /// Without the lock, the result may be out of date.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
-    /// Declares the data good again. Never suspends.
+    /// Declares the data good again.
     pub fn clear_poison(&self) {
         self.poison.clear();
     }

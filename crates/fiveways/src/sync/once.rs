@@ -121,7 +121,7 @@ impl Once {
         }
     }
 
-    /// Has something run to its end? Never suspends.
+    /// Has something run to its end?
     #[inline]
     pub fn is_completed(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of the runner: what it did is seen.

@@ -35,13 +35,13 @@ impl<T> OnceLock<T> {
         OnceLock { once: Once::new(), place: Place::new() }
     }
 
-    /// Gives the value, if there is one. Never suspends.
+    /// Gives the value, if there is one.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         self.place.get()
     }
 
-    /// Gives the value to change, if there is one. Never suspends.
+    /// Gives the value to change, if there is one.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.place.get_mut()
@@ -130,8 +130,6 @@ impl<T> OnceLock<T> {
     }
 
     /// Takes the value out; then another can be written.
-    ///
-    /// Never suspends.
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).into_inner()
     }

@@ -56,8 +56,6 @@ impl Semaphore {
     }
 
     /// As [`Semaphore::try_acquire`], with a permit that keeps the semaphore.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit> {
         self.try_take().then(|| OwnedPermit::of(self))
@@ -131,8 +129,6 @@ impl BoundedSemaphore {
     }
 
     /// As [`BoundedSemaphore::try_acquire`], with a permit that keeps the semaphore.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedBoundedPermit> {
         self.semaphore.try_take().then(|| OwnedBoundedPermit::of(self))

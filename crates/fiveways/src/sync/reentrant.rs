@@ -99,8 +99,6 @@ impl<T: ?Sized> ReentrantMutex<T> {
     }
 
     /// Locks the mutex if nobody else holds it.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         self.enter(me()).then(|| ReentrantMutexGuard::new(self))
@@ -130,7 +128,7 @@ impl<T: ?Sized> ReentrantMutex<T> {
         Some(ReentrantMutexGuard::new(self))
     }
 
-    /// Counts how often the caller has it locked; 0: not at all. Never suspends.
+    /// Counts how often the caller has it locked; 0: not at all.
     pub fn count(&self) -> usize {
         if self.lock.holder() == Some(me()) { self.count.load(Ordering::Relaxed) } else { 0 }
     }

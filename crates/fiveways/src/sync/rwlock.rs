@@ -138,8 +138,6 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks for reading if nobody writes or waits.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// [`TryLockError::WouldBlock`] when it would have to wait; [`TryLockError::Poisoned`] with
@@ -212,8 +210,6 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks for writing if nobody reads, writes or waits.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// [`TryLockError::WouldBlock`] when it would have to wait; [`TryLockError::Poisoned`] with
@@ -258,12 +254,12 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Was somebody unwound while writing?
     ///
-    /// Never suspends; without the lock the answer may be old.
+    /// Without the lock, the result may be out of date.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
-    /// Declares the data good again. Never suspends.
+    /// Declares the data good again.
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
@@ -337,8 +333,6 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     }
 
     /// Goes on as a reader; nobody writes in between.
-    ///
-    /// Never suspends.
     pub fn downgrade(guard: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let lock = guard.lock;
         lock.poison.leave(&guard.entry);

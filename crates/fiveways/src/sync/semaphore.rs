@@ -98,8 +98,6 @@ impl Semaphore {
     }
 
     /// Takes a permit if one is free.
-    ///
-    /// Never suspends.
     #[doc(alias = "sem_trywait")]
     #[inline]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
@@ -123,7 +121,7 @@ impl Semaphore {
 
     /// Adds permits: those who wait get them first.
     ///
-    /// Never suspends. Goes with [`Permit::forget`], or with a permit that somebody else waits for.
+    /// Goes with [`Permit::forget`], or with a permit that somebody else waits for.
     ///
     /// # Panics
     ///
@@ -135,8 +133,6 @@ impl Semaphore {
     }
 
     /// Counts the free permits; they may be gone when the caller looks at the number.
-    ///
-    /// Never suspends.
     #[doc(alias = "sem_getvalue")]
     pub fn available(&self) -> usize {
         self.state.load(Ordering::Relaxed) / ONE
@@ -327,8 +323,6 @@ impl BoundedSemaphore {
     }
 
     /// Takes a permit if one is free.
-    ///
-    /// Never suspends.
     #[inline]
     pub fn try_acquire(&self) -> Option<BoundedPermit<'_>> {
         self.semaphore.try_take().then(|| BoundedPermit(self))
@@ -350,8 +344,6 @@ impl BoundedSemaphore {
 
     /// Gives back permits that were [forgotten](BoundedPermit::forget).
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// [`TooManyReleases`] when more would be free than there were at first; then none is given
@@ -364,8 +356,6 @@ impl BoundedSemaphore {
     }
 
     /// Counts the free permits; they may be gone when the caller looks at the number.
-    ///
-    /// Never suspends.
     pub fn available(&self) -> usize {
         self.semaphore.available()
     }

@@ -52,17 +52,17 @@ impl WaitGroup {
         WaitGroup::default()
     }
 
-    /// Adds a member. Never suspends.
+    /// Adds a member.
     pub fn add(&self) -> WaitGroupGuard {
         WaitGroupGuard::new(&self.0)
     }
 
-    /// Counts the members that are not done. Never suspends.
+    /// Counts the members that are not done.
     pub fn len(&self) -> usize {
         self.0.members.load(Ordering::Acquire)
     }
 
-    /// Are all done? Never suspends.
+    /// Are all done?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -133,7 +133,7 @@ impl WaitGroupGuard {
         WaitGroupGuard(Arc::clone(count))
     }
 
-    /// Says that this one is done. Never suspends.
+    /// Says that this one is done.
     pub fn done(self) {
         drop(self);
     }

@@ -43,8 +43,6 @@ impl Group {
 
     /// Spawns a task in the group. Its panic is told by [`Group::join`].
     ///
-    /// Never suspends.
-    ///
     /// # Panics
     ///
     /// When there is no memory for its stack.
@@ -55,8 +53,6 @@ impl Group {
     }
 
     /// Spawns a task in the group and gives its handle, which tells of its end.
-    ///
-    /// Never suspends.
     ///
     /// # Panics
     ///
@@ -72,8 +68,6 @@ impl Group {
 
     /// Spawns a task in the group and on the caller's own worker; neither the closure nor its value
     /// need be `Send`.
-    ///
-    /// Never suspends.
     ///
     /// # Panics
     ///
@@ -134,18 +128,18 @@ impl Group {
 
     /// Asks every task that is in the group now to end; see the [module](crate::task) for how.
     ///
-    /// Never suspends; does not wait for their end.
+    /// Does not wait for their end.
     #[doc(alias = "kill")]
     pub fn cancel(&self) {
         self.tracker.cancel();
     }
 
-    /// How many tasks are in the group. Never suspends.
+    /// How many tasks are in the group.
     pub fn len(&self) -> usize {
         self.tracker.len()
     }
 
-    /// Is no task in the group? Never suspends.
+    /// Is no task in the group?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

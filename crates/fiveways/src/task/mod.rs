@@ -32,7 +32,7 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 
 /// Spawns a task.
 ///
-/// Never suspends: the task begins when the caller waits for something, or at once on another
+/// The task begins when the caller waits for something, or at once on another
 /// worker.
 ///
 /// # Panics

@@ -95,8 +95,6 @@ impl Pool {
 
     /// Spawns a task in the pool if there is a place at once.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// The function itself, when there is no place.
@@ -226,28 +224,28 @@ impl Pool {
 
     /// Asks every task that is in the pool now to end; see the [module](crate::task) for how.
     ///
-    /// Never suspends; does not wait for their end.
+    /// Does not wait for their end.
     #[doc(alias = "kill")]
     pub fn cancel(&self) {
         self.group.cancel();
     }
 
-    /// How many places the pool has. Never suspends.
+    /// How many places the pool has.
     pub fn size(&self) -> usize {
         self.permits.size()
     }
 
-    /// How many places are free. Never suspends.
+    /// How many places are free.
     pub fn free_count(&self) -> usize {
         self.permits.free()
     }
 
-    /// How many places are taken. Never suspends.
+    /// How many places are taken.
     pub fn len(&self) -> usize {
         self.size() - self.free_count()
     }
 
-    /// Is no place taken? Never suspends.
+    /// Is no place taken?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

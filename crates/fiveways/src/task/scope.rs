@@ -207,7 +207,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl<'scope> Scope<'scope, '_> {
     /// Spawns a task in the scope, on any worker of the runtime.
     ///
-    /// Never suspends: it begins when the caller waits for something, or at once on another worker.
+    /// It begins when the caller waits for something, or at once on another worker.
     /// In a destructor that unwinds on a worker, where no task could run, `f` runs right here.
     ///
     /// # Panics
@@ -231,8 +231,6 @@ impl<'scope> Scope<'scope, '_> {
     /// Spawns a task in the scope, on the caller's own worker; neither the closure nor its value
     /// need be `Send`.
     ///
-    /// Never suspends, as [`Scope::spawn`].
-    ///
     /// # Panics
     ///
     /// On a thread that is no worker, and when there is no memory for its stack.
@@ -250,7 +248,7 @@ impl<'scope> Scope<'scope, '_> {
         ScopedJoinHandle { task, outcome, scope: PhantomData }
     }
 
-    /// Cancels every task that is in the scope now. Never suspends.
+    /// Cancels every task that is in the scope now.
     pub fn cancel(&self) {
         self.tracker.cancel();
     }
@@ -415,7 +413,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
-    /// Has the task ended? Never suspends.
+    /// Has the task ended?
     pub fn is_finished(&self) -> bool {
         self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }

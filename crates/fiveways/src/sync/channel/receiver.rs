@@ -68,8 +68,6 @@ impl<T> Receiver<T> {
 
     /// Receives the next item if there is one; with a bound of 0, if a sender waits.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When the channel is empty; when it also has no sender any more.
@@ -140,23 +138,17 @@ impl<T> Receiver<T> {
     }
 
     /// Items in the channel at this moment; others may send and receive in the next.
-    ///
-    /// Never suspends.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.exchange().len()
     }
 
     /// Was the channel empty at this moment? Only [`Receiver::try_recv`] decides.
-    ///
-    /// Never suspends.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Was the channel full at this moment? Only a send decides. With a bound of 0 it always is.
-    ///
-    /// Never suspends.
     pub fn is_full(&self) -> bool {
         self.exchange().is_full()
     }

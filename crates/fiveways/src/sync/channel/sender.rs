@@ -82,8 +82,6 @@ impl<T> Sender<T> {
     /// Sends an item if that needs no waiting: there is room, or, with a bound of 0, a receiver
     /// that waits.
     ///
-    /// Never suspends.
-    ///
     /// # Errors
     ///
     /// When the channel is full or has no receiver any more; the item comes back.
@@ -143,24 +141,18 @@ impl<T> Sender<T> {
     }
 
     /// Items in the channel at this moment; others may send and receive in the next.
-    ///
-    /// Never suspends.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.exchange().len()
     }
 
     /// Was the channel empty at this moment? Only a receive decides.
-    ///
-    /// Never suspends.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Was the channel full at this moment? Only [`Sender::try_send`] decides. With a bound of 0 it
     /// always is.
-    ///
-    /// Never suspends.
     pub fn is_full(&self) -> bool {
         self.exchange().is_full()
     }
