@@ -33,33 +33,33 @@
 //! - [`server`]: a handler, a model, limits, a graceful end;
 //! - [`net`]: TCP, UDP and Unix sockets with std's names;
 //! - [`task`]: spawn, join, cancel, time limits; [`time`]: sleep;
-//! - [`inspect`]: what every task waits for; deadlocks; tasks that keep a worker;
-//! - [`runtime`]: workers, when the defaults will not do;
-//! - [`selector`]: the multiplexers by themselves.
+//! - [`inspect`]: what every task waits for; deadlocks; tasks that block a worker;
+//! - [`runtime`]: workers, for programs that need more than the defaults;
+//! - [`selector`]: the multiplexers, usable on their own.
 //!
 //! Everything works from tasks and from plain threads: in a task a call that must wait suspends the
 //! task; on a plain thread it blocks the thread. A function suspends only if its documentation has
 //! a section "Suspends", which says when.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! No safe call of this library is undefined behaviour, for code that does not assume that a thread
-//! does one thing at a time. A task stays on the thread it has begun on, but whenever it waits,
-//! other tasks run on that thread, and see what is kept by thread in the state that it was left in.
-//! Code that is sound only because nobody else can run on its thread meanwhile is not sound here,
-//! unless it waits for nothing of ours while that matters:
+//! No safe call of this library is undefined behaviour, provided that the program does not assume
+//! that a thread does one thing at a time. A task stays on the thread on which it began, but
+//! whenever it waits, other tasks run on that thread and see thread-local state as the waiting task
+//! left it. Code that is sound only because nothing else runs on its thread in the meantime is not
+//! sound here, unless it calls nothing that suspends during that time:
 //!
-//! - *Initialisers of std's `thread_local!` that wait.* A second task of the thread finds the value
-//!   not made, makes it and borrows it; then the first goes on, and std replaces the value under
-//!   that borrow. This cannot be prevented from here. An initialiser may take a lock of std or
-//!   compute, but not call what suspends (a read, a sleep, a lock of [`sync`]): make the value
-//!   before, or keep it in a [`local!`] or a [`ThreadLocal`](local::ThreadLocal), for which a
-//!   waiting initialiser is safe.
-//! - *Scoped values in thread-locals*, as of `scoped_tls`, and other unsafe code that puts a
-//!   pointer to a frame into a thread-local for the length of a call, if it calls what suspends.
+//! - *Initialisers of std's `thread_local!` that suspend.* A second task of the thread finds the
+//!   value uninitialised, creates it and borrows it; then the first task resumes, and std replaces
+//!   the value under that borrow. This library cannot prevent that. An initialiser may take a lock
+//!   of std or compute, but must not call anything that suspends (a read, a sleep, a lock of
+//!   [`sync`]): create the value beforehand, or keep it in a [`local!`] or a
+//!   [`ThreadLocal`](local::ThreadLocal), for which an initialiser that suspends is safe.
+//! - *Scoped values in thread-locals*, as in `scoped_tls`, and other unsafe code that stores a
+//!   pointer to a stack frame in a thread-local for the duration of a call, if that call suspends.
 //!
-//! What is safe and may surprise all the same (a `RefCell` that is borrowed over a wait, a lock of
-//! std that is held over one) is in the guide, under "What tasks of one thread share".
+//! Behaviour that is safe but may surprise (a `RefCell` borrowed across a wait, a lock of std held
+//! across one) is described in the guide, under "What tasks of one thread share".
 
 pub mod service;
 pub mod server;
@@ -79,7 +79,7 @@ mod descriptor;
 pub mod time;
 pub mod net;
 
-/// Workers, when the defaults will not do.
+/// Workers, for programs that need more than the defaults.
 pub mod runtime {
     pub use fiveways_runtime::{Builder, Handle, Runtime, Stats, counters, current};
 }

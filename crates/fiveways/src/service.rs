@@ -1,8 +1,8 @@
 //! Ready-made handlers: echo, upper, greet, sink.
 //!
-//! They use the fast path (`BufRead`): the bytes of a request are looked at where they arrived.
-//! Being about bytes and not about messages, they do not care how a stream is cut into reads (D10),
-//! and multi-byte characters pass unharmed (D17).
+//! They use the fast path (`BufRead`), which processes the bytes of a request in the buffer in
+//! which they arrived. They work on bytes and not on messages, so the way a stream is cut into
+//! reads does not matter, and multi-byte characters pass unharmed.
 
 use std::cell::Cell;
 use std::fmt;
@@ -29,7 +29,7 @@ impl Service {
     /// Every service.
     pub const ALL: [Service; 4] = [Service::Echo, Service::Upper, Service::Greet, Service::Sink];
 
-    /// The one spelling of its name.
+    /// The service's name, as accepted by `from_str`.
     pub const fn name(self) -> &'static str {
         match self {
             Service::Echo => "echo",
@@ -39,7 +39,8 @@ impl Service {
         }
     }
 
-    /// Serves a connection until the client has sent its last byte and been answered.
+    /// Serves a connection until the client has closed its sending side and every request is
+    /// answered.
     ///
     /// # Suspends
     ///
@@ -47,7 +48,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Of the stream.
+    /// Any error of reading from or writing to the stream.
     pub fn serve(self, mut stream: TcpStream) -> io::Result<()> {
         let (mut reader, mut writer) = stream.halves();
         match self {
@@ -77,7 +78,7 @@ fn each(reader: &mut impl BufRead, mut f: impl FnMut(&[u8]) -> io::Result<()>) -
 ///
 /// # Errors
 ///
-/// Of the reader or the writer.
+/// Any error of the reader or the writer.
 #[inline(never)]
 pub fn echo(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<()> {
     each(reader, |bytes| writer.write_all(bytes))
@@ -87,12 +88,12 @@ pub fn echo(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<()
 ///
 /// # Errors
 ///
-/// Of the reader or the writer.
+/// Any error of the reader or the writer.
 #[inline(never)]
 pub fn upper(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<()> {
     thread_local! {
-        /// One hot buffer for the thread's tasks; who suspends while using it keeps it, and the
-        /// next one makes another.
+        /// One warm buffer for the thread's tasks. A task that suspends while using it keeps it,
+        /// and the next task allocates another.
         static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
     each(reader, |bytes| {
@@ -109,7 +110,7 @@ pub fn upper(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<(
 ///
 /// # Errors
 ///
-/// Of the reader or the writer.
+/// Any error of the reader or the writer.
 #[inline(never)]
 pub fn greet(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<()> {
     const OK: &[u8] = b"ok\n";
@@ -126,7 +127,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// A word that names no service.
+/// The error of parsing a word that names no service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseServiceError(String);
 

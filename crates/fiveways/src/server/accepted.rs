@@ -1,8 +1,8 @@
-//! One connection on its way to a handler.
+//! An accepted connection that no handler serves yet.
 //!
-//! Shared between the acceptor and whoever is to serve it: when no thread or stack can be had, the
-//! acceptor still holds the connection and tries again. (Another worker that is out of stacks finds
-//! out too late for that: its connection is closed.)
+//! Shared between the acceptor and the task or thread that will serve it: when no thread or stack
+//! is available, the acceptor still holds the connection and tries again. (If another worker is out
+//! of stacks, that is discovered too late: its connection is closed.)
 
 use std::sync::Arc;
 
@@ -21,14 +21,15 @@ impl Accepted {
     }
 
     /// Serves the connection, once.
-    // Inlined handlers would add their frames up into one that each idle task pays for.
+    // Not inlined: inlined handlers would add their frames to one that each idle task pays for.
     #[inline(never)]
     pub(crate) fn serve(self, handler: &impl Handler) {
         let taken = self.0.lock().take();
-        // The acceptor has let go: nothing of this stays for as long as the connection.
+        // The acceptor has dropped its reference, so nothing of this is kept while the connection
+        // lasts.
         drop(self.0);
         if let Some((stream, pass)) = taken {
-            // Known since it was accepted.
+            // Already known, since the connection was accepted.
             let peer = stream.peer_addr().ok();
             let result = handler.serve(stream);
             pass.ended(peer, result);

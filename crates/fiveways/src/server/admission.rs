@@ -1,4 +1,4 @@
-//! Who is let in: counting connections, keeping the limit, pausing when descriptors run out.
+//! Admission: counts connections, enforces the limit, and pauses when descriptors run out.
 
 use std::error::Error;
 use std::io;
@@ -24,17 +24,17 @@ pub(crate) struct Admission {
     limit: usize,
     control: Control,
     complaints: Complaints,
-    /// Acceptors that wait for a place.
+    /// Acceptors that wait for a free slot.
     waiting: Mutex<Vec<Unparker>>,
-    /// Does a thread wait for a place, by the bell?
+    /// `true` if a thread waits for a free slot on the bell.
     rings: AtomicBool,
 }
 
-/// What to do about an error of accept.
+/// What to do after an error of accept.
 pub(crate) enum Verdict {
-    /// That connection has gone; go on with the next.
+    /// The connection was closed by its client; go on with the next.
     Next,
-    /// Nothing to accept just now.
+    /// Nothing to accept at present.
     Wait,
     /// Out of descriptors: go on after the pause.
     Pause(Duration),
@@ -57,39 +57,39 @@ impl Admission {
         self.control.counts()
     }
 
-    /// Connections inside.
+    /// The number of connections being served.
     pub(crate) fn inside(&self) -> usize {
         self.counts().inside.load(Ordering::SeqCst)
     }
 
-    /// Is there no place?
+    /// Returns `true` if the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.inside() >= self.limit
     }
 
-    /// Has the server been stopped, and is the time for connections to finish over?
+    /// Returns `true` if the server has been stopped and the drain deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.control.is_over()
     }
 
-    /// Lets a connection in; it leaves when the pass is dropped.
+    /// Admits a connection; it counts until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Admission>) -> ConnectionGuard {
         self.counts().accepted.add();
         self.counts().inside.fetch_add(1, Ordering::SeqCst);
         ConnectionGuard { admission: Arc::clone(self) }
     }
 
-    /// Counts a connection turned away.
+    /// Counts a refused connection.
     pub(crate) fn refuse(&self) {
         self.counts().refused.add();
     }
 
-    /// Counts a connection that had gone before it could be served.
+    /// Counts a connection that was closed before it could be served.
     pub(crate) fn abort(&self) {
         self.counts().aborted.add();
     }
 
-    /// Counts an exhausted resource; tells how long to wait for it to come back.
+    /// Counts an exhausted resource and returns how long to wait before trying again.
     pub(crate) fn exhausted(&self, in_a_row: &mut u32) -> Duration {
         self.counts().exhausted.add();
         self.control.close_idle();
@@ -98,20 +98,21 @@ impl Admission {
         pause.min(LONGEST_PAUSE)
     }
 
-    /// Asks to be unparked when somebody leaves. Look at `is_full` again afterwards, then park.
+    /// Registers the caller to be unparked when a connection ends. The caller checks `is_full`
+    /// again and then parks.
     pub(crate) fn wait_for_leaver(&self) {
         self.waiting.lock().push(unparker());
     }
 
-    /// Has the bell ring when somebody leaves. Look at `is_full` again afterwards, then wait for
-    /// it.
+    /// Makes the bell ring when a connection ends. The caller checks `is_full` again and then waits
+    /// for the bell.
     pub(crate) fn ring_for_leaver(&self) {
-        // ORDERING: SeqCst: with the count of those inside. Either the leaver sees this, or who
-        // looks at the count afterwards sees that somebody has left.
+        // ORDERING: SeqCst: with the count of those inside. Either the thread that leaves sees this
+        // flag, or the thread that reads the count afterwards sees the lower count.
         self.rings.store(true, Ordering::SeqCst);
     }
 
-    /// Hears the errors of handlers.
+    /// Where errors of handlers are reported.
     pub(crate) fn complaints(&self) -> &Complaints {
         &self.complaints
     }
@@ -121,14 +122,14 @@ impl Admission {
         Verdict::Next
     }
 
-    /// Judges an error of accept; `pauses` counts those in a row.
+    /// Classifies an error of accept; `pauses` counts consecutive ones.
     pub(crate) fn judge(&self, error: io::Error, pauses: &mut u32) -> Verdict {
         match error.raw_os_error() {
             Some(errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM) => {
                 Verdict::Pause(self.exhausted(pauses))
             }
             _ if error.kind() == io::ErrorKind::WouldBlock => Verdict::Wait,
-            // The trouble of the one connection: accept(2) hands on what the network did to it.
+            // An error of that one connection: accept(2) passes on pending network errors.
             Some(
                 errno::ECONNABORTED
                 | errno::ECONNRESET
@@ -145,13 +146,13 @@ impl Admission {
                 | errno::ENOTCONN,
             ) => self.next(),
             None if error.kind() == io::ErrorKind::ConnectionAborted => self.next(),
-            // Whatever else it is will not pass: nobody is served by trying again for ever.
+            // Any other error is permanent: retrying would serve nobody, for ever.
             _ => Verdict::Broken(error),
         }
     }
 }
 
-/// A connection's stay inside.
+/// Counts a connection as served for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     admission: Arc<Admission>,
@@ -174,7 +175,7 @@ impl ConnectionGuard {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let admission = &*self.admission;
-        // A handler that is cut short is unwound as well.
+        // A handler that is cancelled is unwound as well.
         if std::thread::panicking() && !is_cancelled() {
             admission.counts().panicked.add();
         }

@@ -1,9 +1,9 @@
-//! The first phase of a stop: what the kernel has queued is accepted, then the listener is closed.
+//! The first phase of a stop: accepts what the kernel has queued, then closes the listener.
 //!
-//! A connection that is queued has been made as far as its client can see, and its request may have
-//! been sent: closing the listener would reset it. What finds no place is kept, and served as
-//! others leave. All this runs on the thread that serves, not in a task: a task's accept may be
-//! ended by its deadline before its driver has looked.
+//! A queued connection is established as far as its client can see, and its request may already
+//! have been sent: closing the listener would reset it. A connection above the limit is kept, and
+//! served when others end. All this runs on the serving thread, not in a task: a task's accept may
+//! be ended by its deadline before its driver has looked.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,12 +17,12 @@ use crate::server::admission::{Admission, Verdict};
 use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 
-/// How long accepting goes on at a stop: clients that come faster than they are accepted must not
-/// keep the listener open.
+/// How long accepting continues at a stop: clients that connect faster than the server accepts must
+/// not keep the listener open.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Accepts all that is queued, and closes the listener if nobody else has it. Gives the connections
-/// for which there was no place.
+/// Accepts all that is queued, and closes the listener if no other process has it open. Returns the
+/// connections above the limit.
 pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
     listener: L,
     settings: &Settings,
@@ -34,7 +34,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
     let mut pauses = 0;
     let end = clock::now() + LONGEST;
     let door = listener.as_ref();
-    // For this value only: the accept that follows is to say when there is nothing.
+    // Only for this `TcpListener`: the following accept must return instead of waiting.
     if door.set_nonblocking(true).is_err() {
         return held;
     }
@@ -51,7 +51,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
         };
         match admission.judge(error, &mut pauses) {
             Verdict::Next => {}
-            // Connections that end leave their descriptors to those that are queued.
+            // Connections that end release descriptors for those that are queued.
             Verdict::Pause(time) if !control.is_over() => {
                 thread::sleep(time);
                 admit_held(&mut held, is_full, &mut admit);
@@ -62,7 +62,7 @@ pub(crate) fn accept_queued<L: AsRef<TcpListener>>(
     held
 }
 
-/// Admits held connections while there are places.
+/// Admits held connections while the limit allows.
 fn admit_held(
     held: &mut VecDeque<TcpStream>,
     is_full: impl Fn() -> bool,
@@ -73,8 +73,8 @@ fn admit_held(
     }
 }
 
-/// Serves the connections that were accepted at the stop as others make room. Gives how many were
-/// still held when the stop was over; those are closed.
+/// Serves the connections accepted during the stop as others end. Returns how many were still held
+/// when the drain deadline came; those are closed.
 pub(crate) fn serve_held(
     mut held: VecDeque<TcpStream>,
     control: &Control,

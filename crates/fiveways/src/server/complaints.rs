@@ -1,4 +1,4 @@
-//! What becomes of the errors that handlers end with.
+//! Reporting the errors that handlers end with.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use fiveways_sys::lock::Mutex;
 use crate::net::TimeoutError;
 use crate::task::is_cancelled_error;
 
-/// How often a line is written unless the program hears errors itself.
+/// At most one line per interval is written, unless the program has set its own function.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -34,7 +34,7 @@ impl fmt::Debug for OnError {
     }
 }
 
-/// Hears the errors of one server's handlers.
+/// Reports the errors of one server's handlers.
 #[derive(Debug)]
 pub(crate) struct Complaints {
     on_error: OnError,
@@ -45,7 +45,7 @@ pub(crate) struct Complaints {
 #[derive(Debug, Default)]
 struct Lines {
     last: Option<Instant>,
-    /// Errors since then that were not.
+    /// Errors since then that were not written.
     left_out: u64,
 }
 
@@ -54,7 +54,8 @@ impl Complaints {
         Complaints { on_error, lines: Mutex::default() }
     }
 
-    /// Hears an error: calls the program's function, or writes a line unless one was just written.
+    /// Reports an error: calls the program's function, or writes a line unless one was just
+    /// written.
     #[cold]
     pub(crate) fn hear(&self, peer: Option<SocketAddr>, error: BoxError) {
         let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
@@ -65,7 +66,7 @@ impl Complaints {
         }
     }
 
-    /// Writes how many were left out last, when the server has ended.
+    /// Writes how many errors were left out, when the server has ended.
     pub(crate) fn end(&self) {
         let mut lines = self.lines.lock();
         let left_out = std::mem::take(&mut lines.left_out);
@@ -105,8 +106,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Is it the way connections end, and no more: the peer has gone, or the server has ended it, as it
-/// was told to?
+/// Returns `true` if this is a normal end of a connection: the peer closed it, or the server ended
+/// it as configured.
 fn is_ordinary_end(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
     let mut next = Some(error);

@@ -1,6 +1,6 @@
-//! A server's counts: written by whoever accepts and serves, read by anybody.
+//! A server's counts: written by acceptors and handlers' threads, read by any thread.
 //!
-//! They are statistics, but for `inside`: the gate keeps its limit by it.
+//! They are statistics, except `inside`, by which admission enforces the limit.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,9 +14,9 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections refused because of the limit.
     pub refused: u64,
-    /// Connections that had gone before they were accepted.
+    /// Connections that were closed before they were accepted.
     pub aborted: u64,
-    /// Times accepting paused because descriptors, memory or threads ran out.
+    /// How often accepting paused because descriptors, memory or threads ran out.
     pub exhausted: u64,
     /// Handlers that ended with an error.
     pub failed: u64,
@@ -31,7 +31,7 @@ impl Stats {
         [connections as u64, accepted, refused, aborted, exhausted, failed, panicked]
     }
 
-    /// The counts of which [`to_array`](Stats::to_array) made an array.
+    /// The inverse of [`to_array`](Stats::to_array).
     pub(crate) fn from_array(counts: [u64; Stats::COUNTS]) -> Stats {
         let [connections, accepted, refused, aborted, exhausted, failed, panicked] = counts;
         let connections = connections as usize;

@@ -1,4 +1,4 @@
-//! What a supervisor and one child process tell each other.
+//! The connection between a supervisor and one child process: orders down, a report up.
 //!
 //! ```text
 //!   supervisor                           child
@@ -6,8 +6,8 @@
 //!   ChildHandle::report ◀──────pipe──── ParentHandle::report   once, at the child's end
 //! ```
 //!
-//! Both are made before the fork. A report is smaller than what a pipe takes in one piece, so it
-//! is there whole or not at all.
+//! Both are created before the fork. A report is smaller than `PIPE_BUF`, so it arrives whole or
+//! not at all.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
@@ -36,7 +36,7 @@ pub(crate) struct ChildHandle {
 /// The child's end.
 #[derive(Debug)]
 pub(crate) struct ParentHandle {
-    /// By which orders come.
+    /// Where orders arrive.
     bell: EventFd,
     report: PipeWriter,
 }
@@ -50,14 +50,14 @@ pub(crate) fn link() -> io::Result<(ChildHandle, ParentHandle)> {
 }
 
 impl ChildHandle {
-    /// Tells the child what to do.
+    /// Sends an order to the child.
     pub(crate) fn order(&self, order: Order) {
         self.bell.add(order as u64);
     }
 
-    /// The report of a child that has ended, if it has left one.
+    /// Returns the report of a child that has ended, if it left one.
     pub(crate) fn report(mut self) -> Option<Report> {
-        // What the child has started may hold its end of the pipe: only what is there is read.
+        // Processes that the child started may hold the write end open: only what is there is read.
         if !wait_ready(self.report.as_fd(), false, Some(clock::now())).ok()? {
             return None;
         }
@@ -74,16 +74,16 @@ impl ChildHandle {
 }
 
 impl ParentHandle {
-    /// The child's control, which hears the supervisor's orders.
+    /// The child's control, which receives the supervisor's orders.
     pub(crate) fn control(&self) -> io::Result<Control> {
         Ok(Control::with_bell(EventFd::from(duplicate(&self.bell)?)))
     }
 
-    /// Leaves the report for the supervisor.
+    /// Sends the report to the supervisor.
     pub(crate) fn report(mut self, report: &Report) {
         let numbers = [report.cut_short as u64].into_iter().chain(report.stats.to_array());
         let bytes: Vec<u8> = numbers.flat_map(u64::to_ne_bytes).collect();
-        // A supervisor that has gone does not read it.
+        // A supervisor that has ended does not read it.
         let _ = self.report.write_all(&bytes);
     }
 }

@@ -7,11 +7,10 @@
 //!                                 └─ other models: accept in a task, serve in tasks of all workers
 //! ```
 //!
-//! One connection's trouble stays its own: a reset, an error or a panic of its handler ends that
-//! connection only (D03, D28). Running out of descriptors pauses accepting; connections wait in the
-//! backlog and none is lost (D19). A stop (SIGTERM, SIGINT, [`Control::stop`]) ends accepting, lets
-//! connections finish until the drain deadline, then ends them; a second one ends them at once
-//! (D29).
+//! A fault of one connection stays its own: a reset, an error or a panic of its handler ends that
+//! connection only. Running out of descriptors pauses accepting; connections wait in the backlog
+//! and none is lost. A stop (SIGTERM, SIGINT, [`Control::stop`]) ends accepting and lets
+//! connections finish until the drain deadline, then ends them; a second stop ends them at once.
 
 mod processes;
 mod tasks;
@@ -47,7 +46,7 @@ use complaints::OnError;
 use settings::Settings;
 use stop::OnSignal;
 
-/// A bound server that does not serve yet.
+/// A bound server that is not serving yet.
 ///
 /// Binds loopback unless told otherwise: give the address that you mean.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub struct Server {
     ready: Ready,
 }
 
-/// What is called when the server is ready.
+/// The function to call when the server is ready.
 #[derive(Default)]
 struct Ready(Option<OnReady>);
 
@@ -70,20 +69,20 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// What a server did, told when it has ended.
+/// What a server did, returned when it has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Its counts. With several processes, the sum of what each reported at its end; a process
-    /// that was killed or crashed reports nothing.
+    /// Its counts. With several processes, the sum of what each reported at its end; a process that
+    /// was killed or crashed reports nothing.
     pub stats: Stats,
-    /// Connections that had to be ended because the drain deadline came (or a second stop); with
-    /// several processes, in all of them.
+    /// Connections that were ended at the drain deadline or by a second stop; with several
+    /// processes, in all of them.
     pub cut_short: usize,
 }
 
 impl Report {
-    /// Adds what another process did.
+    /// Adds the report of another process.
     fn add(&mut self, other: &Report) {
         let mut counts = self.stats.to_array();
         for (count, more) in counts.iter_mut().zip(other.stats.to_array()) {
@@ -94,31 +93,31 @@ impl Report {
     }
 }
 
-/// What serves a connection: called once for each, in a task or on a thread.
+/// Serves connections: called once for each, in a task or on a thread.
 ///
-/// Functions and closures that take a [`TcpStream`] and give `Result<(), E>` are handlers.
+/// Functions and closures that take a [`TcpStream`] and return `Result<(), E>` are handlers.
 pub trait Handler: Send + Sync + 'static {
-    /// What a connection may end with: [`io::Error`], `Box<dyn Error + Send + Sync>`,
-    /// `anyhow::Error`, an error of your own.
+    /// The error that a connection may end with: [`io::Error`], `Box<dyn Error + Send + Sync>`,
+    /// `anyhow::Error`, or your own type.
     type Error: Into<Box<dyn Error + Send + Sync>>;
 
     /// Serves one connection until its end.
     ///
     /// # Errors
     ///
-    /// Whatever ended the connection; it is counted and heard ([`Server::on_error`]), and nobody
-    /// else is concerned.
+    /// Any error that ended the connection. It is counted and reported ([`Server::on_error`]);
+    /// other connections are not affected.
     fn serve(&self, stream: TcpStream) -> Result<(), Self::Error>;
 
-    /// Prepares the process that serves; does nothing unless it is implemented.
+    /// Prepares the process that serves; the default does nothing.
     ///
     /// Called once before the first connection, on the thread that serves; with several
-    /// [`processes`](Server::processes), in each of them, which may start threads from here on.
+    /// [`processes`](Server::processes), once in each of them. Threads may be started from here on.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from serving: the server ends with it, or the one process, which is
-    /// replaced.
+    /// Any error that prevents serving: the server ends with it. With several processes, only that
+    /// process ends, and is replaced.
     #[doc(alias("post_fork", "post_worker_init"))]
     fn begin(&self) -> io::Result<()> {
         Ok(())
@@ -138,23 +137,26 @@ where
 }
 
 impl Server {
-    /// Binds to the first address that can be had, with the system's longest backlog.
+    /// Binds to the first address that can be bound, with the system's maximum backlog.
     ///
     /// # Errors
     ///
-    /// The kernel's, of the last address tried.
+    /// The error of resolving the address or, if no address can be bound, that of the last one
+    /// tried: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` for a privileged port, and
+    /// others.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Server> {
         let mut server = Server::new(TcpListener::bind(address)?)?;
         server.settings.listen_mode = ListenMode::Auto;
         Ok(server)
     }
 
-    /// Binds with a backlog of its own and, on wish, with `SO_REUSEPORT`, so that several
+    /// Binds with the given backlog and, if requested, with `SO_REUSEPORT`, so that several
     /// listeners share the port.
     ///
     /// # Errors
     ///
-    /// The kernel's, of the last address tried.
+    /// The error of resolving the address or, if no address can be bound, that of the last one
+    /// tried.
     pub fn bind_with(
         address: impl ToSocketAddrs,
         backlog: u32,
@@ -171,13 +173,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves on a listener that exists already. Several processes share it
-    /// ([`ListenMode::Shared`]).
+    /// Serves on an existing listener. Several processes share it ([`ListenMode::Shared`]).
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a descriptor that is no TCP listener (a Unix listener, say, or a socket
-    /// that does not listen); when there is no descriptor left.
+    /// `InvalidInput` if the descriptor is not a TCP listener (for example a Unix listener, or a
+    /// socket that does not listen); an error of the kernel if no descriptor is left.
     pub fn new(listener: TcpListener) -> io::Result<Server> {
         listener.check()?;
         let (mut settings, ready) = (Settings::default(), Ready::default());
@@ -185,108 +186,113 @@ impl Server {
         Ok(Server { listener, settings, control: Control::new()?, ready })
     }
 
-    /// The address it is bound to.
+    /// The address to which the server is bound.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// An error of `getsockname(2)`, in practice only lack of kernel memory.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// A handle to stop it and to read its counts, from anywhere.
+    /// Returns a handle that stops the server and reads its counts from any thread.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// Sets the model; `auto` unless set.
+    /// Sets the model; the default is `auto`.
     pub fn model(mut self, model: Model) -> Server {
         self.settings.model = model;
         self
     }
 
-    /// Sets how many workers (threads with coroutines) each process has; 1 unless set. Of no
-    /// concern to the models that run on threads.
+    /// Sets how many workers (threads with coroutines) each process has; the default is 1. Ignored
+    /// by the models that run on threads.
     pub fn workers(mut self, workers: usize) -> Server {
         self.settings.workers = workers.max(1);
         self
     }
 
-    /// Sets how many processes serve; 1 unless set: no fork. More than one must be asked for before
-    /// the program has started any thread. [`ListenMode`] says how they share the port.
+    /// Sets how many processes serve; the default is 1, which does not fork. More than one requires
+    /// that the program has not started a thread yet. [`ListenMode`] describes how they share the
+    /// port.
     pub fn processes(mut self, processes: usize) -> Server {
         self.settings.processes = processes.max(1);
         self
     }
 
-    /// Sets the number of threads of the model `pool`; four for each processor unless set.
+    /// Sets the number of threads of the model `pool`; the default is four per processor.
     pub fn pool_size(mut self, threads: usize) -> Server {
         self.settings.pool_size = Some(threads.max(1));
         self
     }
 
-    /// Limits the connections served at a time by each process, and says what happens to more
-    ///.
+    /// Limits the number of connections that each process serves at a time; `overload` says what
+    /// happens to more.
     pub fn max_connections(mut self, limit: usize, overload: Overload) -> Server {
         self.settings.max_connections = limit.max(1);
         self.settings.overload = overload;
         self
     }
 
-    /// Ends connections on which nothing moves for this long, neither in nor out, through whichever
-    /// value for the connection; `None`: never. One minute unless set under `blocking` and
-    /// `pool`, where a silent client holds a thread, else never.
+    /// Ends connections on which no byte moves for this long in either direction, counted over all
+    /// clones of the stream; `None`: never. The default is one minute under `blocking` and `pool`,
+    /// where a silent client holds a thread, and `None` under the other models.
     ///
-    /// The handler's call that waits then fails, with a
+    /// A call of the handler that is waiting then fails, with a
     /// [`TimeoutError`](crate::net::TimeoutError) as its source.
     pub fn idle_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.idle = Some(limit);
         self
     }
 
-    /// Limits each read of a handler; no limit unless set.
+    /// Limits the duration of each read of a handler; the default is no limit.
     pub fn read_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.read = limit;
         self
     }
 
-    /// Limits each write of a handler; no limit unless set.
+    /// Limits the duration of each write of a handler; the default is no limit.
     pub fn write_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.write = limit;
         self
     }
 
-    /// Probes silent peers at this interval and gives dead ones up; 60 s unless set.
+    /// Probes silent peers at this interval and closes connections to dead ones; the default is 60
+    /// s.
     pub fn keepalive(mut self, idle: Option<Duration>) -> Server {
         self.settings.keepalive = idle;
         self
     }
 
-    /// Gives a peer up that does not acknowledge what was sent for this long
-    /// (`TCP_USER_TIMEOUT`); the system's limit, some 15 minutes, unless set.
+    /// Closes a connection whose peer does not acknowledge sent data for this long
+    /// (`TCP_USER_TIMEOUT`); the default is the system's limit, about 15 minutes.
     pub fn user_timeout(mut self, limit: Option<Duration>) -> Server {
         self.settings.user_timeout = limit;
         self
     }
 
-    /// Closes connections in order, within a time limit: says that nothing more comes, and reads
-    /// what the client still sends until it closes too. `None`, unless set: closes at once.
+    /// Closes connections gracefully, within a time limit: shuts down the sending side, then reads
+    /// and discards what the client still sends until it closes too. The default, `None`, closes at
+    /// once.
     ///
-    /// A connection that is closed while bytes of the client are unread, or still come, is reset:
-    /// then the client may lose an answer that it has not read yet. That concerns handlers that
-    /// answer without reading everything (a refusal, an error). The connection counts as served
-    /// until it is closed.
+    /// If a connection is closed while bytes of the client are unread or still arriving, it is
+    /// reset, and the client may lose an answer that it has not read yet. That concerns handlers
+    /// that answer without reading everything (a refusal, an error). The connection counts as being
+    /// served until it is closed.
     #[doc(alias = "lingering_close")]
     pub fn linger_close(mut self, limit: Option<Duration>) -> Server {
         self.settings.linger_close = limit;
         self
     }
 
-    /// Calls `f` with each error that a handler ends with, and the peer of its connection.
+    /// Calls `f` with each error that a handler ends with, and the address of the connection's
+    /// peer.
     ///
-    /// Unless set, a line on stderr tells of them, at most one a second, with a count of those
-    /// that were left out; how connections end every day (the peer has gone, the idle limit, a
-    /// stop) is left out there. `f` runs where the handler ran, and may block only where that may.
+    /// By default a line on stderr reports them, at most one per second, with a count of those left
+    /// out; normal ends of connections (the peer closed it, the idle limit, a stop) are not
+    /// reported there. `f` runs where the handler ran, and may block only if a handler may block
+    /// there.
     ///
     /// # Examples
     ///
@@ -312,37 +318,39 @@ impl Server {
         self
     }
 
-    /// Sends small writes at once (`TCP_NODELAY`); on unless turned off.
+    /// Sends small writes at once (`TCP_NODELAY`); the default is `true`.
     pub fn nodelay(mut self, on: bool) -> Server {
         self.settings.nodelay = on;
         self
     }
 
-    /// Sets how long connections may go on after a stop; 10 s unless set.
+    /// Sets how long connections may continue after a stop; the default is 10 s.
     pub fn drain(mut self, limit: Duration) -> Server {
         self.settings.drain = limit;
         self
     }
 
-    /// Has a stop close connections that are idle between two requests; they go on until their
-    /// clients end them, or the drain deadline comes, unless turned on.
+    /// Makes a stop close connections that are idle between two requests. The default is `false`:
+    /// they continue until their clients close them or the drain deadline comes.
     ///
-    /// For protocols whose clients keep a connection for the next request. While the server drains,
-    /// the reads of an idle connection end: the handler's next read gives 0, as if the client had
-    /// closed, and the handler ends. Nothing else is done to the connection: what the handler
-    /// writes is sent, and a request that has come meanwhile is read and served first.
+    /// For protocols whose clients keep a connection open for the next request. While the server
+    /// drains, the reads of an idle connection end: the handler's next read returns 0, as if the
+    /// client had closed, and the handler ends. The connection is not changed otherwise: what the
+    /// handler writes is sent, and a request that has arrived in the meantime is read and served
+    /// first.
     ///
-    /// Idle is a connection on which the server moved bytes last and every byte that came was
-    /// received, for some 50 ms; and one on which nothing has come, for half a second. One in the
-    /// middle of a request is left until it was answered, or until the drain deadline. Protocols
-    /// differ: where a client goes on with one request after it was sent something (`100
-    /// Continue`), or sends what is never answered, a handler does better that ends by itself on
-    /// [`Control::stopping`]. What a handler moves by the bare descriptor is not seen; once bytes
-    /// of the client were received so, the connection is not idle any more.
+    /// A connection is idle if the server was the last to send and every byte that arrived was
+    /// received, for about 50 ms; or if nothing has arrived on it, for half a second. One in the
+    /// middle of a request continues until the request is answered or the drain deadline comes.
+    /// Protocols differ: if a client continues one request after it was sent something (`100
+    /// Continue`), or sends data that is never answered, the handler should end by itself on
+    /// [`Control::stopping`]. Bytes that a handler moves through the raw descriptor are not seen;
+    /// after it has received bytes of the client in this way, the connection does not count as idle
+    /// any more.
     ///
-    /// Half a request that came together with the one before keeps a connection from being idle if
-    /// the handler reads by the `BufRead` of the stream itself. What lies in a buffer of the
-    /// handler's own, such as a `BufReader`, counts as received, and the answer to the first
+    /// Half a request that arrived together with the previous one keeps a connection from being
+    /// idle if the handler reads through the `BufRead` of the stream itself. Bytes in a buffer of
+    /// the handler's own, such as a `BufReader`, count as received, and the answer to the first
     /// request as one to both.
     #[doc(alias("keep_alive", "graceful_shutdown", "close_idle_connections"))]
     pub fn close_idle_on_stop(mut self, on: bool) -> Server {
@@ -350,7 +358,7 @@ impl Server {
         self
     }
 
-    /// Sets the longest spin before a worker sleeps; zero turns it off. See
+    /// Sets the longest time a worker spins before it sleeps; zero turns spinning off. See
     /// [`Builder::spin`](crate::runtime::Builder::spin).
     pub fn spin(mut self, limit: Duration) -> Server {
         self.settings.spin = limit;
@@ -363,19 +371,19 @@ impl Server {
         self
     }
 
-    /// Stops gracefully on SIGINT and SIGTERM; on unless turned off.
+    /// Stops gracefully on SIGINT and SIGTERM; the default is `true`.
     pub fn handle_signals(mut self, on: bool) -> Server {
         self.settings.signals = on;
         self
     }
 
-    /// Has `tell` called once with the address, when clients may come and a signal stops the server
-    /// in order: the place to say "listening on …", to write a file with the process number, or to
-    /// tell a service manager. With several processes, before any is forked. An error of it ends
-    /// the server.
+    /// Calls `tell` once with the address, when clients may connect and a signal stops the server
+    /// gracefully: the place to print "listening on …", to write a PID file, or to notify a service
+    /// manager. With several processes it is called before any is forked. If it returns an error,
+    /// the server ends with that error.
     ///
-    /// What is told *before* [`serve`](Server::serve) may be heard, and the signal be sent, before
-    /// there is anybody to take it.
+    /// A notification that is sent *before* [`serve`](Server::serve) may reach its receiver, and
+    /// the receiver's signal the process, before the signal handlers are installed.
     #[doc(alias("sd_notify", "when_ready"))]
     pub fn on_ready(
         mut self,
@@ -389,13 +397,14 @@ impl Server {
     ///
     /// # Suspends
     ///
-    /// Blocks the calling thread until the server has ended. Call it from a plain thread.
+    /// Blocks the calling thread until the server has ended. Call it on a plain thread.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for more workers, processes or threads than any machine has room for. When
-    /// the model is not to be had here, when processes are asked for too late or are to share a
-    /// listener under a model that cannot, or when the listener itself fails.
+    /// `InvalidInput` for more workers, processes or threads than are supported. Also fails if the
+    /// model is not available on this machine, if several processes are requested after the program
+    /// has started a thread or are to share a listener under a model that cannot, and if the
+    /// listener itself fails.
     pub fn serve(self, handler: impl Handler) -> io::Result<Report> {
         self.settings.check()?;
         if self.settings.processes > 1 {
@@ -404,7 +413,7 @@ impl Server {
         self.serve_here(Arc::new(handler))
     }
 
-    /// Takes what is to be called when the server is ready.
+    /// Takes the function to call when the server is ready.
     fn take_ready(&mut self) -> impl FnOnce() -> io::Result<()> + use<> {
         let (tell, address) = (self.ready.0.take(), self.local_addr());
         move || tell.map_or(Ok(()), |tell| tell(address?))

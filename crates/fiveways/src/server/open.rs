@@ -1,7 +1,7 @@
 //! The connections that are being served, so that they can be ended from outside.
 //!
 //! A connection's ticket leaves the list before its descriptor is closed, and the list is locked
-//! while descriptors in it are used: so the numbers in it are the connections' own.
+//! while descriptors in it are used: so the numbers in it always belong to those connections.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -16,7 +16,7 @@ use fiveways_sys::net;
 use crate::net::TcpStream;
 use crate::net::traffic::Traffic;
 
-/// How often connections are looked at while a stop closes those that are idle.
+/// How often connections are checked while a stop closes idle ones.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct List {
 #[derive(Debug)]
 struct Connection {
     fd: RawFd,
-    /// Noted if idle connections are to be closed.
+    /// Recorded if a stop closes idle connections.
     traffic: Option<Arc<Traffic>>,
 }
 
@@ -44,7 +44,7 @@ impl Open {
         Open { closes_idle, list: Mutex::default() }
     }
 
-    /// Does a stop close idle connections?
+    /// Returns `true` if a stop closes idle connections.
     pub(crate) fn closes_idle(&self) -> bool {
         self.closes_idle
     }
@@ -69,8 +69,8 @@ impl Open {
         }
     }
 
-    /// Ends the reads of connections that have been idle for some looks. Called more often than
-    /// every [`LOOK`], it does nothing.
+    /// Ends the reads of connections that have been idle for several checks. Does nothing if called
+    /// again within [`LOOK`].
     pub(crate) fn close_idle(&self) {
         let mut list = self.list.lock();
         let now = clock::now();
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     fn shut(&self, how: Shutdown) {
-        // It may have been disconnected already.
+        // It may already be disconnected.
         let _ = net::control(net::Control::Shutdown(self.fd(), how));
     }
 }

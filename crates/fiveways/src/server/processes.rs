@@ -1,13 +1,13 @@
 //! Several processes: a supervisor that forks children and replaces those that die.
 //!
 //! Forking is safe only while the program has one thread, so this refuses to begin later. The
-//! supervisor itself never starts a thread: it sleeps on the bell, which signals ring.
+//! supervisor itself never starts a thread: it sleeps on the bell, which signal handlers ring.
 //!
-//! Children are told to drain, and to end by force, by a line of their own ([`link`]); a signal
-//! that somebody sends to one of them, or to the whole process group, makes them drain.
+//! Children are ordered to drain, and to end by force, over a channel of their own ([`link`]); a
+//! signal sent to one of them, or to the whole process group, makes them drain.
 //!
-//! A child that dies is replaced, at once at first; a slot whose children die young waits longer
-//! and longer, up to [`LONGEST_PAUSE`].
+//! A child that dies is replaced, at first immediately; a slot whose children die young waits
+//! longer each time, up to [`LONGEST_PAUSE`].
 
 use std::io;
 use std::mem;
@@ -28,19 +28,19 @@ use crate::server::{Handler, Report, Server};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Clients do not wait longer than this for a process that is to be replaced.
+/// The longest time clients wait for a process that is to be replaced.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// What children get beyond the drain deadline before they are killed.
+/// Extra time for children after the drain deadline, before they are killed.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// A child that lived this long died of something new.
+/// The death of a child that lived this long counts as a first one.
 const GROWN_UP: Duration = Duration::from_secs(10);
 
 /// A child process, or the pause before the next.
 struct Slot {
     child: Option<(Pid, ChildHandle)>,
-    /// With a listener for each process: the one of this slot's.
+    /// With a listener for each process: that of this slot.
     listener: Option<TcpListener>,
     born: Instant,
     pause: Duration,
@@ -48,8 +48,8 @@ struct Slot {
 }
 
 impl Slot {
-    /// Lets a pause pass before the next child, and a longer one the next time. For a long one the
-    /// other processes get this one's share of the connections.
+    /// Lets a pause pass before the next child, and a longer one the next time. During a long pause
+    /// the other processes get this one's share of the connections.
     fn wait_longer(&mut self, now: Instant) {
         self.next = now + self.pause;
         if self.pause >= LONG_PAUSE {
@@ -65,7 +65,7 @@ pub(crate) fn supervise(mut server: Server, handler: Arc<impl Handler>) -> io::R
         let message = "several processes must be asked for before the program starts a thread";
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
-    // What would make every child fail is told before there is any.
+    // An error that would make every child fail is reported before there is any.
     fiveways_driver::support(server.settings.model)?;
     let one_each = server.settings.listen_mode.is_one_each(server.settings.model);
     if !one_each && server.settings.model == Model::Signal {
@@ -98,15 +98,15 @@ struct Supervisor<H> {
     signals: Option<OnSignals>,
     handler: Arc<H>,
     slots: Vec<Slot>,
-    /// Does each process have a listener? Then ours only keeps the address.
+    /// `true` if each process has a listener. Then this one only keeps the address.
     one_each: bool,
-    /// What children that have ended reported.
+    /// The sum of the reports of children that have ended.
     sum: Report,
 }
 
 impl<H: Handler> Supervisor<H> {
-    /// Makes the slots, and a listener for each. The first has the one that is there, with what is
-    /// queued at it.
+    /// Makes the slots, and a listener for each. The first slot has the existing listener, with
+    /// what is queued at it.
     fn prepare(&mut self) -> io::Result<()> {
         let Some(server) = &mut self.server else { return Ok(()) };
         let now = clock::now();
@@ -123,7 +123,7 @@ impl<H: Handler> Supervisor<H> {
         (0..self.slots.len()).try_for_each(|at| self.listen(at))
     }
 
-    /// Makes the listener of a slot, if it is to have one and has none.
+    /// Makes the listener of a slot, if it needs one and has none.
     fn listen(&mut self, at: usize) -> io::Result<()> {
         let slot = &mut self.slots[at];
         let Some(server) = self.server.as_ref().filter(|_| self.one_each) else { return Ok(()) };
@@ -136,12 +136,12 @@ impl<H: Handler> Supervisor<H> {
 
     fn run(&mut self) -> io::Result<Report> {
         let kept = self.keep_serving();
-        // Whatever ended it: no child is left behind.
+        // Whatever the reason for the end, no child is left behind.
         let ended = self.end();
         kept.and(ended)
     }
 
-    /// Keeps the children at their number until a stop.
+    /// Keeps the number of children constant until a stop.
     fn keep_serving(&mut self) -> io::Result<()> {
         while !self.is_stopping() {
             self.fill()?;
@@ -151,7 +151,7 @@ impl<H: Handler> Supervisor<H> {
         Ok(())
     }
 
-    /// Has a stop been asked for, by a signal or through the server's control?
+    /// Returns `true` if a stop was requested, by a signal or through the server's control.
     fn is_stopping(&self) -> bool {
         let asked = self.server.as_ref().is_some_and(|server| server.control.is_stopping());
         asked || self.control.is_stopping()
@@ -201,7 +201,7 @@ impl<H: Handler> Supervisor<H> {
         if let (Some(server), Some(ours)) = (&mut self.server, self.slots[at].listener.take()) {
             server.listener = ours;
         }
-        // The listeners of the other children, and the lines to them, are not ours.
+        // The listeners of the other children, and the channels to them, are not for this child.
         self.slots.clear();
         let code = match self.serve_child(parent, &line) {
             Ok(report) => {
@@ -219,18 +219,20 @@ impl<H: Handler> Supervisor<H> {
     fn serve_child(&mut self, parent: Pid, line: &ParentHandle) -> io::Result<Report> {
         process::set_parent_death_signal(Some(Signal::TERM))?;
         if process::parent_id() != Some(parent) {
-            // It died before we asked to be told.
+            // It died before the notification was requested.
             return Err(io::Error::other("the supervisor has gone"));
         }
         let mut server = self.server.take().expect("a child begins once");
         let own = line.control()?;
         server.control.hand_over(parent, own.clone());
         server.control = own;
-        // Ours are there before the supervisor's go: a signal between them would reach nobody.
+        // The child's handlers are installed before the supervisor's are removed: a signal between
+        // them would reach nobody.
         let _signals = server.control.on_signals(OnSignal::Drain)?;
         self.signals = None;
         if self.control.is_stopping() {
-            // It came before ours were there; we have a copy of what the supervisor's counted.
+            // It came before the child's handlers were installed; the child has a copy of the
+            // supervisor's count.
             server.control.stop_if_running();
         }
         server.settings.signals = false;
@@ -238,15 +240,15 @@ impl<H: Handler> Supervisor<H> {
         server.serve_here(Arc::clone(&self.handler))
     }
 
-    /// Sleeps until the bell rings or the time comes.
+    /// Sleeps until the bell rings or the time has come.
     fn sleep(&self, until: Option<Instant>) -> io::Result<()> {
         wait_ready(self.control.bell(), false, until)?;
         self.control.hush();
         Ok(())
     }
 
-    /// Takes note of children that have died. Asks for ours one by one: there may be others, whom
-    /// somebody else waits for.
+    /// Collects children that have died. Waits for each of this server's by its id: the program may
+    /// have other children, which other code waits for.
     fn reap(&mut self) -> io::Result<()> {
         let stopping = self.is_stopping();
         for slot in &mut self.slots {
@@ -270,12 +272,12 @@ impl<H: Handler> Supervisor<H> {
 
     /// Ends the children: gracefully, then by force.
     fn end(&mut self) -> io::Result<Report> {
-        // Listeners are closed here as well: they must not outlive those of the children.
+        // Listeners are closed here too: they must not outlive those of the children.
         self.slots.iter_mut().for_each(|slot| slot.listener = None);
         let drain = self.server.take().map_or(Duration::ZERO, |server| server.settings.drain);
         self.control.stop_if_running();
         self.order_all(Order::Drain);
-        // The children keep the drain deadline; we only make sure that they do.
+        // The children keep the drain deadline; this only makes sure of it.
         let deadline = clock::after(drain.saturating_add(GRACE));
         let mut forced = false;
         while self.slots.iter().any(|slot| slot.child.is_some()) {
@@ -300,16 +302,17 @@ impl<H: Handler> Supervisor<H> {
 
     fn kill_all(&self) {
         for (child, _) in self.slots.iter().filter_map(|slot| slot.child.as_ref()) {
-            // It may have died a moment ago.
+            // It may have died just before.
             let _ = process::kill(*child, Signal::KILL);
         }
     }
 }
 
-/// How a child has ended, if it has.
+/// Describes how a child has ended, if it has.
 fn end_of(child: Pid) -> io::Result<Option<String>> {
     match process::wait(Some(child), Patience::Look) {
-        // Somebody else has collected it, or children are not kept for being collected here.
+        // Other code has collected it, or SIGCHLD is ignored, so that children are not kept for
+        // waiting.
         Err(error) if error.raw_os_error() == Some(fiveways_sys::errno::ECHILD) => {
             Ok(Some("nobody knows how".to_owned()))
         }

@@ -1,4 +1,4 @@
-//! What can be set about a server.
+//! A server's settings.
 
 use std::io;
 use std::time::Duration;
@@ -21,34 +21,36 @@ pub enum Overload {
 
 /// How several processes listen on one port.
 ///
-/// Measured with idle processes, forty connections one after the other (Linux 6, two processors): a
-/// listener each wakes one process for each connection, under every model, and spreads them evenly
-/// (between 16:24 and 23:17 over two). One listener wakes all six of six; with waits that exclude
-/// each other (`EPOLLEXCLUSIVE`) it wakes one, but always the same (40:0) unless each goes to the
-/// end of the line after a connection (20:20), which only `epoll` waits can.
+/// Measured with idle processes and forty consecutive connections (Linux 6, two processors): with a
+/// listener for each process, one process wakes per connection, under every model, and connections
+/// spread evenly (between 16:24 and 23:17 over two). One shared listener wakes all six of six; with
+/// exclusive waits (`EPOLLEXCLUSIVE`) it wakes one, but always the same (40:0) unless each
+/// re-registers at the end of the queue after a connection (20:20), which is possible only for
+/// waits by `epoll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ListenMode {
-    /// A listener each, as [`ReusePort`](ListenMode::ReusePort); but one for all under `blocking`,
-    /// where a client must not wait for a process that serves another while one is free.
+    /// One listener for each process, as [`ReusePort`](ListenMode::ReusePort), except under
+    /// `blocking`, where one is shared: a client must not wait for a busy process while another is
+    /// free.
     #[default]
     Auto,
-    /// All accept from one listener. A connection that is queued goes to whoever is free, and to
-    /// another process when one dies: none is lost. Under the models that run on threads one
-    /// process is woken for a connection, in turn; under the others all that are idle are. Refused
-    /// under `signal`, whose listener tells one process only.
+    /// All processes accept from one listener. A queued connection goes to any process that is
+    /// free, and to another one when a process dies: none is lost. Under the models that run on
+    /// threads one process wakes per connection, in turn; under the others all idle processes wake.
+    /// Refused under `signal`, whose listener notifies only one process.
     Shared,
-    /// Each has a listener of its own (`SO_REUSEPORT`); the kernel spreads connections by their
-    /// addresses, so a process that is busy or full keeps those that were given to it. The
-    /// supervisor keeps the listeners: what is queued for a process that dies waits for the one
-    /// that replaces it. Only when processes die young again and again, so that the next is made to
-    /// wait for a second and longer, is their listener closed meanwhile (queued connections are
-    /// reset), and the others get its share.
+    /// Each process has a listener of its own (`SO_REUSEPORT`); the kernel distributes connections
+    /// by their addresses, so a busy or full process keeps those assigned to it. The supervisor
+    /// keeps the listeners open: what is queued for a process that dies waits for its replacement.
+    /// Only when processes die young repeatedly, so that the replacement is delayed for a second or
+    /// longer, is their listener closed in the meantime: queued connections are reset, and the
+    /// other processes get its share.
     ReusePort,
 }
 
 impl ListenMode {
-    /// Does each of several processes have a listener under this model?
+    /// Returns `true` if each of several processes has a listener under this model.
     pub(crate) fn is_one_each(self, model: Model) -> bool {
         match self {
             ListenMode::Auto => model != Model::Blocking,
@@ -58,10 +60,10 @@ impl ListenMode {
     }
 }
 
-/// The most processes that one server keeps up.
+/// The maximum number of processes of one server.
 const MOST_PROCESSES: usize = 4_096;
 
-/// The most threads of a pool: the kernel's usual limit of a process.
+/// The maximum number of threads of a pool: the kernel's usual limit for a process.
 const MOST_THREADS: usize = 32_768;
 
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     pub(crate) overload: Overload,
     pub(crate) listen_mode: ListenMode,
-    /// Do other processes accept from the same listener?
+    /// `true` if other processes accept from the same listener.
     pub(crate) shares_listener: bool,
     pub(crate) backlog: i32,
     /// `None`: not set; the model decides.
@@ -122,7 +124,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses sizes that no machine serves with.
+    /// Rejects sizes beyond what is supported.
     pub(crate) fn check(&self) -> io::Result<()> {
         let pool = self.pool_size.unwrap_or(1);
         let sizes = [
@@ -139,7 +141,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The idle limit in force.
+    /// The effective idle limit.
     fn idle_limit(&self) -> Option<Duration> {
         let holds_a_thread = matches!(self.model, Model::Blocking | Model::Pool);
         self.idle.unwrap_or_else(|| holds_a_thread.then_some(Duration::from_secs(60)))
@@ -168,8 +170,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    /// D22: one silent client blocked everybody for ever. Where it holds a thread that others need,
-    /// it is limited unless told otherwise.
+    /// D22: one silent client blocked all others for ever. Where a client holds a thread that
+    /// others need, it is limited by default.
     #[test]
     fn d22_a_silent_client_is_limited_where_it_holds_a_thread() {
         for model in Model::ALL {

@@ -1,4 +1,4 @@
-//! Stopping: on a signal or on request, gracefully first and by force at the second time (D29).
+//! Stopping: on a signal or on request, gracefully at first and by force the second time (D29).
 //!
 //! ```text
 //!   0 running ──stop──▶ 1 draining ──stop──▶ 2 forced
@@ -7,10 +7,10 @@
 //! The number only grows; it is written by signal handlers and by [`Control::stop`], both of which
 //! then ring the bell (an eventfd) on which the serving thread sleeps.
 //!
-//! Of several processes each has a bell that its supervisor shares, and rings with more than one
+//! With several processes, each has a bell that its supervisor shares and rings with more than one
 //! stroke: the number that the child then reads is an [`Order`]. A signal from elsewhere makes a
-//! child drain and never forces it: one that is sent to the whole process group (by Ctrl-C, by a
-//! service manager) reaches the child and its supervisor, and must not count twice.
+//! child drain and never forces it: a signal sent to the whole process group (by Ctrl-C, by a
+//! service manager) reaches both the child and its supervisor, and must not count twice.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,24 +34,24 @@ pub struct Control {
     inner: Arc<Inner>,
 }
 
-/// What a supervisor tells a child, in strokes of the bell.
+/// An order from a supervisor to a child, in strokes of the bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Order {
     /// Stop, and let connections finish.
     Drain = 1 << 32,
-    /// End what is left.
+    /// End the remaining connections.
     Force = 1 << 48,
 }
 
 /// What a signal does to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnSignal {
-    /// It is a stop; a second one forces.
+    /// Stops; a second one forces.
     Stop,
-    /// It is a stop, however often it comes.
+    /// Stops, however often it comes.
     Drain,
-    /// The serving thread looks.
+    /// Only wakes the serving thread.
     Look,
 }
 
@@ -60,13 +60,13 @@ struct Inner {
     stops: AtomicU32,
     bell: EventFd,
     counts: Counts,
-    /// Set when handlers are told of a stop.
+    /// Set to notify handlers of a stop.
     stopping: Event,
-    /// When connections that are left are ended; known from the first phase of a stop on.
+    /// When remaining connections are ended; known from the first phase of a stop on.
     drained_by: OnceLock<Option<Instant>>,
     /// The connections of which idle ones are closed at a stop.
     idle: OnceLock<Arc<Open>>,
-    /// In a child process: who supervises it, and the control of the child's own server.
+    /// In a child process: the supervisor's id, and the control of the child's own server.
     child: OnceLock<(Pid, Control)>,
 }
 
@@ -75,7 +75,7 @@ impl Control {
         Ok(Control::with_bell(EventFd::new()?))
     }
 
-    /// Makes a control that hears orders by this bell.
+    /// Makes a control that receives orders by this bell.
     pub(crate) fn with_bell(bell: EventFd) -> Control {
         let counts = Counts::default();
         let (stops, child) = (AtomicU32::new(0), OnceLock::new());
@@ -88,16 +88,17 @@ impl Control {
         &self.inner.counts
     }
 
-    /// Makes this, in a child process, a control of the whole server that `supervisor` keeps up.
+    /// Turns this, in a child process, into a control of the whole server, which `supervisor` keeps
+    /// up.
     pub(crate) fn hand_over(&self, supervisor: Pid, child: Control) {
         let _ = self.inner.child.set((supervisor, child));
     }
 
-    /// Stops the server: gracefully; called again, by force. With several processes, all of them,
-    /// from whichever.
+    /// Stops the server gracefully; a second call stops it by force. With several processes, stops
+    /// all of them, from any of them.
     pub fn stop(&self) {
         if let Some((supervisor, _)) = self.inner.child.get() {
-            // If it has gone, its children are being ended as well.
+            // If the supervisor has ended, its children are being ended as well.
             let _ = kill(*supervisor, Signal::TERM);
             return;
         }
@@ -105,13 +106,14 @@ impl Control {
         self.nudge();
     }
 
-    /// Stops the server gracefully unless it is stopping already: for what ends by itself.
+    /// Stops the server gracefully unless it is stopping already: for a server that ends by itself.
     pub(crate) fn stop_if_running(&self) {
         self.inner.stops.fetch_max(1, Ordering::SeqCst);
         self.nudge();
     }
 
-    /// The server's counts; all zero before it serves. In one of several processes, of that one.
+    /// The server's counts; all zero before it serves. In one of several processes, those of that
+    /// process.
     pub fn stats(&self) -> Stats {
         match self.inner.child.get() {
             Some((_, own)) => own.inner.counts.stats(),
@@ -119,11 +121,11 @@ impl Control {
         }
     }
 
-    /// The event that is set when the server stops: a handler that waits for something else than
-    /// its stream, or between two requests of a connection that it may end, waits for this as well.
+    /// The event that is set when the server stops. A handler that waits for anything but its
+    /// stream, or that may end a connection between two requests, waits for this event as well.
     ///
-    /// It is set by the serving thread, after the listener was closed. In one of several processes,
-    /// it is that process's.
+    /// It is set by the serving thread, after the listener was closed. With several processes, each
+    /// has its own.
     ///
     /// # Examples
     ///
@@ -173,7 +175,7 @@ impl Control {
         }
     }
 
-    /// Returns `true` if a stop was asked for.
+    /// Returns `true` if a stop was requested.
     pub fn is_stopping(&self) -> bool {
         match self.inner.child.get() {
             Some((_, own)) => own.is_asked_to_stop(),
@@ -185,17 +187,17 @@ impl Control {
         self.inner.stops.load(Ordering::SeqCst) > 0
     }
 
-    /// Has it been asked for twice?
+    /// Returns `true` if a stop was requested twice.
     pub(crate) fn is_forced(&self) -> bool {
         self.inner.stops.load(Ordering::SeqCst) > 1
     }
 
-    /// Makes the serving thread look.
+    /// Wakes the serving thread.
     pub(crate) fn nudge(&self) {
         self.inner.bell.add_one();
     }
 
-    /// Quietens the bell and does what it orders.
+    /// Resets the bell and carries out its orders.
     pub(crate) fn hush(&self) {
         let strokes = self.inner.bell.take();
         if strokes >= Order::Force as u64 {
@@ -205,8 +207,9 @@ impl Control {
         }
     }
 
-    /// Quietens the bell where two threads sleep on it, unless it is to be heard by both: whoever
-    /// was woken by a stroke and finds the bell quiet sleeps on. At a stop it goes on ringing.
+    /// Resets the bell where two threads sleep on it, unless both must hear it: a thread that was
+    /// woken by a stroke and finds the bell reset goes on sleeping. During a stop the bell keeps
+    /// ringing.
     pub(crate) fn hush_beside(&self) {
         self.hush();
         if self.is_stopping() {
@@ -214,12 +217,12 @@ impl Control {
         }
     }
 
-    /// The bell, to be awaited together with something else.
+    /// The bell's descriptor, for waiting for it together with something else.
     pub(crate) fn bell(&self) -> BorrowedFd<'_> {
         self.inner.bell.as_fd()
     }
 
-    /// Blocks the thread until a stop is asked for.
+    /// Blocks the thread until a stop is requested.
     pub(crate) fn wait_for_stop(&self) -> io::Result<()> {
         while !self.is_stopping() {
             wait_ready(self.bell(), false, None)?;
@@ -233,15 +236,15 @@ impl Control {
         self.inner.drained_by.get_or_init(|| clock::after(drain));
     }
 
-    /// Has a stop close those of the connections that are idle, if it is to.
+    /// Records `open`, so that a stop closes its idle connections, if it is set to.
     pub(crate) fn watch(&self, open: &Arc<Open>) {
         if open.closes_idle() {
             self.inner.idle.get_or_init(|| Arc::clone(open));
         }
     }
 
-    /// Closes connections that are idle, if the server is stopping and is to close them. To be
-    /// called again and again.
+    /// Closes idle connections, if the server is stopping and is set to close them. Called
+    /// repeatedly.
     pub(crate) fn close_idle(&self) {
         let open = self.inner.idle.get().filter(|_| self.inner.drained_by.get().is_some());
         if let Some(open) = open {
@@ -249,25 +252,25 @@ impl Control {
         }
     }
 
-    /// When whoever waits for connections to leave has to look.
+    /// When a thread that waits for connections to end must check next.
     fn next_look(&self) -> Option<Instant> {
         let look = self.inner.idle.get().map(|_| clock::now() + LOOK);
         self.inner.drained_by.get().copied().flatten().into_iter().chain(look).min()
     }
 
-    /// Tells handlers of the stop.
+    /// Notifies handlers of the stop.
     pub(crate) fn tell_stopping(&self) {
         self.inner.stopping.set();
     }
 
-    /// Is the time for connections to finish over, or is it not to be waited for?
+    /// Returns `true` if the drain deadline has passed or a second stop made it irrelevant.
     pub(crate) fn is_over(&self) -> bool {
         let drained_by = self.inner.drained_by.get().copied().flatten();
         self.is_forced() || drained_by.is_some_and(|at| at <= clock::now())
     }
 
-    /// Blocks the thread while the condition holds, until the stop is over. The condition is looked
-    /// at whenever the bell rings.
+    /// Blocks the thread while the condition holds, until the stop is over. The condition is
+    /// checked whenever the bell rings.
     pub(crate) fn wait_while(&self, mut condition: impl FnMut() -> bool) -> io::Result<()> {
         while condition() && !self.is_over() {
             self.close_idle();
@@ -277,13 +280,13 @@ impl Control {
         Ok(())
     }
 
-    /// Blocks the thread until all connections have left, or the stop is over.
+    /// Blocks the thread until all connections have ended, or the stop is over.
     pub(crate) fn wait_for_drain(&self) -> io::Result<()> {
         self.wait_while(|| self.stats().connections > 0)
     }
 
-    /// Blocks the thread until all connections have left, for a moment: they have been ended. After
-    /// force was asked for it does not.
+    /// Blocks the thread, for a short time, until all connections have ended: they have been shut
+    /// down. Does not block after a forced stop.
     pub(crate) fn wait_for_ended(&self, moment: Duration) -> io::Result<()> {
         let end = Some(clock::now() + moment);
         while self.stats().connections > 0 && !self.is_forced() {
@@ -301,7 +304,7 @@ impl Control {
         Ok(OnSignals::new(watches.into_iter().collect::<io::Result<_>>()?))
     }
 
-    /// Does something on a signal, and rings the bell.
+    /// Acts on a signal, and rings the bell.
     pub(crate) fn on_signal(&self, signal: i32, what: OnSignal) -> io::Result<Watch> {
         let control = self.clone();
         // An atomic operation and a write to an eventfd: a signal handler may do both.
@@ -317,7 +320,7 @@ impl Control {
     }
 }
 
-/// Signals that stop a server; dropped, they do again what they did before.
+/// Signals that stop a server; on drop, their previous handling is restored.
 #[derive(Debug)]
 pub(crate) struct OnSignals {
     _watches: Vec<Watch>,

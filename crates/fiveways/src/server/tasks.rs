@@ -1,7 +1,7 @@
-//! Serving on coroutines: every other model.
+//! Serving on coroutines: all models that are not in [`threads`](super::threads).
 //!
-//! One task accepts; a connection's task goes to the worker with the fewest. The
-//! acceptor's slice ends as every task's does, so a storm of connections starves nobody (D15).
+//! One task accepts; a connection's task goes to the worker with the fewest tasks. The acceptor's
+//! slice ends as every task's does, so a storm of connections does not starve others (D15).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -24,7 +24,7 @@ use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::task::is_cancelled_error;
 
-/// Serves until stopped; gives how many connections were cut short.
+/// Serves until stopped; returns how many connections were cut short.
 pub(crate) fn serve(
     listener: TcpListener,
     settings: &Settings,
@@ -38,17 +38,17 @@ pub(crate) fn serve(
         .stack_size(settings.stack_size)
         .spin(settings.spin)
         .build()?;
-    // It could never be waited for, and accepting would pause for ever.
+    // The driver could never wait for it, and accepting would pause for ever.
     if settings.model == Model::Select && listener.as_raw_fd() >= select::LIMIT {
         let (fd, last) = (listener.as_raw_fd(), select::LIMIT - 1);
         let message =
             format!("the listener's descriptor, {fd}, is too large for select (0–{last})");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    // Whose accept is not to wait would keep the acceptor busy.
+    // An accept that must not wait would keep the acceptor busy.
     listener.set_nonblocking(false)?;
     if let Some(reason) = runtime.handle().fell_back() {
-        // `auto` says what it gave up: the models differ in what they cost.
+        // `auto` reports the models it rejected: they differ in cost.
         eprintln!("fiveways: serving on {}: {reason}", runtime.handle().model());
     }
     let listener = Arc::new(listener);
@@ -74,7 +74,7 @@ pub(crate) fn serve(
     let unserved = serve_held(held, control, admission, admit)?;
     control.wait_for_drain()?;
     let cut_short = admission.inside() + unserved;
-    // Cancels what is left and waits for it.
+    // Cancels the remaining tasks and waits for them.
     drop(runtime);
     match accepted {
         Ok(Err(error)) if !is_cancelled_error(&error) => Err(error),
@@ -83,8 +83,8 @@ pub(crate) fn serve(
     }
 }
 
-/// Stops the server when accepting ends, in whatever way. Ended by itself, the server has nothing
-/// left to do; ended by a stop, this must not count as the second one, which forces.
+/// Stops the server when accepting ends, for whatever reason. If it ended by itself, the server has
+/// nothing left to do; if a stop ended it, this must not count as the second one, which forces.
 struct StopOnDrop(Control);
 
 impl Drop for StopOnDrop {
@@ -107,7 +107,7 @@ struct Acceptor<H> {
     settings: Settings,
     admission: Arc<Admission>,
     handler: Arc<H>,
-    /// The connections, if a stop is to close idle ones; else nobody needs a list.
+    /// The connections, if a stop closes idle ones; otherwise no list is needed.
     open: Option<Arc<Open>>,
     /// The connection that waits for a stack.
     in_hand: Mutex<Option<Accepted>>,
@@ -153,8 +153,8 @@ impl<H: Handler> Acceptor<H> {
         }
     }
 
-    /// Gives a connection that `select` cannot watch a lower number, once there is one: running out
-    /// of these is running out of descriptors. `None`: it is refused.
+    /// Moves a connection whose descriptor is too large for `select` to a lower number, once one is
+    /// free: running out of low numbers is treated as running out of descriptors. `None`: refused.
     fn within_reach(&self, mut stream: TcpStream) -> Option<TcpStream> {
         let is_high = |stream: &TcpStream| stream.socket().source().fd >= select::LIMIT;
         let mut failures = 0;
@@ -165,7 +165,7 @@ impl<H: Handler> Acceptor<H> {
                 return None;
             }
             match stream.try_clone() {
-                // The kernel gives the lowest that is free.
+                // The kernel assigns the lowest free number.
                 Ok(lower) if !is_high(&lower) => stream = lower,
                 _ => pause(self.admission.exhausted(&mut failures)),
             }
@@ -180,7 +180,7 @@ impl<H: Handler> Acceptor<H> {
         }
         let Some(mut stream) = self.within_reach(stream) else { return };
         if self.settings.apply(&stream).is_err() {
-            // It has gone already, so thoroughly that it takes no options.
+            // The connection is closed to the point that options cannot be set.
             self.admission.abort();
             return;
         }
@@ -191,8 +191,8 @@ impl<H: Handler> Acceptor<H> {
         self.start(&accepted);
     }
 
-    /// Starts the task of a connection. Out of stacks, the connection waits until one is free, or
-    /// until the stop is over.
+    /// Starts the task of a connection. If no stack is available, the connection waits until one
+    /// is, or until the stop is over.
     fn start(&self, accepted: &Accepted) {
         let mut failures = 0;
         while !self.admission.is_over() {
@@ -200,11 +200,11 @@ impl<H: Handler> Acceptor<H> {
             let worker = self.runtime.least_busy();
             let how = Spawn::new().name("connection");
             match how.spawn_at(&self.runtime, worker, move || theirs.serve(&*handler)) {
-                // Detached: the runtime's end is its end.
+                // Detached: it ends with the runtime.
                 Ok(task) => return drop(task),
                 Err(_) => {
                     *self.in_hand.lock() = Some(accepted.clone());
-                    // A cancelled acceptor is unwound from here.
+                    // Cancellation unwinds the acceptor from here.
                     pause(self.admission.exhausted(&mut failures));
                     *self.in_hand.lock() = None;
                 }
@@ -212,14 +212,14 @@ impl<H: Handler> Acceptor<H> {
         }
     }
 
-    /// Admits the connection with which the acceptor was cancelled.
+    /// Admits the connection that the acceptor held when it was cancelled.
     fn admit_in_hand(&self) {
         let left = self.in_hand.lock().take();
         left.iter().for_each(|accepted| self.start(accepted));
     }
 }
 
-/// Says once in a process what `select` cannot do.
+/// Reports once per process what `select` cannot do.
 fn tell_of_high_numbers() {
     static IS_TOLD: AtomicBool = AtomicBool::new(false);
     let limit = select::LIMIT;

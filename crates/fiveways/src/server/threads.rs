@@ -22,13 +22,13 @@ use crate::server::settings::{Overload, Settings};
 use crate::server::stop::Control;
 use crate::server::turns::Turns;
 
-/// Threads of a pool for each processor, unless set: they mostly wait.
+/// Threads of a pool per processor, by default: they mostly wait.
 const POOL_PER_PROCESSOR: usize = 4;
 
-/// How often `blocking` looks at the clock while it stops.
+/// How often `blocking` checks the clock while it stops.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Serves until stopped; gives how many connections were cut short.
+/// Serves until stopped; returns how many connections were cut short.
 pub(crate) fn serve(
     listener: TcpListener,
     settings: &Settings,
@@ -54,16 +54,16 @@ pub(crate) fn serve(
     }
 }
 
-/// Runs a handler; its panic ends here.
+/// Runs a handler and catches its panic.
 fn run(handler: &impl Handler, accepted: Accepted) {
-    // The panic hook has told of it, and the pass has counted it.
+    // The panic hook has reported it, and the guard has counted it.
     let _ = catch_unwind(AssertUnwindSafe(|| accepted.serve(handler)));
 }
 
-/// What accepting on a plain thread needs to know.
+/// The state of accepting on plain threads.
 struct Floor<'a> {
-    /// The listener, until a stop takes it away. Whoever accepts or waits holds it for that long
-    /// only, so that it is closed while a handler runs, too.
+    /// The listener, until a stop takes it. A thread that accepts or waits holds it only for that
+    /// long, so that it is closed even while a handler runs.
     door: Mutex<Option<Arc<TcpListener>>>,
     turns: Turns,
     settings: &'a Settings,
@@ -110,20 +110,20 @@ impl Floor<'_> {
             return;
         }
         if self.settings.apply(&stream).is_err() {
-            // It has gone already, so thoroughly that it takes no options.
+            // The connection is closed to the point that options cannot be set.
             self.admission.abort();
             return;
         }
         self.open.add(&mut stream);
         let accepted = Accepted::new(stream, self.admission.enter());
         let mut failures = 0;
-        // Out of threads: the connection waits until one is free.
+        // Out of threads: the connection waits until one can be started.
         while serve(&accepted).is_err() && !self.control.is_over() {
             self.pause(self.admission.exhausted(&mut failures));
         }
     }
 
-    /// Waits until somebody leaves, or until stopped.
+    /// Waits until a connection ends, or until stopped.
     fn wait_for_leaver(&self) -> io::Result<()> {
         self.admission.ring_for_leaver();
         if self.admission.is_full() {
@@ -138,13 +138,13 @@ impl Floor<'_> {
         if self.control.is_stopping() {
             return thread::sleep(time);
         }
-        // Failing, it is a short pause.
+        // If it fails, the pause is short.
         let _ = net::wait_ready(self.control.bell(), false, Some(clock::now() + time));
         self.control.hush_beside();
     }
 
-    /// Serves all connections that come, at once as far as `serve` can; gives how many were cut
-    /// short.
+    /// Serves all connections that come, concurrently as far as `serve` can; returns how many were
+    /// cut short.
     fn all_at_once(&self, mut serve: impl FnMut(&Accepted) -> io::Result<()>) -> io::Result<usize> {
         self.accept_all(&mut serve)?;
         let mut admit = |stream| self.admit(stream, &mut serve);
@@ -153,13 +153,13 @@ impl Floor<'_> {
         self.control.wait_for_drain()?;
         let cut_short = self.admission.inside() + unserved;
         self.open.shut_all();
-        // Their handlers see the end of the stream now; one that does not care is left behind.
+        // Their handlers see the end of the stream now; a handler that ignores it is left behind.
         self.control.wait_for_ended(Duration::from_secs(1))?;
         Ok(cut_short)
     }
 
-    /// Begins a stop: accepts what is queued, closes the listener, and tells handlers. Gives the
-    /// connections for which there was no place.
+    /// Begins a stop: accepts what is queued, closes the listener, and notifies handlers. Returns
+    /// the connections above the limit.
     fn close_door(&self, admit: impl FnMut(TcpStream)) -> VecDeque<TcpStream> {
         self.control.begin_stop(self.settings.drain);
         let listener = self.door.lock().take();
@@ -172,11 +172,12 @@ impl Floor<'_> {
         held
     }
 
-    /// Serves each connection to its end before accepting the next; gives how many were cut short.
+    /// Serves each connection to its end before accepting the next; returns how many were cut
+    /// short.
     ///
     /// The handler holds this thread, so another one closes the listener at a stop, hands over what
-    /// was queued, and keeps the deadline. A handler that does not care for the end of its stream
-    /// is waited for.
+    /// was queued, and enforces the deadline. A handler that ignores the end of its stream is
+    /// waited for.
     fn one_by_one(&self, handler: &impl Handler) -> io::Result<usize> {
         thread::scope(|scope| {
             let (serving, ended) = mpsc::channel::<()>();
@@ -203,7 +204,7 @@ impl Floor<'_> {
         })
     }
 
-    /// Stops while another thread serves. Ends what is still being served when the stop is over.
+    /// Stops while another thread serves. Ends what is still being served at the drain deadline.
     fn stop_beside(
         &self,
         give: mpsc::Sender<TcpStream>,
@@ -213,7 +214,7 @@ impl Floor<'_> {
             net::wait_ready(self.control.bell(), false, None)?;
             self.control.hush_beside();
         }
-        // The receiver waits for the end of the senders.
+        // The receiver waits until all senders are dropped.
         let mut give_one = |stream| _ = give.send(stream);
         self.close_door(&mut give_one).into_iter().for_each(give_one);
         drop(give);

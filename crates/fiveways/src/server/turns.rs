@@ -1,8 +1,9 @@
-//! Waiting for a connection on plain threads, beside other processes that share the listener.
+//! Waiting for a connection on plain threads, when other processes share the listener.
 //!
-//! With `poll(2)` each of them would be woken for each connection. The kernel wakes one of several
-//! exclusive waits: the first in the line that sleeps. Whoever was woken goes to the end of the
-//! line, so that it is the turn of the next; without that one process would get everything.
+//! With `poll(2)` all of them would wake for each connection. Of several exclusive waits the kernel
+//! wakes one: the first in its queue that sleeps. The process that was woken re-registers at the
+//! end of the queue, so that the next one gets its turn; otherwise one process would get every
+//! connection.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,15 +14,15 @@ use fiveways_sys::net::wait_either;
 
 use crate::net::TcpListener;
 
-/// What the bell's events carry.
+/// The token of the bell's events.
 const BELL: u64 = 1;
 
-/// A place in the line of those who wait for one listener.
+/// A position in the kernel's queue of waiters for one listener.
 #[derive(Debug)]
 pub(crate) struct Turns(Option<Epoll>);
 
 impl Turns {
-    /// Takes a place, if the listener is shared; else there is no line.
+    /// Joins the queue, if the listener is shared; otherwise there is none.
     pub(crate) fn new(
         is_shared: bool,
         listener: &TcpListener,
@@ -47,17 +48,17 @@ impl Turns {
             result => result?,
         };
         let is_turn = events.iter().any(|event| { event.data }.u64() != BELL);
-        // It is not in it any more when a stop has closed it meanwhile.
+        // It is no longer registered if a stop has closed it in the meantime.
         if is_turn && epoll.delete(listener.as_fd()).is_ok() {
             epoll.add(listener.as_fd(), EventFlags::IN | EventFlags::EXCLUSIVE, 0)?;
         }
         Ok(())
     }
 
-    /// Leaves the line, before the listener is closed here: others have it open.
+    /// Leaves the queue, before the listener is closed here: other processes have it open.
     pub(crate) fn leave(&self, listener: &TcpListener) {
         if let Some(epoll) = &self.0 {
-            // It is in it.
+            // It is registered.
             let _ = epoll.delete(listener.as_fd());
         }
     }
