@@ -19,7 +19,7 @@ use fiveways_driver::Clock;
 use fiveways_sys::clock;
 
 thread_local! {
-    /// Is there one in `OF_DRIVER`?
+    /// Whether `OF_DRIVER` has a clock.
     static IS_INSTALLED: Cell<bool> = const { Cell::new(false) };
     static OF_DRIVER: RefCell<Option<OfDriver>> = const { RefCell::new(None) };
 }
@@ -37,7 +37,7 @@ pub fn now() -> Instant {
     if IS_INSTALLED.get() { of_driver(|_, now| now) } else { machine() }
 }
 
-/// The instant that comes after `limit`; `None`: too far away to be told.
+/// The instant that comes after `limit`; `None` if it is too far away for an `Instant`.
 #[inline]
 pub fn after(limit: Duration) -> Option<Instant> {
     now().checked_add(limit)

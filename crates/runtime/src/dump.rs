@@ -1,4 +1,4 @@
-//! Taking a dump: every worker is asked, and those that do not answer are looked at by signal.
+//! Taking a dump: every worker is asked; one that does not answer is interrupted by a signal.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::inspect::symbols::Symbols;
 use crate::park::blocked_threads;
 use crate::worker::registry;
 
-/// What a dump is to tell.
+/// What a dump contains.
 #[derive(Clone, Debug)]
 pub struct DumpOptions {
     request: Request,
@@ -24,18 +24,19 @@ impl Default for DumpOptions {
 }
 
 impl DumpOptions {
-    /// Makes the default: all tasks, with backtraces; workers have a second to answer.
+    /// Creates the default: all tasks, with backtraces; workers have a second to answer.
     pub fn new() -> DumpOptions {
         DumpOptions { request: Request::default() }
     }
 
-    /// Sets whether tasks tell where they stand. Without, a dump is some twenty times as fast.
+    /// Sets whether tasks are dumped with backtraces. Without them a dump is about 20 times as
+    /// fast.
     pub fn backtraces(mut self, backtraces: bool) -> DumpOptions {
         self.request.backtraces = backtraces;
         self
     }
 
-    /// Sets how many tasks of each worker are told of: those that have waited longest.
+    /// Sets how many tasks of each worker are listed: those that have waited longest.
     pub fn limit(mut self, tasks: usize) -> DumpOptions {
         self.request.limit = tasks;
         self
@@ -47,7 +48,7 @@ impl DumpOptions {
         self
     }
 
-    /// Performs the dump. Blocks the calling thread, which must not be a worker: that one is asked.
+    /// Performs the dump. Blocks the calling thread, which must not be a worker: workers are asked.
     pub fn dump(&self) -> Dump {
         let mut symbols = Symbols::default();
         let worker_sets = registry::all();

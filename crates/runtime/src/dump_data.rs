@@ -1,15 +1,16 @@
-//! What a dump tells, as plain data: made here, sent between processes, printed elsewhere.
+//! The contents of a dump as plain data: created here, sent between processes, formatted elsewhere.
 //!
-//! Everything is owned and can be serialised. Times are whole milliseconds: that is how precise the
-//! clocks of dumps are.
+//! Everything is owned and can be serialised. Times are whole milliseconds, the precision of the
+//! clocks that dumps use.
 
 use std::panic::Location;
 
 use serde::{Deserialize, Serialize};
 
-/// All tasks of all runtimes of a process, and its threads that are blocked in waits of ours.
+/// All tasks of all runtimes of a process, and its threads that are blocked in a wait of this
+/// library.
 ///
-/// Not one instant: each worker tells of its own tasks, a few hundred at a time.
+/// A dump is not of one instant: each worker lists its own tasks, a few hundred at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Dump {
@@ -17,7 +18,7 @@ pub struct Dump {
     pub process: u32,
     /// Its runtimes, oldest first.
     pub runtimes: Vec<RuntimeDump>,
-    /// Its plain threads that are blocked in a wait of ours.
+    /// Its plain threads that are blocked in a wait of this library.
     pub threads: Vec<ThreadDump>,
     /// Waits that no task or thread but another waiter among them could end, if no handle of a
     /// channel is kept by a task or thread that has not used it yet.
@@ -57,9 +58,9 @@ pub struct RuntimeDump {
 pub struct WorkerDump {
     /// Its number, unique in the process: the first half of its tasks' numbers.
     pub worker: u32,
-    /// Its thread, as the kernel counts them.
+    /// The kernel's number of its thread.
     pub thread: Option<i32>,
-    /// What it was seen doing when it did not answer in time; all below is empty then.
+    /// What it was doing if it did not answer in time; all fields below are empty then.
     pub stuck: Option<Stuck>,
     /// Rounds of its loop so far.
     pub rounds: u64,
@@ -110,7 +111,7 @@ impl Counts {
     }
 }
 
-/// What a task is doing while its worker tells of it.
+/// What a task is doing while its worker lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -128,7 +129,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// In one word.
+    /// Returns the state in one word.
     pub fn name(self) -> &'static str {
         match self {
             TaskState::New => "new",
@@ -144,29 +145,29 @@ impl TaskState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TaskDump {
-    /// Which one: `task 3.17`.
+    /// Its identity: `task 3.17`.
     pub task: String,
     /// Its name; empty if it has none.
     pub name: String,
     /// What it is doing.
     pub state: TaskState,
-    /// For how long.
+    /// How long it has been in this state.
     pub for_ms: u64,
     /// What it waits for.
     pub wait: Option<Wait>,
-    /// Has it been cancelled?
+    /// Whether it has been cancelled.
     pub cancelled: bool,
     /// Where it was spawned.
     pub spawned_at: Place,
-    /// By whom.
+    /// The task or thread that spawned it.
     pub spawned_by: Option<String>,
     /// The bytes of its stack.
     pub stack_size: usize,
-    /// The bytes of it that are in memory: how deep it has been used.
+    /// The bytes of the stack that are in memory: how deep it has been used.
     pub stack_touched: Option<usize>,
-    /// Where it stands, innermost first.
+    /// Its backtrace, innermost frame first.
     pub backtrace: Vec<Frame>,
-    /// The same, not yet resolved.
+    /// The addresses of the backtrace, not yet resolved.
     #[serde(skip)]
     pub(crate) addresses: Vec<usize>,
 }
@@ -175,27 +176,27 @@ pub struct TaskDump {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LostTask {
-    /// Which one: `task 3.17`.
+    /// Its identity: `task 3.17`.
     pub task: String,
     /// Its name; empty if it has none.
     pub name: String,
     /// Where it was spawned.
     pub spawned_at: Place,
-    /// What it was doing.
+    /// What it was doing when it was cancelled.
     pub state: TaskState,
 }
 
-/// A plain thread that is blocked in a wait of ours.
+/// A plain thread that is blocked in a wait of this library.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ThreadDump {
-    /// Which one: `thread 2`; a task's number, if it blocks its worker because it unwinds.
+    /// Its identity: `thread 2`; that of a task, if the task blocks its worker because it unwinds.
     pub who: String,
     /// Its name; empty if it has none.
     pub name: String,
-    /// Its number, as the kernel counts them.
+    /// The kernel's number of the thread.
     pub thread: i32,
-    /// For how long it has been blocked.
+    /// How long it has been blocked.
     pub for_ms: u64,
     /// What it waits for.
     pub wait: Wait,
@@ -209,17 +210,17 @@ pub struct Wait {
     pub what: String,
     /// The address of what is waited for.
     pub on: Option<usize>,
-    /// Who can end the wait, where that is one.
+    /// The one task or thread that can end the wait, if it is known to be one.
     pub holder: Option<String>,
-    /// Those any of whom could end the wait, where they are known: the threads of a pool; who has
-    /// had a hand in the other side of a channel.
+    /// The tasks and threads any of which could end the wait, if they are known: the threads of a
+    /// pool, or the participants on the other side of a channel.
     #[serde(default)]
     pub enders: Vec<String>,
     /// Where the user's code waits.
     pub place: Option<Place>,
     /// The descriptor that is waited for.
     pub fd: Option<i32>,
-    /// Its own address.
+    /// The local address of the socket.
     pub local: Option<String>,
     /// The address of its peer.
     pub peer: Option<String>,
@@ -253,7 +254,7 @@ impl std::fmt::Display for Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Frame {
-    /// The function; its address where it has no name.
+    /// The function; its address if it has no name.
     pub function: String,
     /// The file, if it is known.
     pub file: Option<String>,
@@ -261,18 +262,18 @@ pub struct Frame {
     pub line: Option<u32>,
 }
 
-/// A worker that has not come back to its scheduler for long.
+/// A worker that has not returned to its scheduler for long.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stuck {
-    /// The task that keeps it: `task 3.17`; `None` if it could not be asked, or runs none.
+    /// The task that it runs: `task 3.17`; `None` if the worker could not be asked, or runs none.
     pub task: Option<String>,
     /// Its name; empty if it has none.
     pub name: String,
     /// Where it was spawned.
     pub spawned_at: Option<Place>,
-    /// For at least how long.
+    /// How long it has lasted, at least.
     pub for_ms: u64,
-    /// Where it stood, innermost first; empty if it could not be asked.
+    /// The backtrace of the worker's thread, innermost frame first; empty if it could not be asked.
     pub backtrace: Vec<Frame>,
 }

@@ -1,14 +1,15 @@
-//! Who is calling: one number for each task and each plain thread, unique in the process.
+//! The identity of the caller: one number for each task and each plain thread, unique in the
+//! process.
 //!
 //! ```text
-//!   bit 63   0: left to those who keep the number in a word of their own (a lock's "contended")
+//!   bit 63   0: free for code that keeps the number in a word of its own (a lock's "contended")
 //!   bit 62   a plain thread
 //!   61…40    of a task: its worker
 //!   39…0     counted from 1; of a task: on its worker
 //! ```
 //!
-//! Locks say with it who holds them; a dump says with it who waits for whom. A task that unwinds
-//! acts as a plain thread where it waits, but it is still itself.
+//! Locks store the identity of their holder; dumps and reports of deadlocks name waiters by it. A
+//! task that unwinds acts as a plain thread where it waits, but keeps its identity.
 
 use std::cell::Cell;
 use std::fmt;
@@ -24,10 +25,10 @@ const WORKER_SHIFT: u32 = 40;
 pub struct Identity(NonZeroU64);
 
 impl Identity {
-    /// The number of workers has to be below.
+    /// An upper bound: numbers of workers are below it.
     pub(crate) const WORKERS: u32 = 1 << (THREAD_BIT - WORKER_SHIFT);
 
-    /// The count of a task has to be below.
+    /// An upper bound: counts of a worker's tasks are below it.
     pub(crate) const TASKS: u64 = 1 << WORKER_SHIFT;
 
     pub(crate) fn of_task(worker: u32, count: u64) -> Identity {
@@ -36,32 +37,32 @@ impl Identity {
         Identity(NonZeroU64::new(bits).expect("tasks are counted from 1"))
     }
 
-    /// As one number: not 0, and below 2⁶³.
+    /// Returns the identity as bits: not 0, and below 2⁶³.
     #[inline]
     pub fn to_bits(self) -> u64 {
         self.0.get()
     }
 
-    /// Back from [`Identity::to_bits`]; `None` for 0. The highest bit is ignored.
+    /// The inverse of [`Identity::to_bits`]; `None` for 0. The highest bit is ignored.
     #[inline]
     pub fn from_bits(bits: u64) -> Option<Identity> {
         NonZeroU64::new(bits & !(1 << 63)).map(Identity)
     }
 
-    /// Are both tasks of one worker? Then never both run at the same time.
+    /// Returns `true` if both are tasks of one worker, which never run at the same time.
     #[inline]
     pub fn shares_thread(self, other: Identity) -> bool {
         let tasks = !self.is_thread() && !other.is_thread();
         tasks && self.to_bits() >> WORKER_SHIFT == other.to_bits() >> WORKER_SHIFT
     }
 
-    /// Is it a plain thread's?
+    /// Returns `true` if this is a plain thread.
     pub fn is_thread(self) -> bool {
         self.to_bits() & THREAD != 0
     }
 }
 
-/// `task 3.17`: the 17th of worker 3; `thread 2`.
+/// Writes `task 3.17` for the 17th task of worker 3, and `thread 2` for a thread.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = self.to_bits();
@@ -76,28 +77,28 @@ thread_local! {
     static HERE: Cell<Option<Identity>> = const { Cell::new(None) };
 }
 
-/// The number of a thread that is yet to be started: so that it can be spoken of before.
+/// The identity of a thread that is yet to be started, so that it can be named before.
 #[derive(Debug)]
 pub struct IdentityOfThread(Identity);
 
 impl IdentityOfThread {
-    /// Makes one that nobody has.
+    /// Reserves an identity that no thread has.
     #[expect(clippy::new_without_default, reason = "no two are the same")]
     pub fn new() -> IdentityOfThread {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Not in a thousand years.
+        // Cannot happen within a thousand years.
         assert!(count < THREAD, "there are no numbers left for threads");
         let bits = THREAD | count;
         IdentityOfThread(Identity(NonZeroU64::new(bits).expect("the bit of threads is set")))
     }
 
-    /// The number itself.
+    /// Returns the identity.
     pub fn number(&self) -> Identity {
         self.0
     }
 
-    /// Makes it the calling thread's, unless that was asked for its own before.
+    /// Assigns it to the calling thread, unless that has an identity already.
     pub fn take(self) {
         if HERE.get().is_none() {
             let new = self.0;
@@ -106,7 +107,7 @@ impl IdentityOfThread {
     }
 }
 
-/// The number of this thread, whatever runs on it.
+/// Returns the identity of this thread, whatever runs on it.
 #[inline(never)]
 pub(crate) fn this_thread() -> Identity {
     HERE.get().unwrap_or_else(|| {

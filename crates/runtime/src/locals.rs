@@ -1,4 +1,4 @@
-//! Values that belong to a task, or to a thread: how they are kept.
+//! The storage of values that belong to a task, or to a thread.
 //!
 //! ```text
 //!   task's control block ──▶ Locals   from its first value to its end
@@ -9,9 +9,9 @@
 //!     Gone   its destructor has run (or runs) at the owner's end: the key stays empty
 //! ```
 //!
-//! A value is shared, not lent: whoever uses one holds it alive. A borrow could outlive the task: a
-//! generator that suspends in the middle of using a value may be resumed, and ended, by another.
-//! No code of users runs while the entries are borrowed.
+//! A value is shared, not lent: its user holds a reference count. A borrow could outlive the task,
+//! because a generator that suspends while it uses a value may be resumed, and ended, by another
+//! task. No user code runs while the entries are borrowed.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -23,12 +23,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A value of a task or a thread.
 pub type LocalValue = Rc<dyn Any>;
 
-/// Names a value that each task, or each thread, has its own of; unique in the process.
+/// The key of a value that each task, or each thread, has its own of; unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalKey(NonZeroU64);
 
 impl LocalKey {
-    /// Reads the key kept in `place`; the first call makes one (0 stands for "none yet").
+    /// Reads the key kept in `place`; the first call creates one (0 stands for "none yet").
     #[inline]
     pub fn of(place: &AtomicU64) -> LocalKey {
         match NonZeroU64::new(place.load(Ordering::Relaxed)) {
@@ -47,14 +47,14 @@ impl LocalKey {
     }
 }
 
-/// What a key has.
+/// The state of a key.
 #[derive(Clone, Debug)]
 pub enum Local {
-    /// Nothing yet.
+    /// No value yet.
     Unset,
     /// A value.
     Set(LocalValue),
-    /// Nothing ever again: the owner is ending.
+    /// No value ever again: the owner is ending.
     Gone,
 }
 
@@ -97,7 +97,7 @@ impl Locals {
         }
     }
 
-    /// Takes the first value that is there, for its owner's end.
+    /// Takes the first remaining value, at the end of its owner.
     pub(crate) fn take_next(&self) -> Option<LocalValue> {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.iter_mut().find(|entry| matches!(entry.1, Local::Set(_)))?;

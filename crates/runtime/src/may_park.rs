@@ -1,9 +1,10 @@
-//! Code of users that must not wait, because it runs under a lock that blocks threads.
+//! Refusing waits in user code that must not wait, because it runs under a lock that blocks
+//! threads.
 //!
 //! A comparison that suspended its task there would leave the lock held: the next task of the
-//! worker that asks for it blocks the thread, and nobody is left to end that. So it is looked for
-//! where a wait begins, with the caller's place at hand; and once more by the worker, which ends
-//! the process rather than suspend a task there.
+//! worker that asks for the lock blocks the thread, and no other can release it. So the check is
+//! made where a wait begins, with the caller's place at hand; and once more by the worker, which
+//! ends the process rather than suspend a task there.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,11 +16,11 @@ use fiveways_sys::fault::write_to_stderr;
 use crate::reason::Reason;
 
 thread_local! {
-    /// What the code that runs now is called for, if it must not wait.
+    /// What the running code is called for, if it must not wait.
     static FORBIDDEN: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Runs `f`, in which every wait is refused with a panic that names `what`: a sentence like
+/// Runs `f`, in which every wait is refused with a panic that names `what`: a clause like
 /// `priorities are compared`.
 #[inline]
 pub fn no_park_scope<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
@@ -27,7 +28,7 @@ pub fn no_park_scope<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Allows again what was allowed before.
+/// Restores the previous state when dropped.
 struct Before(Option<&'static str>);
 
 impl Drop for Before {
@@ -37,20 +38,20 @@ impl Drop for Before {
     }
 }
 
-/// Must the caller not wait?
+/// Returns `true` if the caller must not wait.
 #[inline]
 pub(crate) fn is_park_forbidden() -> bool {
     FORBIDDEN.get().is_some()
 }
 
-/// Runs `f`, which puts something in order and must not be refused; it must not suspend either.
+/// Runs `f`, which restores a consistent state and must not be refused; it must not suspend either.
 pub(crate) fn permitted<R>(f: impl FnOnce() -> R) -> R {
     let _before = Before(FORBIDDEN.take());
     f()
 }
 
-/// Ends the process, if the running task is about to be suspended where it must not wait: all that
-/// was to refuse it has been passed.
+/// Ends the process if the running task is about to be suspended where it must not wait, although
+/// all earlier checks were passed.
 #[inline]
 pub(crate) fn abort_if_park_forbidden() {
     if let Some(what) = FORBIDDEN.get() {
@@ -66,12 +67,12 @@ fn die(what: &str) -> ! {
     process::abort()
 }
 
-/// Refuses a wait that is about to begin, where none is allowed.
+/// Refuses a wait that is about to begin where none is allowed.
 ///
 /// # Panics
 ///
-/// Inside [`no_park_scope`]. Not in a destructor that unwinds, which would end the process: that
-/// blocks the thread.
+/// Inside [`no_park_scope`]. Not in a destructor that runs while the thread unwinds: a second panic
+/// would end the process, so the wait blocks the thread instead.
 #[inline]
 #[track_caller]
 pub fn assert_may_park(reason: Option<&Reason<'_>>) {
@@ -92,7 +93,7 @@ fn refuse(what: &str, reason: Option<&Reason<'_>>) {
     }
 }
 
-/// A reason and the place of the user's code.
+/// A reason, shown with the place in the user's code.
 struct WaitOf<'a>(&'a Reason<'a>);
 
 impl fmt::Display for WaitOf<'_> {

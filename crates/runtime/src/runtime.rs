@@ -29,10 +29,10 @@ use crate::worker::{Worker, WorkerSet, with_worker};
 
 static NEXT_WORKER: AtomicU32 = AtomicU32::new(1);
 
-/// Workers of one runtime at most.
+/// The most workers of one runtime.
 const WORKERS_MAX: usize = 1 << 16;
 
-/// Takes numbers for so many workers, that follow each other and that no worker has had.
+/// Reserves consecutive numbers for so many workers, that no worker has had.
 fn claim_numbers(count: usize) -> io::Result<std::ops::Range<u32>> {
     if count > WORKERS_MAX {
         let message = format!("{count} workers are more than the {WORKERS_MAX} there may be");
@@ -48,18 +48,18 @@ fn claim_numbers(count: usize) -> io::Result<std::ops::Range<u32>> {
     Ok(first..first + count)
 }
 
-/// How long the first and the longest pause is between two looks at workers that are to end.
+/// The first and the longest pause between two looks at workers that are to end.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// How to build a [`Runtime`].
+/// The settings of a [`Runtime`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     model: Model,
     workers: usize,
     stack_size: usize,
     spin: Duration,
-    tells_lost: bool,
+    reports_lost: bool,
     watchdog: Option<Duration>,
 }
 
@@ -70,20 +70,20 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Bytes reserved for each task's stack unless said otherwise.
+    /// Bytes reserved for each task's stack by default.
     pub const DEFAULT_STACK_SIZE: usize = 256 * 1024;
 
-    /// How long a worker spins before sleeping, while that pays, unless said otherwise.
+    /// How long a worker spins before sleeping by default, while that pays.
     pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
-    /// Makes the default: `auto`, one worker, 256 KiB stacks, adaptive spin of at most 50 µs.
+    /// Creates the default: `auto`, one worker, 256 KiB stacks, adaptive spin of at most 50 µs.
     pub fn new() -> Builder {
         Builder {
             model: Model::Auto,
             workers: 1,
             stack_size: Builder::DEFAULT_STACK_SIZE,
             spin: Builder::DEFAULT_SPIN,
-            tells_lost: false,
+            reports_lost: false,
             watchdog: None,
         }
     }
@@ -112,22 +112,22 @@ impl Builder {
         self
     }
 
-    /// Watches the workers of the whole process: reports on stderr when one has not come back to
-    /// its scheduler for this long, because a task computes or blocks the thread, and which task.
-    /// Zero turns it off.
+    /// Watches the workers of the whole process: reports on stderr a worker that has not returned
+    /// to its scheduler for this long, with the task that computes or blocks the thread. Zero turns
+    /// it off.
     ///
-    /// Builds with debug assertions watch anyway, with a limit of a second. See
-    /// [`watch_workers`](crate::watch_workers); the limit that was set last counts.
+    /// Builds with debug assertions watch by default, with a limit of one second. See
+    /// [`watch_workers`](crate::watch_workers); the limit that was set last applies.
     pub fn watchdog(mut self, limit: Duration) -> Builder {
         self.watchdog = Some(limit);
         self
     }
 
-    /// Tells on stderr, when the runtime is dropped, which tasks are cancelled thereby.
+    /// Reports on stderr, when the runtime is dropped, the tasks that the drop cancels.
     ///
-    /// [`Runtime::shutdown`] gives them as data.
-    pub fn report_lost_tasks(mut self, tell: bool) -> Builder {
-        self.tells_lost = tell;
+    /// [`Runtime::shutdown`] returns them as data.
+    pub fn report_lost_tasks(mut self, report: bool) -> Builder {
+        self.reports_lost = report;
         self
     }
 
@@ -147,9 +147,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the model is not to be had here (the message says what is missing), is not a
+    /// An error if the model is not available here (the message says what is missing), is not a
     /// cooperative one, or a thread cannot be started; `InvalidInput` for more workers than
-    /// [`Builder::MOST_WORKERS`]. A process has some four million workers in its life at most.
+    /// [`Builder::MOST_WORKERS`]. A process can start some four million workers in its life.
     pub fn build(self) -> io::Result<Runtime> {
         self.check()?;
         let numbers = claim_numbers(self.workers)?;
@@ -158,25 +158,25 @@ impl Builder {
         if let Some(limit) = self.watchdog {
             watch_workers(limit)?;
         }
-        // The first reading looks for the clock: not in a worker's first round.
+        // The first reading initialises the clock: done here rather than in a worker's first round.
         clock::coarse_ms();
-        let (tell, told) = mpsc::channel();
-        let mut runtime = Runtime::new(Handle::new(worker_set, self.model), self.tells_lost);
+        let (tx, rx) = mpsc::channel();
+        let mut runtime = Runtime::new(Handle::new(worker_set, self.model), self.reports_lost);
         for place in 0..self.workers {
-            let (worker_set, tell, how) =
-                (Arc::clone(&runtime.handle.worker_set), tell.clone(), self.clone());
+            let (worker_set, tx, how) =
+                (Arc::clone(&runtime.handle.worker_set), tx.clone(), self.clone());
             let name = format!("fiveways-{place}");
             let thread = thread::Builder::new()
                 .name(name)
-                .spawn(move || work(worker_set, place, &how, &tell))?;
+                .spawn(move || work(worker_set, place, &how, &tx))?;
             runtime.threads.lock().push(thread);
         }
-        drop(tell);
+        drop(tx);
         registry::add(&runtime.handle.worker_set);
-        // Each worker tells once; on the first error the drop of `runtime` ends the others.
+        // Each worker reports once; on the first error the drop of `runtime` ends the others.
         for _ in 0..self.workers {
             let lost = || io::Error::other("a worker ended before it began");
-            let (model, fell_back) = told.recv().map_err(|_| lost())??;
+            let (model, fell_back) = rx.recv().map_err(|_| lost())??;
             runtime.handle.model = model;
             runtime.handle.fell_back = fell_back;
         }
@@ -186,25 +186,25 @@ impl Builder {
 
 type Started = io::Result<(Model, Option<Arc<str>>)>;
 
-/// The life of a worker thread.
-fn work(worker_set: WorkerSet, place: usize, how: &Builder, tell: &mpsc::Sender<Started>) {
+/// The main function of a worker's thread.
+fn work(worker_set: WorkerSet, place: usize, how: &Builder, tx: &mpsc::Sender<Started>) {
     let opened = fiveways_coro::prepare_thread()
         .and_then(|()| fiveways_driver::open(how.model, &Options::default()));
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
             drop(worker_set[place].close());
-            let _ = tell.send(Err(error));
+            let _ = tx.send(Err(error));
             return;
         }
     };
     let started = (opened.driver.model(), opened.fell_back.map(Arc::from));
     let stacks = StackPool::new(how.stack_size);
     let worker = Worker::new(worker_set, place, opened.driver, stacks, how.spin);
-    let _ = tell.send(Ok(started));
+    let _ = tx.send(Ok(started));
     if let Err(error) = worker.run() {
-        // The driver itself is broken (its selector was closed by someone else): nothing this
-        // worker holds can go on, and its tasks hold stacks that must not be freed under them.
+        // The driver itself is broken (its selector was closed by other code): no task of this
+        // worker can go on, and their stacks must not be freed under them.
         eprintln!("fiveways: worker {place} cannot wait any more: {error}");
         std::process::abort();
     }
@@ -213,15 +213,15 @@ fn work(worker_set: WorkerSet, place: usize, how: &Builder, tell: &mpsc::Sender<
 /// Workers that run tasks; ends them when dropped.
 pub struct Runtime {
     handle: Handle,
-    /// The process that has its threads.
+    /// The generation of the process that has its threads.
     process: u64,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
-    tells_lost: bool,
-    /// Given back when the workers have ended.
+    reports_lost: bool,
+    /// Dropped when the workers have ended.
     _watched: Watched,
 }
 
-/// What the end of a runtime cut short.
+/// The tasks that the end of a runtime has cancelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -229,7 +229,7 @@ pub struct ShutdownReport {
     pub lost: Vec<LostTask>,
 }
 
-/// One line for each lost task.
+/// Writes one line for each lost task.
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lost.iter().try_for_each(|task| writeln!(f, "{task}"))
@@ -243,24 +243,25 @@ impl fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    fn new(handle: Handle, tells_lost: bool) -> Runtime {
+    fn new(handle: Handle, reports_lost: bool) -> Runtime {
         let (process, threads) = (generation(), Mutex::default());
-        Runtime { handle, process, threads, tells_lost, _watched: Watched::begin() }
+        Runtime { handle, process, threads, reports_lost, _watched: Watched::begin() }
     }
 
-    /// Starts describing a runtime.
+    /// Returns the default settings of a runtime.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// The runtime that plain threads use when they spawn: started on first use with the model
-    /// `auto` and a worker for each processor; never ended. A fork has one of its own.
+    /// Returns the runtime that plain threads use when they spawn. It is started on first use with
+    /// the model `auto` and a worker for each processor, and never ended. A fork has one of its
+    /// own.
     ///
     /// # Panics
     ///
-    /// When it cannot be started: no thread or no descriptor left.
+    /// If it cannot be started because no thread or no descriptor is left.
     pub fn global() -> &'static Runtime {
-        // A fork has none of its threads.
+        // A fork has none of its threads, so it starts another one.
         static GLOBAL: PerProcess<OnceLock<Runtime>> = PerProcess::new();
         GLOBAL.get(OnceLock::new).get_or_init(|| {
             let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -269,7 +270,7 @@ impl Runtime {
         })
     }
 
-    /// A handle for spawning.
+    /// Returns a handle for spawning.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -278,7 +279,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With the task's panic, or when there is no stack for it.
+    /// With the task's panic; also if there is no stack for it.
     #[track_caller]
     pub fn block_on<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
         let here = Location::caller();
@@ -289,8 +290,8 @@ impl Runtime {
 }
 
 impl Runtime {
-    /// Ends the runtime as dropping it does, and gives the tasks that were cancelled thereby: those
-    /// that had not ended, joined or not.
+    /// Ends the runtime as dropping it does, and returns the tasks that were cancelled: those that
+    /// had not ended, joined or not.
     ///
     /// # Suspends
     ///
@@ -321,21 +322,22 @@ impl Runtime {
 
     /// Cancels every task and waits for the workers, once.
     fn end(&mut self) {
-        // A fork has none of the threads: they go on elsewhere, and their handles are of no thread.
+        // A fork has none of the threads: they go on in the parent, and the handles here are of no
+        // thread.
         if self.process != generation() {
             mem::forget(mem::take(self.threads.get_mut()));
             return;
         }
         for inbox in self.handle.worker_set.iter() {
-            // A worker that has ended already needs no message.
+            // An error means that the worker has ended already.
             let _ = inbox.send(Message::Shutdown);
         }
         if self.is_own() {
             return;
         }
         let threads = mem::take(self.threads.get_mut());
-        // In a task of another runtime, that one's worker goes on meanwhile. It needs no thread for
-        // that: perhaps there is none to be had.
+        // A task of another runtime lets its worker go on meanwhile. This needs no helper thread:
+        // there may be none.
         in_any_case(|| {
             let mut pause = FIRST_PAUSE;
             while in_task() && !threads.iter().all(thread::JoinHandle::is_finished) {
@@ -344,17 +346,17 @@ impl Runtime {
             }
         });
         for thread in threads {
-            // It told of its panic on stderr.
+            // The panic hook has reported its panic on stderr.
             let _ = thread.join();
         }
     }
 
-    /// Is the caller on one of its workers?
+    /// Returns `true` if the caller runs on one of its workers.
     fn is_own(&self) -> bool {
         with_worker(|worker| Arc::ptr_eq(&worker.worker_set, &self.handle.worker_set)) == Some(true)
     }
 
-    /// Has the workers list what they cancel.
+    /// Requests that the workers list the tasks that they cancel.
     fn list_lost(&self) {
         for inbox in self.handle.worker_set.iter() {
             *inbox.lost.lock() = Some(Vec::new());
@@ -379,17 +381,18 @@ impl Drop for Runtime {
     /// Cancels every task and waits for the workers to end, unless called from one of them. In a
     /// task of another runtime it suspends that task.
     fn drop(&mut self) {
-        if self.tells_lost {
+        if self.reports_lost {
             self.list_lost();
         }
         self.end();
-        if self.tells_lost {
+        if self.reports_lost {
             self.report_lost_tasks();
         }
     }
 }
 
-/// The handle of the runtime this task runs in; on a plain thread, of the global one.
+/// Returns the handle of the runtime in which the calling task runs; on a plain thread, that of the
+/// global runtime.
 ///
 /// # Panics
 ///

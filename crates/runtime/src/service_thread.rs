@@ -1,10 +1,10 @@
-//! Threads that wake no task: they only look, or have nothing to do.
+//! Threads that wake no task: they only observe, or are idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fiveways_sys::generation::PerProcess;
 
-/// A fork has none.
+/// A fork has none of them, so it counts from 0.
 static SERVICE_THREADS: PerProcess<AtomicUsize> = PerProcess::new();
 
 fn service_threads() -> &'static AtomicUsize {
@@ -16,13 +16,13 @@ fn service_threads() -> &'static AtomicUsize {
 pub struct ServiceThread(());
 
 impl ServiceThread {
-    /// Counts it.
+    /// Counts the calling thread.
     pub fn enter() -> ServiceThread {
         service_threads().fetch_add(1, Ordering::Relaxed);
         ServiceThread(())
     }
 
-    /// How many there are.
+    /// Returns the number of service threads.
     pub(crate) fn count() -> usize {
         service_threads().load(Ordering::Relaxed)
     }

@@ -24,7 +24,7 @@ use crate::reason::Reason;
 /// The place in the heap of deadlines of a task that has no deadline.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
-/// A task's place in its worker's table, and which tenant of the place it is.
+/// A task's slot in its worker's table, and the generation of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TaskId {
     pub(crate) index: u32,
@@ -32,19 +32,19 @@ pub(crate) struct TaskId {
 }
 
 impl TaskId {
-    /// As one number; never 0, which stands for "none yet".
+    /// Returns the number as bits; never 0, which stands for "none yet".
     pub(crate) fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | (u64::from(self.index) + 1)
     }
 
-    /// Back from [`TaskId::to_bits`]; `None` for 0.
+    /// The inverse of [`TaskId::to_bits`]; `None` for 0.
     pub(crate) fn from_bits(bits: u64) -> Option<TaskId> {
         let index = (bits as u32).checked_sub(1)?;
         Some(TaskId { index, generation: (bits >> 32) as u32 })
     }
 }
 
-/// What a new task is called.
+/// The numbers of a new task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
     pub(crate) id: TaskId,
@@ -55,13 +55,13 @@ pub(crate) struct Numbers {
 pub(crate) enum State {
     /// In the run queue.
     Ready,
-    /// Now.
+    /// On the processor.
     Running,
-    /// With an operation in the driver.
+    /// Suspended, with an operation in the driver.
     Waiting,
-    /// Until unparked.
+    /// Suspended until unparked.
     Parked,
-    /// Until its deadline.
+    /// Suspended until its deadline.
     Asleep,
 }
 
@@ -70,53 +70,54 @@ pub(crate) struct Task {
     pub(crate) state: Cell<State>,
     /// An unpark came while the task was not parked.
     pub(crate) token: Cell<bool>,
-    /// Its end is to be told, see `living`.
+    /// Whether the task's end is recorded, see `exits`.
     pub(crate) exit_watched: Cell<bool>,
-    /// Somebody asked the task to end.
+    /// The task was asked to end.
     pub(crate) cancelled: Cell<bool>,
-    /// Nothing unwinds it now, see [`Limits::is_uninterruptible`].
+    /// Whether nothing may unwind the task now, see [`Limits::is_uninterruptible`].
     pub(crate) uninterruptible: Cell<bool>,
     /// The deadline of the present wait has passed.
     pub(crate) timed_out: Cell<bool>,
-    /// Refusals the cancelled task has been given without ending.
+    /// How many refusals the cancelled task has ignored so far.
     pub(crate) refusals: Cell<u16>,
-    /// Place in the heap of deadlines, or [`NOWHERE`].
+    /// The position in the heap of deadlines, or [`NOWHERE`].
     pub(crate) timer: Cell<u32>,
     /// When it was suspended last, by its worker's coarse clock, in milliseconds.
     pub(crate) since: Cell<u64>,
     /// The operation it waits for, while `Waiting`.
     pub(crate) pending: Cell<*const Pending>,
-    /// What it waits for, while `Parked` for something that has a name; lies in the task's frame.
+    /// What it waits for, while `Parked` with a reason that dumps show; lies in the task's frame.
     pub(crate) reason: Cell<*const Reason<'static>>,
-    /// The deadline that counts now, see [`Limits::deadline`].
+    /// The effective deadline, see [`Limits::deadline`].
     pub(crate) scope: Cell<Option<Instant>>,
-    /// Which task this is, in the whole process.
+    /// The task's identity in the whole process.
     pub(crate) identity: Identity,
     /// Its task-local values, from the first one on; emptied at its end, on its own stack.
     pub(crate) locals: OnceCell<Box<Locals>>,
-    /// What of that is whose; `scope` and `uninterruptible` follow from it.
+    /// The limits of the running stack and of its callers; `scope` and `uninterruptible` follow
+    /// from it.
     pub(crate) limits: Cell<Limits>,
-    /// Where it was spawned, and by whom.
+    /// Where the task was spawned, and by which task or thread.
     pub(crate) origin: Origin,
 }
 
-/// What ends a task's waits early, or keeps them from being ended: of the stack that runs now, and
-/// of whoever has resumed that (a generator's caller), which changes from one resumption to the
-/// next.
+/// What ends a task's waits early, or protects them: the limits of the stack that runs now, and
+/// those of the stack that has resumed it (a generator's caller), which change from one resumption
+/// to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     /// The deadline of its own `timeout` scopes.
     pub(crate) own: Option<Instant>,
-    /// That of the caller.
+    /// The deadline of the caller.
     pub(crate) callers: Option<Instant>,
-    /// It waits for what comes soon and must not be missed.
+    /// Whether its own waits must not be interrupted.
     pub(crate) own_uninterruptible: bool,
-    /// So does the caller.
+    /// Whether the caller's waits must not be interrupted.
     pub(crate) callers_uninterruptible: bool,
 }
 
 impl Limits {
-    /// Nothing ends a wait early.
+    /// No limits: nothing ends a wait early.
     pub(crate) const NONE: Limits = Limits {
         own: None,
         callers: None,
@@ -128,21 +129,21 @@ impl Limits {
         self.own_uninterruptible || self.callers_uninterruptible
     }
 
-    /// The deadline that counts. Of one who must not be interrupted, that of the scopes within:
-    /// those without were put aside.
+    /// Returns the effective deadline. While the stack must not be interrupted, that is the
+    /// deadline of the scopes inside the protection; the outer ones were put aside.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.own_uninterruptible { self.own } else { earlier(self.own, self.callers) }
     }
 }
 
-/// Where something was spawned, and by whom.
+/// Where something was spawned, and by which task or thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub(crate) place: &'static Location<'static>,
     pub(crate) by: Identity,
 }
 
-/// The earlier of two deadlines.
+/// Returns the earlier of two deadlines.
 #[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
@@ -176,14 +177,14 @@ impl Task {
         }
     }
 
-    /// Sets what ends its waits early.
+    /// Sets what ends the task's waits early.
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
         self.scope.set(limits.deadline());
         self.uninterruptible.set(limits.is_uninterruptible());
     }
 
-    /// Is it to be unwound from a wait that has no error to give?
+    /// Returns `true` if the task is to be unwound from a wait that cannot return an error.
     #[inline]
     pub(crate) fn is_to_unwind(&self) -> bool {
         self.cancelled.get() && !self.uninterruptible.get()

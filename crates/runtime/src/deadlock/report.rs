@@ -25,15 +25,15 @@ const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Reports a deadlock that the caller has closed, and waits until the report is written.
 pub(crate) fn report_and_wait(deadlock: Deadlock) {
-    let is_told = Arc::new(AtomicBool::new(false));
-    let (tells, waiter) = (Arc::clone(&is_told), unparker());
-    let told = report_in_background(deadlock, move || {
-        tells.store(true, Ordering::Release);
+    let is_written = Arc::new(AtomicBool::new(false));
+    let (written, waiter) = (Arc::clone(&is_written), unparker());
+    let reporter = report_in_background(deadlock, move || {
+        written.store(true, Ordering::Release);
         waiter.unpark();
     });
-    if told.is_ok() {
+    if reporter.is_ok() {
         let limit = clock::now() + REPORT_LIMIT;
-        park_while_not(|| is_told.load(Ordering::Acquire), Some(limit));
+        park_while_not(|| is_written.load(Ordering::Acquire), Some(limit));
     }
 }
 
@@ -42,12 +42,12 @@ pub(crate) fn report_in_background(
     deadlock: Deadlock,
     then: impl FnOnce() + Send + 'static,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let tale = DeadlockReport::of_caller(deadlock);
-    let tell = move || {
-        tale.tell();
+    let report = DeadlockReport::of_caller(deadlock);
+    let write = move || {
+        report.write();
         then();
     };
-    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(tell)
+    thread::Builder::new().name("fiveways-deadlock".to_owned()).spawn(write)
 }
 
 /// A deadlock and the backtrace of the wait that closed it, to be reported by another thread.
@@ -64,7 +64,7 @@ impl DeadlockReport {
     }
 
     /// Writes the report to stderr. Blocks the thread: it asks the members' workers.
-    fn tell(self) {
+    fn write(self) {
         eprint!("{}", self.text());
     }
 
@@ -103,8 +103,8 @@ fn heading(deadlock: &Deadlock) -> &'static str {
 
 /// The backtrace of a blocked plain thread.
 fn frames_of_thread(who: Identity) -> Vec<usize> {
-    let told = blocked_threads::number_of(who).and_then(interrupt::ask);
-    told.map_or(Vec::new(), |told| told.frames)
+    let activity = blocked_threads::number_of(who).and_then(interrupt::ask);
+    activity.map_or(Vec::new(), |activity| activity.frames)
 }
 
 fn write_link(

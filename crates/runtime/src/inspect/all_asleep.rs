@@ -1,11 +1,13 @@
-//! Noticing that all tasks of a runtime are asleep and nothing in it can wake them.
+//! Detects that all tasks of a runtime are asleep and nothing in it can wake them.
 //!
-//! Looked at by a plain thread that joins a task without a deadline, as `block_on` does; so nobody
-//! pays for it who does not wait anyway. AllAsleep are: every worker asleep, no deadline, no
-//! operation in a driver, no message, no task on its way. A server is never quiet: it accepts.
+//! The check is made by a plain thread that joins a task without a deadline, as `block_on` does; so
+//! it costs only a thread that waits anyway. A runtime is all asleep if every worker is asleep, and
+//! there is no deadline, no operation in a driver, no message and no task on its way. A server
+//! never is: it accepts.
 //!
-//! What cannot be known is whether another thread of the process is about to wake a task. If there
-//! is none but quiet workers and blocked ones, a second of quiet is told of; else ten, with a
+//! It cannot be known whether another thread of the process is about to wake a task. If all other
+//! threads are sleeping workers or blocked ones, the state is reported after one second; else after
+//! ten, with an "unless", and only while the process uses no processor time.
 //! "unless", and only while the process uses no processor.
 
 use std::sync::Arc;
@@ -25,24 +27,25 @@ use crate::worker::WorkerSet;
 use crate::worker::inbox::{Inbox, WorkerStatus};
 use crate::worker::registry;
 
-/// Between two looks.
+/// The pause between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long it must be quiet when nobody else could wake a task, and when others might.
+/// How long the state must last before it is reported: if no other thread could wake a task, and if
+/// one might.
 const SURE: Duration = Duration::from_secs(1);
 const UNSURE: Duration = Duration::from_secs(10);
 
-/// Processor time that a process may use in the meantime and still be called quiet.
+/// Processor time that a process may use meanwhile and still count as asleep.
 const NOISE: Duration = Duration::from_millis(20);
 
-/// Parks a plain thread until `is_so`; tells once if all tasks of that worker's runtime fall asleep
-/// for ever.
+/// Parks a plain thread until `is_so`; reports once if all tasks of that worker's runtime fall
+/// asleep for ever.
 pub(crate) fn park_watching(reason: &Reason<'_>, is_so: &dyn Fn() -> bool, inbox: &Arc<Inbox>) {
     let mut before = None;
     park_watched(reason, is_so, INTERVAL, || look(inbox, &mut before));
 }
 
-/// Looks once. False: it was told of, and need not be looked at any more.
+/// Looks once. Returns `false` if the state was reported: no further looks are needed.
 fn look(inbox: &Arc<Inbox>, before: &mut Option<(AllAsleep, Instant)>) -> bool {
     let Some(worker_set) = registry::of(inbox) else { return true };
     let Some(state) = AllAsleep::now(&worker_set) else {
@@ -63,7 +66,7 @@ fn look(inbox: &Arc<Inbox>, before: &mut Option<(AllAsleep, Instant)>) -> bool {
     goes_on
 }
 
-/// What must not change while it is quiet.
+/// What must not change while all are asleep.
 #[derive(Clone)]
 struct AllAsleep {
     statuses: Vec<WorkerStatus>,
@@ -71,7 +74,7 @@ struct AllAsleep {
 }
 
 impl AllAsleep {
-    /// `None`: something goes on, or may.
+    /// Returns the present state; `None` if something happens in the runtime, or may.
     fn now(worker_set: &WorkerSet) -> Option<AllAsleep> {
         let asleep = |inbox: &Arc<Inbox>| {
             let status = inbox.status();
@@ -88,8 +91,9 @@ impl AllAsleep {
     }
 }
 
-/// Threads that are neither quiet workers nor blocked in a wait of ours without deadline. (A worker
-/// of another runtime may wake a task when its own deadline comes, or what it runs goes on.)
+/// Returns the number of threads that are neither sleeping workers nor blocked in a wait of this
+/// library without deadline. (A worker of another runtime may wake a task when a deadline there
+/// comes, or when the task that it runs goes on.)
 fn who_may_wake() -> usize {
     let worker_sets = registry::all();
     let is_asleep_for_good =

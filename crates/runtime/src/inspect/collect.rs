@@ -1,9 +1,9 @@
-//! Asking workers for their tasks: each worker tells of its own, between two tasks.
+//! Collecting the tasks of workers: each worker lists its own, between two tasks.
 //!
 //! ```text
-//!   asker ── Look ──▶ inbox ──▶ worker: counts, chooses, tells of a slice ── part ──▶ asker
-//!                       ▲                     │
-//!                       └── Look (the rest) ──┘   so a million tasks do not stop it for long
+//!   asker ── Inspect ──▶ inbox ──▶ worker: counts, chooses, lists a slice ── part ──▶ asker
+//!                           ▲                    │
+//!                           └── Inspect (the rest) ┘   so a million tasks do not stop it for long
 //! ```
 #![expect(unsafe_code, reason = "control blocks are reached through the worker's table")]
 
@@ -26,17 +26,17 @@ use crate::worker::inbox::{Inbox, Message};
 use crate::worker::peek::{fiber, state_of};
 use crate::worker::{Worker, WorkerSet, with_worker};
 
-/// Tasks told of without a look at the driver: their backtraces take some 20 µs each.
+/// Tasks that are listed between two looks at the driver: their backtraces take some 20 µs each.
 const SLICE: usize = 128;
 
-/// What is asked.
+/// What is requested.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// With backtraces?
+    /// Whether backtraces are taken.
     pub(crate) backtraces: bool,
-    /// At most so many tasks of each worker, those that have waited longest.
+    /// The most tasks of each worker, those that have waited longest.
     pub(crate) limit: usize,
-    /// Only these, if it is not empty.
+    /// Only these tasks, if it is not empty.
     pub(crate) only: Vec<Identity>,
     /// How long a worker has to begin with its answer, and to go on with it.
     pub(crate) patience: Duration,
@@ -56,20 +56,20 @@ struct Part {
     is_last: bool,
 }
 
-/// A worker that was asked.
+/// A worker that was asked, and its answers.
 struct Asked {
     inbox: Arc<Inbox>,
     parts: Receiver<Part>,
 }
 
-/// What a worker has said: everything, something, or nothing.
+/// What a worker has answered: everything, a part, or nothing.
 pub(crate) struct Answer {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) worker: WorkerDump,
     pub(crate) is_whole: bool,
 }
 
-/// Asks all workers of a runtime and waits for their answers. Blocks the thread: not for tasks.
+/// Asks all workers of a runtime and waits for their answers. Blocks the thread, so not for tasks.
 pub(crate) fn ask(worker_set: &WorkerSet, request: &Request) -> (RuntimeDump, Vec<Answer>) {
     let asked: Vec<_> = worker_set.iter().filter_map(|inbox| send(inbox, request)).collect();
     let mut model = String::new();
@@ -77,12 +77,12 @@ pub(crate) fn ask(worker_set: &WorkerSet, request: &Request) -> (RuntimeDump, Ve
     (RuntimeDump { model, workers: Vec::new() }, answers)
 }
 
-/// Asks a worker; `None` when it has ended.
+/// Asks a worker; returns `None` if it has ended.
 fn send(inbox: &Arc<Inbox>, request: &Request) -> Option<Asked> {
-    let (tell, parts) = channel();
+    let (answer, parts) = channel();
     let request = request.clone();
     let look = move || {
-        with_worker(|worker| begin(worker, request, tell));
+        with_worker(|worker| begin(worker, request, answer));
     };
     inbox.send(Message::Inspect(Box::new(look))).ok()?;
     Some(Asked { inbox: Arc::clone(inbox), parts })
@@ -101,7 +101,7 @@ impl Asked {
                     whole = part.worker;
                     whole.tasks.splice(0..0, tasks);
                 }
-                // It ends, and its tasks have ended.
+                // The worker ends, and its tasks have ended.
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => break,
             }
@@ -110,8 +110,8 @@ impl Asked {
     }
 }
 
-/// Counts the tasks of the worker and chooses those to be told of.
-fn begin(worker: &Worker, request: Request, tell: Sender<Part>) {
+/// Counts the tasks of the worker and chooses those to be listed.
+fn begin(worker: &Worker, request: Request, answer: Sender<Part>) {
     let tasks = worker.tasks();
     let counters = worker.driver.borrow().counters();
     let mut dump = WorkerDump {
@@ -136,20 +136,20 @@ fn begin(worker: &Worker, request: Request, tell: Sender<Part>) {
     let kept = chosen.len().min(request.limit);
     dump.omitted = dump.counts.total() - kept;
     let rest = chosen[..kept].iter().map(|(_, id)| *id).collect();
-    go_on(worker, Job { request, dump, rest, next: 0, tell });
+    go_on(worker, Job { request, dump, rest, next: 0, answer });
 }
 
-/// What is left to tell.
+/// A request that is partly answered.
 struct Job {
     request: Request,
-    /// Everything but the tasks.
+    /// The answer without the tasks.
     dump: WorkerDump,
     rest: Vec<TaskId>,
     next: usize,
-    tell: Sender<Part>,
+    answer: Sender<Part>,
 }
 
-/// Tells of the next slice, and has the worker come back to the rest later.
+/// Lists the next slice of tasks, and sends the rest of the job to the worker itself.
 fn go_on(worker: &Worker, mut job: Job) {
     let slice = &job.rest[job.next..(job.next + SLICE).min(job.rest.len())];
     let live = slice.iter().filter_map(|id| worker.task(*id));
@@ -158,18 +158,18 @@ fn go_on(worker: &Worker, mut job: Job) {
     let is_last = job.next == job.rest.len();
     let model = worker.driver.borrow().model().name().to_owned();
     let part = Part { model, worker: WorkerDump { tasks, ..job.dump.clone() }, is_last };
-    if job.tell.send(part).is_err() || is_last {
+    if job.answer.send(part).is_err() || is_last {
         return;
     }
     let inbox = Arc::clone(&worker.inbox);
     let look = move || {
         with_worker(|worker| go_on(worker, job));
     };
-    // Its own inbox is open as long as it reads its mail.
+    // The worker's own inbox is open as long as it reads its messages.
     let _ = inbox.send(Message::Inspect(Box::new(look)));
 }
 
-/// Tells all about a suspended task.
+/// Describes a suspended task.
 pub(crate) fn tell_of(worker: &Worker, task: NonNull<Task>, backtrace: bool) -> TaskDump {
     let fiber = fiber(task);
     let block = fiber.header();
@@ -195,7 +195,7 @@ pub(crate) fn tell_of(worker: &Worker, task: NonNull<Task>, backtrace: bool) -> 
     }
 }
 
-/// What a suspended task waits for.
+/// Describes what a suspended task waits for.
 fn wait_of(worker: &Worker, task: &Task) -> Option<Wait> {
     let wait = match task.state.get() {
         State::Ready | State::Running => return None,
@@ -227,7 +227,7 @@ fn wait_for_operation(worker: &Worker, pending: &Pending) -> Wait {
         Op::Writable { .. } => "writable",
     };
     let fd = pending.op.source().fd;
-    // SAFETY: required: open, not -1. Somebody waits for an operation on it.
+    // SAFETY: required: open, not -1. A task waits for an operation on it, and keeps it open.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
     let name = |call| match worker.driver.borrow_mut().control(call) {
         Ok(Reply::Name(Some(address))) => name_of(&address),
@@ -242,7 +242,7 @@ fn wait_for_operation(worker: &Worker, pending: &Pending) -> Wait {
     }
 }
 
-/// An address as people write it.
+/// Formats an address in its usual notation.
 fn name_of(address: &net::Address) -> Option<String> {
     if let Ok(ip) = std::net::SocketAddr::try_from(address.clone()) {
         return Some(ip.to_string());
@@ -257,12 +257,12 @@ fn name_of(address: &net::Address) -> Option<String> {
     }
 }
 
-/// A dump of one runtime, with backtraces.
+/// Takes a dump of one runtime, with backtraces.
 pub(crate) fn dump_runtime(worker_set: &WorkerSet) -> RuntimeDump {
     runtime(worker_set, &Request::default(), &mut Symbols::default())
 }
 
-/// A dump of one runtime, as far as it is asked for.
+/// Takes a dump of one runtime, as far as requested.
 pub(crate) fn runtime(
     worker_set: &WorkerSet,
     request: &Request,
@@ -280,19 +280,19 @@ fn worker(answer: Answer, symbols: &mut Symbols) -> WorkerDump {
         task.addresses = Vec::new();
     }
     if !is_whole {
-        let told = interrupt::ask_worker(&inbox).unwrap_or_default();
-        worker.stuck = Some(stuck_by(told, Duration::ZERO, symbols));
+        let activity = interrupt::ask_worker(&inbox).unwrap_or_default();
+        worker.stuck = Some(stuck_by(activity, Duration::ZERO, symbols));
     }
     worker
 }
 
-/// What a worker does that does not answer.
-pub(crate) fn stuck_by(told: Activity, at_least: Duration, symbols: &mut Symbols) -> Stuck {
+/// Describes a worker that does not answer.
+pub(crate) fn stuck_by(activity: Activity, at_least: Duration, symbols: &mut Symbols) -> Stuck {
     Stuck {
-        task: told.task.map(|task| task.to_string()),
-        name: told.name,
-        spawned_at: told.place.map(Place::from),
+        task: activity.task.map(|task| task.to_string()),
+        name: activity.name,
+        spawned_at: activity.place.map(Place::from),
         for_ms: at_least.as_millis() as u64,
-        backtrace: symbols.resolve(&told.frames),
+        backtrace: symbols.resolve(&activity.frames),
     }
 }

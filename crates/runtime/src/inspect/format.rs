@@ -1,4 +1,4 @@
-//! Dumps as text, for people.
+//! Dumps as text.
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::time::Duration;
@@ -27,7 +27,8 @@ impl Display for Dump {
     }
 }
 
-/// `task 1.2 'left' waits for receive from channel at src/main.rs:7:5`, then who could end it.
+/// Writes `task 1.2 'left' waits for receive from channel at src/main.rs:7:5`, and a list of the
+/// tasks and threads that could end the wait.
 impl Display for SuspectedWait {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (who, name, what) = (&self.who, named(&self.name), plain(&self.what));
@@ -62,7 +63,7 @@ impl Display for WorkerDump {
     }
 }
 
-/// `4 tasks: 1 ready, 3 waiting`
+/// Writes `4 tasks: 1 ready, 3 waiting`.
 impl Display for Counts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&count(self.total(), "task"))?;
@@ -110,7 +111,7 @@ impl Display for TaskDump {
     }
 }
 
-/// `task 3.17 'mailer', parked, spawned at src/main.rs:7:5`
+/// Writes `task 3.17 'mailer', parked, spawned at src/main.rs:7:5`.
 impl Display for LostTask {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (name, state) = (named(&self.name), self.state.name());
@@ -125,7 +126,7 @@ impl Display for ThreadDump {
     }
 }
 
-/// `recv on fd 7 from 127.0.0.1:5000 (here 127.0.0.1:80), 29.8 s left`
+/// Writes `recv on fd 7 from 127.0.0.1:5000 (here 127.0.0.1:80), 29.8 s left`.
 impl Display for Wait {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&plain(&self.what))?;
@@ -167,7 +168,7 @@ impl Display for Stuck {
                 }
                 writeln!(f)?;
             }
-            None => writeln!(f, "    it did not tell what it is doing")?,
+            None => writeln!(f, "    it did not answer")?,
         }
         if let Some(place) = &self.spawned_at {
             writeln!(f, "    spawned at {place}")?;
@@ -187,12 +188,12 @@ pub(crate) fn write_frames(f: &mut impl Write, frames: &[Frame]) -> fmt::Result 
     Ok(())
 }
 
-/// ` 'name'`, or nothing.
+/// Returns ` 'name'`, or nothing.
 pub(crate) fn named(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(" '{}'", plain(name)) }
 }
 
-/// A text whose control characters cannot move the cursor of a terminal, or fake a line.
+/// Escapes control characters, so that a text cannot move the cursor of a terminal, or fake a line.
 pub(crate) fn plain(text: &str) -> String {
     let is_tricky =
         |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -206,12 +207,12 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// `1 task`, `2 tasks`.
+/// Returns `1 task`, `2 tasks`.
 pub(crate) fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A duration in the unit that suits it.
+/// Returns a duration in a suitable unit.
 pub(crate) fn ms(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

@@ -1,13 +1,13 @@
-//! What a thread is doing that does not answer: it is interrupted, and tells from its handler.
+//! What a thread that does not answer is doing: it is interrupted, and reports from its handler.
 //!
 //! ```text
-//!   Free ──ask──▶ Asked ──handler──▶ Telling ──handler──▶ Told ──taken──▶ Free
-//!                   └──────────── given up after a while ───────────────────┘
+//!   Free ──ask──▶ Asked ──handler──▶ Answering ──handler──▶ Answered ──taken──▶ Free
+//!                   └──given up after a while──▶ Free
 //! ```
 //!
-//! One at a time, in one buffer that exists from the beginning: the handler allocates nothing and
-//! takes no lock. Walking the stack asks the loader where the unwind tables are, which is a lookup
-//! without a lock since glibc 2.35.
+//! One thread is asked at a time, with one static buffer: the handler allocates nothing and takes
+//! no lock. Walking the stack asks the loader for the unwind tables, a lookup without a lock since
+//! glibc 2.35.
 #![expect(unsafe_code, reason = "the handler reads the running task's control block")]
 
 use std::mem;
@@ -30,18 +30,18 @@ use crate::worker::backtrace::{self, FRAMES_MAX};
 use crate::worker::inbox::Inbox;
 use crate::worker::with_worker;
 
-/// How long a thread has to tell: a signal that it does not block reaches it at once.
+/// How long a thread has to answer: a signal that it does not block reaches it at once.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 const NAME_MAX: usize = 63;
 
 const FREE: u8 = 0;
 const ASKED: u8 = 1;
-const TELLING: u8 = 2;
-const TOLD: u8 = 3;
+const ANSWERING: u8 = 2;
+const ANSWERED: u8 = 3;
 
 struct Answer {
-    /// `FREE`, `ASKED` (by the asker), `TELLING`, `TOLD` (by the handler).
+    /// `FREE`, `ASKED` (by the asker), `ANSWERING`, `ANSWERED` (by the handler).
     state: AtomicU8,
     thread: AtomicI32,
     len: AtomicUsize,
@@ -63,28 +63,28 @@ static ANSWER: Answer = Answer {
     name: [const { AtomicU8::new(0) }; NAME_MAX],
 };
 
-/// One asker at a time.
+/// Held by the asker: one at a time.
 static ASKER: PerProcess<Mutex<()>> = PerProcess::new();
 
-/// What a thread told of itself.
+/// What an interrupted thread has reported of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
-    /// The task that it runs, if it is a worker's.
+    /// The running task, if the thread is a worker's.
     pub(crate) task: Option<Identity>,
     pub(crate) name: String,
     pub(crate) place: Option<&'static Location<'static>>,
-    /// Where it stands: addresses, innermost first.
+    /// The thread's backtrace: addresses, innermost first.
     pub(crate) frames: Vec<usize>,
 }
 
-/// Asks a worker's thread; `None` if it has ended or does not tell.
+/// Asks a worker's thread; returns `None` if it has ended or does not answer.
 pub(crate) fn ask_worker(inbox: &Inbox) -> Option<Activity> {
-    // Locked until it has told, or it could end and its number be given to another thread.
+    // Locked until the answer, or the thread could end and its number be given to another one.
     let thread = inbox.thread.lock();
     ask(thread.as_ref().copied()?)
 }
 
-/// Asks a thread of this process; `None` if it has ended or does not tell.
+/// Asks a thread of this process; returns `None` if it has ended or does not answer.
 pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     prepare();
     let _alone = lock();
@@ -92,7 +92,9 @@ pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     ANSWER.state.store(ASKED, Ordering::Release);
     let asked = interrupt::interrupt(thread);
     let limit = clock::machine() + PATIENCE;
-    while asked.is_ok() && ANSWER.state.load(Ordering::Acquire) != TOLD && clock::machine() < limit
+    while asked.is_ok()
+        && ANSWER.state.load(Ordering::Acquire) != ANSWERED
+        && clock::machine() < limit
     {
         threads::sleep(Duration::from_millis(1));
     }
@@ -100,13 +102,13 @@ pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     if given_up.is_ok() {
         return None;
     }
-    // It is at it.
-    while ANSWER.state.load(Ordering::Acquire) != TOLD {
+    // The handler is running.
+    while ANSWER.state.load(Ordering::Acquire) != ANSWERED {
         threads::yield_now();
     }
-    let told = take();
+    let activity = take();
     ANSWER.state.store(FREE, Ordering::Relaxed);
-    Some(told)
+    Some(activity)
 }
 
 fn lock() -> MutexGuard<'static, ()> {
@@ -116,11 +118,11 @@ fn lock() -> MutexGuard<'static, ()> {
 /// Installs the handler, and walks a stack once: the first walk sets up tables.
 fn prepare() {
     static IS_DONE: AtomicBool = AtomicBool::new(false);
-    // Doing it twice does no harm, and nobody waits for a thread that a fork lacks.
+    // Done twice it does no harm; a `Once` could wait for a thread that a fork lacks.
     if !IS_DONE.load(Ordering::Relaxed) {
         drop(backtrace::own_frames());
-        // Without a handler nobody tells.
-        let _ = interrupt::observe(tell);
+        // Without a handler no thread answers.
+        let _ = interrupt::observe(answer);
         IS_DONE.store(true, Ordering::Relaxed);
     }
 }
@@ -129,7 +131,7 @@ fn take() -> Activity {
     let frames = ANSWER.frames.iter().take(ANSWER.len.load(Ordering::Relaxed));
     let name = ANSWER.name.iter().take(ANSWER.name_len.load(Ordering::Relaxed));
     let name: Vec<u8> = name.map(|byte| byte.load(Ordering::Relaxed)).collect();
-    // SAFETY: required: null or a live place. The handler stores what a control block holds, and
+    // SAFETY: required: null or a live place. The handler stores a place from a control block, and
     // places are static.
     let place = unsafe { ANSWER.place.load(Ordering::Relaxed).as_ref() };
     Activity {
@@ -140,17 +142,17 @@ fn take() -> Activity {
     }
 }
 
-/// Tells of this thread; runs in the signal handler.
-fn tell(interrupted: Interrupted) {
+/// Reports what this thread does; runs in the signal handler.
+fn answer(interrupted: Interrupted) {
     if ANSWER.thread.load(Ordering::Relaxed) != Thread::current().number() {
         return;
     }
     let claimed =
-        ANSWER.state.compare_exchange(ASKED, TELLING, Ordering::Acquire, Ordering::Relaxed);
+        ANSWER.state.compare_exchange(ASKED, ANSWERING, Ordering::Acquire, Ordering::Relaxed);
     if claimed.is_err() {
         return;
     }
-    tell_frames(interrupted.instruction);
+    store_frames(interrupted.instruction);
     ANSWER.task.store(0, Ordering::Relaxed);
     ANSWER.place.store(ptr::null_mut(), Ordering::Relaxed);
     ANSWER.name_len.store(0, Ordering::Relaxed);
@@ -170,11 +172,11 @@ fn tell(interrupted: Interrupted) {
         }
         ANSWER.name_len.store(len, Ordering::Relaxed);
     });
-    ANSWER.state.store(TOLD, Ordering::Release);
+    ANSWER.state.store(ANSWERED, Ordering::Release);
 }
 
-/// The frames from the interrupted one on; all of them, if that is not found.
-fn tell_frames(interrupted: Option<usize>) {
+/// Stores the frames from the interrupted one on; all of them, if that is not found.
+fn store_frames(interrupted: Option<usize>) {
     let mut len = 0;
     let mut push = |address: usize| {
         if let Some(place) = ANSWER.frames.get(len) {
@@ -187,7 +189,7 @@ fn tell_frames(interrupted: Option<usize>) {
     backtrace::walk(|address, _| {
         if !is_found && Some(address) == interrupted {
             is_found = true;
-            // The instruction itself, where later frames give the one after their call.
+            // This is the instruction itself; later frames hold the one after their call.
             return push(address + 1);
         }
         !is_found || push(address)

@@ -1,4 +1,4 @@
-//! Seeing inside from outside: what workers and blocked threads do, as data and as text.
+//! Diagnosis from outside: what workers and blocked threads do, as data and as text.
 
 pub(crate) mod watchdog;
 pub(crate) mod all_asleep;

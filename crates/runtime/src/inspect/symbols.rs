@@ -1,4 +1,4 @@
-//! The names of functions in a backtrace, and which of its frames are of interest.
+//! The names of functions in a backtrace, and which of its frames are shown.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -12,8 +12,8 @@ pub(crate) struct Symbols {
 }
 
 impl Symbols {
-    /// The frames of a backtrace that are of interest: the call that a user's code made, and what
-    /// led to it; without the machinery that suspends and resumes.
+    /// Returns the frames of a backtrace that are shown: the call that the user's code made, and
+    /// its callers; without the frames that suspend and resume.
     pub(crate) fn resolve(&mut self, addresses: &[usize]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &address in addresses {
@@ -24,7 +24,7 @@ impl Symbols {
                 break;
             }
         }
-        // How the toolbox does what it was called for is its own affair.
+        // The inner frames of the library below the user's call are omitted.
         let inside = frames.iter().take_while(|frame| is_toolbox(frame)).count();
         if inside < frames.len() {
             frames.drain(..inside.saturating_sub(1));
@@ -33,7 +33,7 @@ impl Symbols {
     }
 }
 
-/// The function at a return address, and those inlined there.
+/// Returns the function at a return address, and those inlined there.
 fn look_up(address: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     backtrace::resolve(address as *mut c_void, |symbol| {
@@ -48,14 +48,15 @@ fn look_up(address: usize) -> Vec<Frame> {
     frames
 }
 
-/// Is it the outermost of a task's or thread's life, of which nothing further out is of interest?
+/// Returns `true` for the outermost function of a task or thread; the frames further out are
+/// omitted.
 fn is_root(frame: &Frame) -> bool {
     let name = frame.function.split('<').next().unwrap_or_default();
     name.ends_with("__rust_begin_short_backtrace")
         || name.ends_with("run_task") && is_machinery(frame)
 }
 
-/// Is it below what a user wants to see, or in between?
+/// Returns `true` for a frame of the runtime's or std's inner parts.
 fn is_machinery(frame: &Frame) -> bool {
     const NAMES: [&str; 12] = [
         "__restore_rt",
@@ -71,7 +72,7 @@ fn is_machinery(frame: &Frame) -> bool {
         "fiveways_runtime::",
         "std::panic",
     ];
-    /// Where builds with line tables only tell no paths of functions.
+    /// Builds with line tables only have no paths of functions; then the file decides.
     const FILES: [&str; 12] = [
         "/backtrace-",
         "/corosensei-",
@@ -91,7 +92,7 @@ fn is_machinery(frame: &Frame) -> bool {
         || frame.function.contains("::interrupt::on_interrupt")
 }
 
-/// Is it of the library that users call?
+/// Returns `true` for a frame of the library that users call.
 fn is_toolbox(frame: &Frame) -> bool {
     match &frame.file {
         Some(file) => {
@@ -101,7 +102,7 @@ fn is_toolbox(frame: &Frame) -> bool {
     }
 }
 
-/// Does the function's path, or that of its file, say so?
+/// Returns `true` if the function's path, or that of its file, matches.
 fn is_of(frame: &Frame, names: &[&str], files: &[&str]) -> bool {
     let name = frame.function.trim_start_matches(['<', '&']);
     let is_in = |file: &String| files.iter().any(|part| file.contains(part));
@@ -161,7 +162,7 @@ mod tests {
         symbols.known.insert(2, outside.to_vec());
         let names: Vec<_> = symbols.resolve(&[1, 2]).into_iter().map(|f| f.function).collect();
         assert_eq!(names, ["lock<()>", "serve", "fiveways::task::scope"]);
-        // Where there is nothing else it is all there is to tell.
+        // If there is nothing else, these frames are shown.
         assert_eq!(symbols.resolve(&[1]).len(), 2);
     }
 }

@@ -1,7 +1,7 @@
-//! The watchdog: notices a worker that does not come back to its scheduler, because a task computes
-//! for long or calls what blocks the thread.
+//! The watchdog: reports a worker that does not return to its scheduler, because a task computes
+//! for long or makes a call that blocks the thread.
 //!
-//! It looks at the pulses of all workers four times in each limit. A worker that is awake and in
+//! It looks at the status of all workers four times in each limit. A worker that is awake and in
 //! the same round for the whole limit is reported, once for each such round. Nothing is done about
 //! it: a task cannot be taken off its worker (I3).
 //!
@@ -11,9 +11,9 @@
 //!     └──────────── a worker awakes ◀──── sleeps without a limit ◀────────────┘ next look
 //! ```
 //!
-//! A process that was stopped, and a machine that had no time for it, are no fault of a task: time
-//! by which a look comes late does not count, nor does time in which the worker was ready to run
-//! and had no processor.
+//! A task is not blamed for a process that was stopped or for a busy machine: time by which a look
+//! comes late does not count, nor does time in which the worker was ready to run and had no
+//! processor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -37,7 +37,7 @@ use crate::worker::inbox::{Inbox, WorkerStatus};
 use crate::worker::registry;
 use crate::worker::watchers::Sleeper;
 
-/// Looks in each limit: how precise it is, and what it costs.
+/// Looks in each limit: more are more precise and cost more.
 const LOOKS: u32 = 4;
 
 /// The shortest and the longest limit.
@@ -47,13 +47,13 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The limit of builds with debug assertions, unless it was set.
 const OF_DEBUG_BUILDS: Duration = Duration::from_secs(1);
 
-/// A worker that did not come back to its scheduler in time.
+/// A worker that did not return to its scheduler in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
     /// The worker's number, unique in the process.
     pub worker: u32,
-    /// What keeps it, and for how long at least.
+    /// What it runs, and for how long at least.
     pub stuck: Stuck,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Incident {
 
 static INCIDENTS: AtomicU64 = AtomicU64::new(0);
 
-/// How many incidents watchdogs have told of so far.
+/// Returns the number of incidents that watchdogs have reported so far.
 pub fn incidents() -> u64 {
     INCIDENTS.load(Ordering::Relaxed)
 }
@@ -77,7 +77,7 @@ pub fn incidents() -> u64 {
 /// Its thread looks four times in each limit while a worker works, and sleeps while none does.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// The process that has the thread.
+    /// The generation of the process that has the thread.
     process: u64,
     /// Set by the drop, to end the thread.
     is_over: Arc<AtomicBool>,
@@ -85,14 +85,14 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts watching; each incident is given to `tell`, on the watchdog's own thread.
+    /// Starts watching; calls `report` with each incident, on the watchdog's own thread.
     ///
     /// # Errors
     ///
-    /// When its thread cannot be started.
+    /// The error of the system if the thread cannot be started.
     pub fn start(
         limit: Duration,
-        tell: impl FnMut(Incident) + Send + 'static,
+        report: impl FnMut(Incident) + Send + 'static,
     ) -> io::Result<Watchdog> {
         let is_over = Arc::new(AtomicBool::new(false));
         let watch = Watch {
@@ -101,7 +101,7 @@ impl Watchdog {
             seen: HashMap::new(),
         };
         let builder = thread::Builder::new().name("fiveways-watchdog".to_owned());
-        let thread = builder.spawn(move || watch.run(tell))?;
+        let thread = builder.spawn(move || watch.run(report))?;
         Ok(Watchdog { process: generation(), is_over, thread: Some(thread) })
     }
 
@@ -124,13 +124,13 @@ impl Drop for Watchdog {
         }
         self.is_over.store(true, Ordering::Release);
         thread.thread().unpark();
-        // It told of its panic on stderr.
+        // The panic hook has reported its panic on stderr.
         let _ = thread.join();
     }
 }
 
 /// The limit of the process's own watchdog in nanoseconds: [`UNSET`] until it is first needed, 0
-/// for none; written by anybody. A fork has the same.
+/// for none; written from any thread. A fork keeps it.
 static LIMIT_NS: AtomicU64 = AtomicU64::new(UNSET);
 const UNSET: u64 = u64::MAX;
 
@@ -142,7 +142,7 @@ struct Present {
 }
 
 fn present() -> MutexGuard<'static, Present> {
-    // A fork has no thread that watches.
+    // A fork has no thread that watches, so it starts without.
     static PRESENT: PerProcess<Mutex<Present>> = PerProcess::new();
     PRESENT.get(Mutex::default).lock()
 }
@@ -152,28 +152,29 @@ impl Present {
         let limit = limit();
         if self.watchdog.is_none() && self.runtimes > 0 && !limit.is_zero() {
             let mut reports = Reports::default();
-            self.watchdog = Some(Watchdog::start(limit, move |incident| reports.tell(&incident))?);
+            self.watchdog = Some(Watchdog::start(limit, move |incident| reports.write(&incident))?);
         }
         Ok(())
     }
 }
 
-/// Sets after how long the process's own watchdog reports a worker on stderr that has not come back
-/// to its scheduler; zero turns it off. The limit that was set last counts.
+/// Sets after how long the process's own watchdog reports on stderr a worker that has not returned
+/// to its scheduler; zero turns it off. The limit that was set last applies.
 ///
 /// In builds with debug assertions (of this crate, which by default has those of the program) the
-/// limit is a second without this call. The environment says otherwise with `FIVEWAYS_WATCHDOG=off`
-/// or a number of milliseconds, in release builds as well; this call says otherwise still.
+/// limit is one second if this is never called. `FIVEWAYS_WATCHDOG` in the environment, `off` or a
+/// number of milliseconds, takes precedence over that default, in release builds as well; this call
+/// takes precedence over both.
 ///
-/// The watchdog has a thread (`fiveways-watchdog`) while there is a runtime. A report tells which
-/// task it is and where it stands, once for each time that it keeps its worker, however long that
-/// is; of many reports in ten seconds the first four are written, and the others counted. The
-/// worker is interrupted by `SIGURG` for it, so a system call that is never begun anew after a
-/// signal (`poll`, say) gives `EINTR`.
+/// The watchdog has a thread (`fiveways-watchdog`) while there is a runtime. A report names the
+/// task and shows its backtrace, once for each time that it keeps its worker, however long that is;
+/// of many reports in ten seconds the first four are written, and the others counted. The worker is
+/// interrupted by `SIGURG` for the backtrace, so a system call that the kernel does not restart
+/// after a signal (`poll`, for example) returns `EINTR`.
 ///
 /// # Errors
 ///
-/// When its thread cannot be started.
+/// The error of the system if the watchdog's thread cannot be started.
 pub fn watch_workers(limit: Duration) -> io::Result<()> {
     let limit = limit.min(LONGEST);
     LIMIT_NS.store(limit.as_nanos() as u64, Ordering::Relaxed);
@@ -193,7 +194,7 @@ fn limit() -> Duration {
     }
 }
 
-/// What the environment says, else what suits the build.
+/// Returns the limit of the environment; without it the default of the build.
 fn limit_of(variable: Option<&str>) -> Duration {
     let by_itself = if cfg!(debug_assertions) { OF_DEBUG_BUILDS } else { Duration::ZERO };
     match variable {
@@ -206,19 +207,18 @@ fn limit_of(variable: Option<&str>) -> Duration {
     }
 }
 
-/// A runtime that is watched, if that was asked for or is so by default.
+/// A runtime that is watched, if that was requested or is the default.
 pub(crate) struct Watched {
-    /// The process that has the runtime's threads.
+    /// The generation of the process that has the runtime's threads.
     process: u64,
 }
 
 impl Watched {
-    /// Counts a runtime; the first has the watchdog started. Without a thread for it nothing is
-    /// watched.
+    /// Counts a runtime; the first starts the watchdog. Without a thread for it nothing is watched.
     pub(crate) fn begin() -> Watched {
         let mut present = present();
         present.runtimes += 1;
-        // Nobody has asked for it here: `watch_workers` gives the error.
+        // The watchdog was not requested here, so the error is dropped: `watch_workers` returns it.
         let _ = present.start();
         Watched { process: generation() }
     }
@@ -234,14 +234,14 @@ impl Drop for Watched {
         let last = if present.runtimes == 0 { present.watchdog.take() } else { None };
         drop(present);
         match last {
-            // The thread may be in the midst of a report.
+            // The thread may be writing a report, which a task must not wait for.
             Some(watchdog) if in_task() => watchdog.detach(),
             last => drop(last),
         }
     }
 }
 
-/// Reports on stderr, so many at most.
+/// Reports on stderr, limited in number.
 struct Reports {
     since: Instant,
     written: u32,
@@ -256,17 +256,17 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// So many are written in each window of time.
+    /// The most reports in each window of time.
     const MOST: u32 = 4;
     const WINDOW: Duration = Duration::from_secs(10);
 
-    fn tell(&mut self, incident: &Incident) {
+    fn write(&mut self, incident: &Incident) {
         if let Some(text) = self.text(incident, clock::machine()) {
             eprint!("{text}");
         }
     }
 
-    /// What is to be written; `None`: there was so much that this one is only counted.
+    /// Returns the text of the report; `None` if there were so many that this one is only counted.
     fn text(&mut self, incident: &Incident, now: Instant) -> Option<String> {
         if now.saturating_duration_since(self.since) >= Reports::WINDOW {
             (self.since, self.written) = (now, 0);
@@ -288,39 +288,39 @@ impl Reports {
     }
 }
 
-/// What was last seen of a worker.
+/// What the last look at a worker has seen.
 struct Seen {
     status: WorkerStatus,
     since: Instant,
-    /// By how much the looks since then came late, together.
+    /// The total delay of the looks since then.
     late: Duration,
-    /// For how long its thread had been ready to run without a processor, at the second look.
+    /// The time that its thread had been ready to run without a processor, at the second look.
     queued: Option<Duration>,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl Seen {
     fn new(status: WorkerStatus, since: Instant) -> Seen {
-        Seen { status, since, late: Duration::ZERO, queued: None, is_told: false }
+        Seen { status, since, late: Duration::ZERO, queued: None, is_reported: false }
     }
 }
 
-/// The life of a watchdog's thread.
+/// The state of a watchdog's thread.
 struct Watch {
     limit: Duration,
     is_over: Arc<AtomicBool>,
-    /// By the workers' numbers.
+    /// By the numbers of the workers.
     seen: HashMap<u32, Seen>,
 }
 
 impl Watch {
-    fn run(mut self, mut tell: impl FnMut(Incident)) {
+    fn run(mut self, mut report: impl FnMut(Incident)) {
         let _onlooker = ServiceThread::enter();
         let mut sleeper: Option<Arc<Sleeper>> = None;
         while let Some(late) = self.pause(self.limit / LOOKS) {
-            // Nor did we run then.
+            // The workers may not have run either.
             self.seen.values_mut().for_each(|seen| seen.late += late);
-            let is_idle = self.look_at_all(&mut tell);
+            let is_idle = self.look_at_all(&mut report);
             sleeper = match sleeper.filter(|_| is_idle) {
                 None => is_idle.then(Sleeper::announce),
                 Some(announced) => {
@@ -336,7 +336,7 @@ impl Watch {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// Waits for so long; gives how much longer it took. `None`: it is over.
+    /// Waits for so long; returns how much longer it took, or `None` if the watchdog is to end.
     fn pause(&self, duration: Duration) -> Option<Duration> {
         let end = clock::machine() + duration;
         while !self.is_over() {
@@ -356,8 +356,8 @@ impl Watch {
         }
     }
 
-    /// True: all workers are asleep, and have been since the last look.
-    fn look_at_all(&mut self, tell: &mut impl FnMut(Incident)) -> bool {
+    /// Returns `true` if all workers are asleep, and have been since the last look.
+    fn look_at_all(&mut self, report: &mut impl FnMut(Incident)) -> bool {
         let worker_sets = registry::all();
         let workers = || worker_sets.iter().flat_map(|worker_set| worker_set.iter());
         let mut is_idle = true;
@@ -367,7 +367,7 @@ impl Watch {
             is_idle &= is_known && (status.is_asleep() || !inbox.has_thread());
             if let Some(incident) = self.look(inbox, status) {
                 INCIDENTS.fetch_add(1, Ordering::Relaxed);
-                tell(incident);
+                report(incident);
             }
         }
         if self.seen.len() > workers().count() {
@@ -382,27 +382,27 @@ impl Watch {
         if seen.status != status {
             *seen = Seen::new(status, now);
         }
-        if status.is_asleep() || seen.is_told || seen.since == now {
+        if status.is_asleep() || seen.is_reported || seen.since == now {
             return None;
         }
-        // A worker that has ended has no thread, and no pulse any more.
+        // A worker that has ended has no thread.
         let thread = inbox.thread.lock().as_ref().copied()?;
         let queued = thread.time_in_run_queue().unwrap_or_default();
         let before = *seen.queued.get_or_insert(queued);
-        // Mostly the same time.
+        // Both are mostly the same time.
         let lost = queued.saturating_sub(before).max(seen.late);
         let lasted = now.saturating_duration_since(seen.since).saturating_sub(lost);
         if lasted < self.limit {
             return None;
         }
-        let told = interrupt::ask_worker(inbox);
+        let activity = interrupt::ask_worker(inbox);
         if inbox.status() != status {
-            // It has just come back; what it told may be of another task.
+            // The worker has just returned to its scheduler; the answer may be of another task.
             return None;
         }
-        seen.is_told = true;
-        let told = told.unwrap_or_default();
-        let stuck = stuck_by(told, lasted, &mut Symbols::default());
+        seen.is_reported = true;
+        let activity = activity.unwrap_or_default();
+        let stuck = stuck_by(activity, lasted, &mut Symbols::default());
         Some(Incident { worker: inbox.index, stuck })
     }
 }

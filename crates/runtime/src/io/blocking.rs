@@ -1,4 +1,4 @@
-//! Running code that blocks the thread somewhere else.
+//! Running code that blocks its thread, on threads that are kept for it.
 //!
 //! The threads for it are shared by the whole program. They are started when more calls wait than
 //! threads are idle, at most [`THREADS_MAX`], and end after [`IDLE_LIMIT`] without a call:
@@ -24,14 +24,14 @@ use crate::park::{in_task, park_while_not, unparker};
 use crate::service_thread::ServiceThread;
 use crate::worker::contain;
 
-/// Threads there are at most; then calls wait for each other.
+/// The most threads; beyond them calls wait for each other.
 const THREADS_MAX: usize = 512;
 
 /// A thread without a call ends after this time.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs `f` on another thread, so that it may block without stopping the worker; on a plain thread
-/// runs it right here.
+/// runs it in place.
 ///
 /// The threads are kept for a while and shared by the whole program. There are at most 512: what
 /// `f` waits for must not itself need one, or must be sure to get one.
@@ -46,7 +46,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// With the panic of `f`; when there is no such thread and none can be started.
+/// With the panic of `f`; also if no thread is idle and none can be started.
 #[doc(alias = "run_in_executor")]
 #[doc(alias = "spawn_blocking")]
 #[track_caller]
@@ -74,25 +74,25 @@ pub fn unblock<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     }
 }
 
-/// Has `call` begun at once by one of the threads of [`unblock`], kept or new; gives it back when
-/// all are busy and no more can be started.
+/// Has `call` begun at once by one of the threads of [`unblock`], idle or new; returns it if all
+/// are busy and no more can be started.
 ///
-/// For calls that may wait for each other, and so must not wait for a thread. Never suspends. A
-/// panic of `call` ends nothing but the call.
+/// For calls that may wait for each other, and so must not wait for a thread. A panic of `call`
+/// ends only the call.
 pub fn hand_to_thread(call: Call) -> Result<(), Call> {
     threads().submit_now(call)
 }
 
-/// Is any call being run, or about to be?
+/// Returns `true` if any call runs, or is about to.
 pub(crate) fn is_busy() -> bool {
     let state = threads().state.lock();
     state.threads > state.idle || !state.queue.is_empty()
 }
 
-/// What is run.
+/// A call that is run by a thread.
 type Call = Box<dyn FnOnce() + Send>;
 
-/// A fork has none of the threads.
+/// A fork has none of the threads, so it starts without.
 static THREADS: PerProcess<Threads> = PerProcess::new();
 
 fn threads() -> &'static Threads {
@@ -109,12 +109,12 @@ struct Threads {
 struct State {
     queue: VecDeque<Call>,
     threads: usize,
-    /// Those that sleep; also those that were woken and have not come to the queue yet.
+    /// Idle threads; also those that were woken and have not taken a call yet.
     idle: usize,
 }
 
 impl Threads {
-    /// Puts a call into the queue and sees to it that a thread will come to it.
+    /// Puts a call into the queue and ensures that a thread takes it.
     fn submit(&'static self, call: Call) -> io::Result<()> {
         let mut state = self.state.lock();
         state.queue.push_back(call);
@@ -134,8 +134,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Puts a call into the queue if a thread comes to it at once. As many threads as there are
-    /// calls in the queue are on their way to it, unless there are too few threads.
+    /// Puts a call into the queue if a thread takes it at once. There are always as many threads on
+    /// their way to the queue as it holds calls, unless the limit of threads is reached.
     fn submit_now(&'static self, call: Call) -> Result<(), Call> {
         let mut state = self.state.lock();
         let idle = state.queue.len() < state.idle;
@@ -155,15 +155,15 @@ impl Threads {
         Ok(())
     }
 
-    /// The life of a thread.
+    /// The main function of a thread.
     fn serve(&self) {
         while let Some(call) = self.next() {
-            // A value that nobody waits for any more is dropped with the call.
+            // If the caller no longer waits, the value is dropped with the call.
             contain(call);
         }
     }
 
-    /// The next call; `None` after a while without any: the thread no longer counts.
+    /// Returns the next call; `None` after a while without any: the thread no longer counts.
     fn next(&self) -> Option<Call> {
         let mut state = self.state.lock();
         let deadline = clock::machine() + IDLE_LIMIT;

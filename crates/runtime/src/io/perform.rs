@@ -1,9 +1,9 @@
 //! Performing operations: in a task through its worker's driver, on a plain thread by blocking.
 //!
-//! The order of things in a task: refuse if cancelled; submit (most operations are done then and
-//! there); else suspend with the operation in this very frame, which stays until the driver has
-//! handed it back (I6). A deadline or a cancellation asks the driver for the operation and waits
-//! for the answer; a result that won the race is delivered.
+//! The order of steps in a task: refuse if cancelled; submit (most operations are done at once);
+//! else suspend with the operation in this very frame, which stays until the driver has handed it
+//! back (I6). A deadline or a cancellation asks the driver for the operation and waits for the
+//! answer; a result that came first is delivered.
 #![expect(unsafe_code, reason = "operations are handed to drivers by pointer")]
 
 use std::cell::RefCell;
@@ -33,7 +33,7 @@ use crate::worker::{Worker, units_of, whole, with_worker};
 ///
 /// # Errors
 ///
-/// The kernel's; `TimedOut` after the deadline; `ECANCELED` in a cancelled task.
+/// The error of the system call; `TimedOut` after the deadline; `ECANCELED` in a cancelled task.
 ///
 /// # Safety
 ///
@@ -45,10 +45,10 @@ pub unsafe fn perform(op: Op, deadline: Option<Instant>) -> io::Result<usize> {
     unsafe { perform_kept(op, deadline, || None::<()>) }
 }
 
-/// As [`perform`], and tells a plain thread how the kernel keeps the deadline: `keep` makes a
-/// blocking call of the operation end by itself at the deadline (`SO_RCVTIMEO`, `SO_SNDTIMEO`),
-/// until its value is dropped. It may end earlier; then the call is made again. `None`: the kernel
-/// does not, so the thread waits by poll(2) and calls without waiting.
+/// As [`perform`]; `keep` lets the kernel keep the deadline of a plain thread: it makes a blocking
+/// call of the operation end by itself at the deadline (`SO_RCVTIMEO`, `SO_SNDTIMEO`), until its
+/// value is dropped. The call may end earlier; then it is made again. If `keep` returns `None`, the
+/// thread waits by poll(2) and makes calls that do not wait.
 ///
 /// # Suspends
 ///
@@ -95,13 +95,13 @@ fn perform_task(
     }
 }
 
-/// Refuses a task that was cancelled, or whose time is over.
+/// Refuses the operation of a task that was cancelled, or whose time is over.
 #[inline]
 fn admit(task: &Task) -> io::Result<()> {
     if !task.is_to_unwind() && task.scope.get().is_none() && !is_park_forbidden() {
         return Ok(());
     }
-    // Later it would be in the kernel already (I6).
+    // Checked now: later the operation would be in the kernel already (I6).
     assert_may_park(None);
     if task.is_to_unwind() {
         return Err(refuse(task));
@@ -109,7 +109,7 @@ fn admit(task: &Task) -> io::Result<()> {
     is_over(task).map_or(Ok(()), |_| Err(Elapsed.into()))
 }
 
-/// Waits until the driver has handed the operation back for good.
+/// Waits until the driver has handed the operation back for the last time.
 fn wait_for(
     worker: &Worker,
     task: &Task,
@@ -141,7 +141,7 @@ fn wait_for(
     conclude(task, answer, deadline)
 }
 
-/// Tells why an operation was asked back.
+/// Returns the error for an operation that was taken back.
 #[inline]
 fn conclude(task: &Task, answer: Answer, deadline: Option<Instant>) -> io::Result<usize> {
     if answer != -errno::ECANCELED {
@@ -156,7 +156,7 @@ fn conclude(task: &Task, answer: Answer, deadline: Option<Instant>) -> io::Resul
     net::decode(answer)
 }
 
-/// The error of a late call: of its own deadline, or of the `timeout` scope around it.
+/// Returns the error of a late call: of its own deadline, or of the `timeout` scope around it.
 fn timed_out(deadline: Option<Instant>, scope: Option<Instant>) -> io::Error {
     match scope {
         Some(scope) if deadline.is_none_or(|own| scope < own) => Elapsed.into(),
@@ -169,8 +169,8 @@ thread_local! {
     static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
 }
 
-/// When a call of a plain thread has to end: its own deadline, and that of the `timeout` scope; by
-/// the machine's clock.
+/// The end of a plain thread's call, by the machine's clock: its own deadline, and that of the
+/// `timeout` scope.
 #[derive(Clone, Copy)]
 struct Until {
     own: Option<Instant>,
@@ -220,11 +220,11 @@ fn perform_thread<K>(
     }
 }
 
-/// How long a plain thread pauses when the kernel calls a socket writable that is not.
+/// How long a plain thread pauses if the kernel reports a socket as writable that is not.
 const FUTILE_PAUSE: Duration = Duration::from_millis(1);
 
-/// Asks once, in which the kernel waits if it keeps the deadline or there is none; then as long as
-/// that was not enough.
+/// Makes the call once, and the kernel waits in it if it keeps the deadline or there is none. If
+/// that was not enough, goes on without waiting in the call.
 fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io::Result<usize> {
     let scope_is_first = until.scope.is_some_and(|scope| until.own.is_none_or(|own| scope < own));
     let kept = if scope_is_first { None } else { keep() };
@@ -234,7 +234,7 @@ fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io:
     let answer = attempt_thread(op, 0);
     drop(kept);
     match answer {
-        // A limit of the kernel begins anew after an interruption, and may be shorter than ours.
+        // A limit of the kernel restarts after an interruption, and may be shorter than ours.
         errno::NEG_EINTR | errno::NEG_EAGAIN if !op.must_not_wait() => {
             if until.is_over() {
                 return Err(until.error());
@@ -245,7 +245,7 @@ fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io:
     }
 }
 
-/// Asks without waiting, and waits in between.
+/// Makes calls that do not wait, and waits in between.
 fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
     let writes = op.direction() == fiveways_driver::Direction::Write;
     let mut waited = false;
@@ -261,7 +261,8 @@ fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
             if until.is_over() {
                 return Err(until.error());
             }
-            // A Unix datagram socket is called writable however full its receiver's queue is.
+            // The kernel reports a Unix datagram socket as writable even if its receiver's queue is
+            // full.
             if writes {
                 thread::sleep(FUTILE_PAUSE);
             }
@@ -271,7 +272,7 @@ fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
     }
 }
 
-/// Makes the call once; an interruption is an answer.
+/// Makes the call once; an interruption is returned as an answer.
 fn attempt_thread(op: &Op, more: u32) -> Answer {
     match *op {
         Op::Recv { source, buf, len, flags } => {
@@ -332,11 +333,11 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// Makes a control call, of the driver in a task (I8) and of the kernel elsewhere.
+/// Makes a control call: through the driver in a task (I8), directly elsewhere.
 ///
 /// # Errors
 ///
-/// The kernel's.
+/// The error of the system call.
 pub fn control(call: Control<'_>) -> io::Result<Reply> {
     let mut call = Some(call);
     let answered = with_worker(|worker| {
@@ -350,8 +351,7 @@ pub fn control(call: Control<'_>) -> io::Result<Reply> {
     }
 }
 
-/// Tells this thread's driver that a descriptor, which nobody waits on, is no longer its owner's to
-/// use here.
+/// Informs this thread's driver that the owner gives away a descriptor, on which no task waits.
 pub fn forget(source: Source) {
     with_worker(|worker| {
         if let Ok(mut driver) = worker.driver.try_borrow_mut() {
@@ -360,7 +360,7 @@ pub fn forget(source: Source) {
     });
 }
 
-/// Closes a descriptor that nobody waits on, telling this thread's driver.
+/// Closes a descriptor on which no task waits, and informs this thread's driver.
 pub fn close(source: Source, fd: OwnedFd) {
     let mut fd = Some(fd);
     with_worker(|worker| {
@@ -372,15 +372,15 @@ pub fn close(source: Source, fd: OwnedFd) {
     drop(fd);
 }
 
-/// When the time of the running task or plain thread is over, by a limit of its scope; `None`:
-/// never.
+/// Returns the time limit of the running task or plain thread, by its scopes; `None` if it has
+/// none.
 pub fn time_limit() -> Option<Instant> {
     // SAFETY: required: a live task. It is the running one.
     let of_task = as_task(|_, task| unsafe { task.as_ref() }.scope.get());
     of_task.unwrap_or_else(thread_scope)
 }
 
-/// The number of this thread's worker, unique in the process.
+/// Returns the number of this thread's worker, unique in the process.
 #[inline]
 pub fn worker_index() -> Option<u32> {
     with_worker(|worker| worker.inbox.index)

@@ -1,7 +1,8 @@
-//! The plain threads that are blocked in waits of ours: written only when one really blocks.
+//! The plain threads that are blocked in a wait of this library. An entry is written only when a
+//! thread really blocks.
 //!
-//! A thread's entry points to the reason in its frame. It takes the entry away, under the lock,
-//! before the frame goes; so whoever holds the lock may read the reason.
+//! A thread's entry points to the reason in its frame. The thread removes the entry, under the
+//! lock, before the frame goes; so the reason may be read by a holder of the lock.
 #![expect(unsafe_code, reason = "reasons lie in the frames of blocked threads")]
 
 use std::cmp::Reverse;
@@ -30,7 +31,7 @@ struct Entry {
 // while the thread that it belongs to cannot leave its frame; reasons are plain data and atomics.
 unsafe impl Send for Entry {}
 
-/// A fork has none of the threads.
+/// A fork has none of the threads, so it starts with an empty list.
 static BLOCKED: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
@@ -71,27 +72,27 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// Tells of all of them.
+/// Describes all entries.
 pub(crate) fn all() -> Vec<ThreadDump> {
     let list = lock();
-    let mut all: Vec<_> = list.iter().map(tell).collect();
+    let mut all: Vec<_> = list.iter().map(describe).collect();
     drop(list);
     all.sort_by_key(|thread| Reverse(thread.for_ms));
     all
 }
 
-/// How many there are that will not go on by themselves.
+/// Returns the number of blocked threads that have no deadline.
 pub(crate) fn count_without_deadline() -> usize {
     lock().iter().filter(|entry| entry.deadline.is_none()).count()
 }
 
-/// The thread of one of them, for signals.
+/// Returns the kernel's number of a blocked thread, for signals.
 pub(crate) fn number_of(who: Identity) -> Option<interrupt::Thread> {
     lock().iter().find(|entry| entry.who == who).map(|entry| entry.number)
 }
 
-/// Tells of an entry of the locked list.
-fn tell(entry: &Entry) -> ThreadDump {
+/// Describes an entry of the locked list.
+fn describe(entry: &Entry) -> ThreadDump {
     let now = clock::machine();
     let left = entry.deadline.map(|at| at.saturating_duration_since(now));
     // SAFETY: required: live and shared. The list is locked, so the thread is still in its frame.
@@ -105,7 +106,7 @@ fn tell(entry: &Entry) -> ThreadDump {
     }
 }
 
-/// What a reason tells.
+/// Describes a reason.
 pub(crate) fn wait_for(reason: Option<&Reason<'_>>) -> Wait {
     let Some(reason) = reason else {
         return Wait { what: "unpark".to_owned(), ..Wait::default() };

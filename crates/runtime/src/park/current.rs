@@ -1,4 +1,4 @@
-//! Who is calling, and what is known of its waits.
+//! The caller: its identity, and what limits its waits.
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use std::ptr::NonNull;
@@ -26,7 +26,7 @@ impl Caller {
         Caller { identity: identity.unwrap_or_else(this_thread), task }
     }
 
-    /// Will its waits end by themselves, by a cancel or a `timeout` scope?
+    /// Returns `true` if its waits will end by themselves, by a cancel or a `timeout` scope.
     pub(crate) fn will_end(self) -> bool {
         // SAFETY: required: a live task. It is the running one.
         let block = self.task.map(|task| unsafe { task.as_ref() });
@@ -38,7 +38,7 @@ impl Caller {
     }
 }
 
-/// The caller's number: of the running task (also while it unwinds), else of this thread.
+/// Returns the caller's identity: of the running task (also while it unwinds), else of this thread.
 #[inline]
 pub fn me() -> Identity {
     let task = with_worker(|worker| {
@@ -48,7 +48,7 @@ pub fn me() -> Identity {
     task.flatten().unwrap_or_else(this_thread)
 }
 
-/// The caller's number, and from now on its end is heard of.
+/// Returns the caller's identity, and records its end from now on.
 pub(crate) fn current_watched() -> Identity {
     let me = Caller::now();
     match me.task {
@@ -64,12 +64,12 @@ pub(crate) fn current_watched() -> Identity {
     me.identity
 }
 
-/// Has this thread's end heard of.
+/// Records the end of this thread.
 fn watch_this_thread() {
     thread_local! {
         static WATCHED: WatchedExit = WatchedExit::new();
     }
-    // A thread that is about to end and has not been noted counts as one that never does.
+    // A thread that is about to end and cannot be recorded counts as one that never ends.
     if WATCHED.try_with(|_| ()).is_err() {
         exits::watch(this_thread());
     }

@@ -1,11 +1,11 @@
 //! Ending a wait from outside: cancellation and `timeout` scopes.
 //!
 //! Both surface first as an error at the suspension point (`ECANCELED`, `TimedOut`), and at every
-//! later one. Where a call has no error to give (a sleep, a lock), or when a cancelled task has
-//! ignored [`PATIENCE`] refusals, the task is unwound from where it stands: it does not park there,
-//! so it is never parked while unwinding. While it unwinds, calls that would park block the thread
+//! later one. If a call cannot return an error (a sleep, a lock), or if a cancelled task has
+//! ignored [`PATIENCE`] refusals, the task is unwound from that call: it does not park there, so it
+//! is never parked while unwinding. While it unwinds, calls that would park block the thread
 //! instead: std counts panics per thread, and a parked unwinding task would make
-//! `thread::panicking()` true for its neighbours.
+//! `thread::panicking()` true for the other tasks of its worker.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -30,22 +30,23 @@ struct Cancelled;
 /// The payload that unwinds to the `timeout` scope whose deadline this is.
 struct Expired(Instant);
 
-/// Is this what a cancelled task unwinds with?
+/// Returns `true` if this is the payload that unwinds a cancelled task.
 pub fn is_cancel(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Cancelled>()
 }
 
-/// Has the running task been cancelled? On a plain thread: no.
+/// Returns `true` if the running task has been cancelled; `false` on a plain thread.
 pub fn is_cancelled() -> bool {
     with_task(|task| task.cancelled.get()) == Some(true)
 }
 
-/// Why a wait does not go on: the caller is to be unwound, as soon as it has left what it waits in.
+/// The reason that a wait does not go on: the caller is to be unwound, as soon as it has left the
+/// queues of the wait.
 #[must_use = "the caller is to be unwound"]
 pub struct Interrupt(Box<dyn Any + Send>);
 
 impl Interrupt {
-    /// As a payload; for what unwinds by itself.
+    /// Wraps a payload; for panics that unwind by themselves.
     pub(crate) fn of(payload: Box<dyn Any + Send>) -> Interrupt {
         Interrupt(payload)
     }
@@ -60,7 +61,7 @@ impl Interrupt {
         Interrupt(Box::new(Expired(scope)))
     }
 
-    /// Unwinds.
+    /// Unwinds the caller.
     #[cold]
     pub fn unwind(self) -> ! {
         make_way();
@@ -74,7 +75,7 @@ impl fmt::Debug for Interrupt {
     }
 }
 
-/// Refuses a suspension to a cancelled task: an error, or in the end an unwind.
+/// Refuses a suspension to a cancelled task: with an error, or by unwinding after too many of them.
 #[cold]
 pub(crate) fn refuse(task: &Task) -> io::Error {
     let refusals = task.refusals.get();
@@ -85,7 +86,7 @@ pub(crate) fn refuse(task: &Task) -> io::Error {
     io::Error::from_raw_os_error(errno::ECANCELED)
 }
 
-/// Unwinds the running task as cancelled, for calls that have no error to give.
+/// Unwinds the running task as cancelled, for calls that cannot return an error.
 #[cold]
 pub fn unwind_cancelled() -> ! {
     make_way();
@@ -99,8 +100,8 @@ pub(crate) fn unwind_expired(scope: Instant) -> ! {
     resume_unwind(Box::new(Expired(scope)))
 }
 
-/// Counts for the running task as something done without waiting: one that catches what unwinds it
-/// and goes on, again and again, would keep its worker for ever.
+/// Counts as an operation of the running task that did not wait: a task that catches its unwinding
+/// and goes on, again and again, would otherwise keep its worker for ever.
 fn make_way() {
     with_worker(|worker| {
         if let Some(task) = worker.current().filter(|_| !thread::panicking()) {
@@ -109,7 +110,7 @@ fn make_way() {
     });
 }
 
-/// A `timeout` scope came to its deadline before its work came to its end.
+/// The error of a `timeout` scope whose deadline came before the end of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
@@ -129,16 +130,16 @@ impl From<Elapsed> for io::Error {
 
 /// Runs `f`, in which every suspension ends at `deadline` at the latest.
 ///
-/// Calls that give `io::Result` give `TimedOut` from then on; calls that have no error to give
-/// unwind to here. Scopes nest; the earlier deadline counts.
+/// From then on, calls that return `io::Result` return `TimedOut`; calls that cannot return an
+/// error unwind to here. Scopes nest; the earlier deadline counts.
 ///
 /// # Errors
 ///
-/// [`Elapsed`] when `f` was unwound by the deadline. A value that `f` returned is returned, even
-/// when it is late.
+/// [`Elapsed`] if `f` was unwound by the deadline. A value that `f` returned is returned, even if
+/// it is late.
 ///
-/// On a plain thread the waits of this library keep the deadline; what blocks the thread by other
-/// means is not interrupted.
+/// On a plain thread the waits of this library keep the deadline; other calls that block the thread
+/// are not interrupted.
 pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     let outer = limits().own;
     change(|limits| limits.own = earlier(outer, Some(deadline)));
@@ -147,7 +148,7 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
     match outcome {
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Expired>() {
-            // An outer scope with the same or an earlier deadline is the one that is meant.
+            // An outer scope with the same or an earlier deadline is the one that has expired.
             Ok(expired) if is_meant(&expired) => Err(Elapsed),
             Ok(expired) => resume_unwind(expired),
             Err(payload) => resume_unwind(payload),
@@ -155,14 +156,14 @@ pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, E
     }
 }
 
-/// Is the scope that has just been left the one that has expired?
+/// Returns `true` if the scope that has just been left is the one that has expired.
 fn is_meant(expired: &Expired) -> bool {
     let outer = limits().deadline();
     outer.is_none_or(|outer| expired.0 < outer)
 }
 
-/// Runs `f`, from whose waits nothing unwinds the task that began outside of it: neither a
-/// cancellation nor a `timeout` scope. For what must not be left half done.
+/// Runs `f`, in whose waits neither a cancellation nor a `timeout` scope outside unwinds the task.
+/// For work that must not be left half done.
 pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
     let before = limits();
     change(|limits| (limits.own, limits.own_uninterruptible) = (None, true));
@@ -173,8 +174,9 @@ pub fn without_interruption<T>(f: impl FnOnce() -> T) -> T {
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// As [`without_interruption`], for what puts things in order: where the caller must not wait (see
-/// [`no_park_scope`](crate::no_park_scope)) it is not refused, and blocks the thread.
+/// As [`without_interruption`], for code that restores a consistent state: where the caller must
+/// not wait (see [`no_park_scope`](crate::no_park_scope)) a wait is not refused, and blocks the
+/// thread.
 pub fn in_any_case<T>(f: impl FnOnce() -> T) -> T {
     if is_park_forbidden() {
         permitted(|| {
@@ -187,19 +189,20 @@ pub fn in_any_case<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// What a stack that is suspended by itself (a generator's) has of time limits and protection from
-/// being interrupted: it takes them along, and leaves its caller's.
+/// The time limits of a stack that is suspended by itself (a generator's), and its protection from
+/// interruption: they stay with that stack, and its caller's stay with the caller.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SavedLimits {
     own: Option<Instant>,
     uninterruptible: bool,
 }
 
-/// What a caller has of these, to be given back to it.
+/// The limits of a caller, to be restored for it.
 #[derive(Clone, Copy, Debug)]
 pub struct OuterLimits(Limits);
 
-/// Lets another stack run in the calling task (or thread): in its own limits and the caller's.
+/// Begins the limits of another stack that runs in the calling task (or thread), within the
+/// caller's.
 pub fn install_limits(standing: SavedLimits) -> OuterLimits {
     let caller = limits();
     change(|limits| {
@@ -213,7 +216,7 @@ pub fn install_limits(standing: SavedLimits) -> OuterLimits {
     OuterLimits(caller)
 }
 
-/// Goes on in the caller; gives what the other stack has now.
+/// Restores the caller's limits; returns those that the other stack has now.
 pub fn restore_limits(caller: OuterLimits) -> SavedLimits {
     let limits = limits();
     change(|limits| *limits = caller.0);
@@ -221,11 +224,11 @@ pub fn restore_limits(caller: OuterLimits) -> SavedLimits {
 }
 
 thread_local! {
-    /// What ends the waits of this plain thread early.
+    /// The limits of this plain thread's waits.
     static OF_THREAD: Cell<Limits> = const { Cell::new(Limits::NONE) };
 }
 
-/// What ends the waits of the running task (or plain thread) early.
+/// Returns the limits of the running task's (or plain thread's) waits.
 fn limits() -> Limits {
     with_task(|task| task.limits.get()).unwrap_or_else(|| OF_THREAD.get())
 }
@@ -238,8 +241,9 @@ fn change(f: impl FnOnce(&mut Limits)) {
     }
 }
 
-/// The deadline of the `timeout` scopes around a plain thread's wait. `None` in a task, also while
-/// it unwinds; and while the thread unwinds, which a second one would end with the process.
+/// Returns the deadline of the `timeout` scopes around a plain thread's wait. `None` in a task,
+/// also while it unwinds; and while the thread unwinds, because a second panic would end the
+/// process.
 #[inline]
 pub fn thread_scope() -> Option<Instant> {
     let scope = OF_THREAD.get().deadline()?;

@@ -44,8 +44,8 @@ pub enum Wake {
 
 /// Unparks one task or thread, from anywhere, any number of times, even after its end.
 ///
-/// It owns nothing: a task is found by the numbers of its worker and its own, which are not used
-/// again; a thread by its seat, which is.
+/// It owns nothing: a task is found by its number and its worker's, which are not used again; a
+/// thread by its parker, which is used again with the next generation.
 #[derive(Clone, Copy)]
 pub struct Unparker(Who);
 
@@ -86,7 +86,7 @@ impl Unparker {
     }
 }
 
-/// Unparks a task of another worker. One that has ended has no task to unpark.
+/// Unparks a task of another worker, if both have not ended.
 fn unpark_elsewhere(number: u32, id: TaskId) {
     let wake = |worker_set: &WorkerSet| {
         let inbox = registry::member(worker_set, number)?;
@@ -97,13 +97,13 @@ fn unpark_elsewhere(number: u32, id: TaskId) {
     }
 }
 
-/// Is the caller a task (and may it park as one)?
+/// Returns `true` if the caller is a task, and may park as one.
 #[inline]
 pub fn in_task() -> bool {
     with_worker(|worker| worker.current().is_some()) == Some(true) && !thread::panicking()
 }
 
-/// Gives the means to unpark the caller.
+/// Returns the means to unpark the caller.
 #[inline]
 pub fn unparker() -> Unparker {
     let task = with_worker(|worker| {
@@ -142,7 +142,7 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
     or_unwind(parked.unwrap_or_else(|| park_thread(None, deadline)))
 }
 
-/// As [`park_until`], and dumps tell for what.
+/// As [`park_until`], with a reason that dumps show.
 ///
 /// # Suspends
 ///
@@ -154,13 +154,14 @@ pub fn park_until(deadline: Option<Instant>) -> Wake {
 ///
 /// # Panics
 ///
-/// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
+/// With a [`Deadlock`](crate::Deadlock), if deadlocks are to panic and the wait closes one.
 #[inline]
 pub fn park_for(reason: &Reason<'_>, deadline: Option<Instant>) -> Wake {
     or_unwind(park_unless_interrupted(reason, deadline))
 }
 
-/// As [`park_for`], and leaves it to the caller to unwind: it may have something to leave before.
+/// As [`park_for`], but returns the interruption: the caller may have queues to leave before it
+/// unwinds.
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
 pub fn park_unless_interrupted(
@@ -172,7 +173,7 @@ pub fn park_unless_interrupted(
     let parked = as_task(|worker, task| {
         // SAFETY: required: a live task. It is the running one.
         let block = unsafe { task.as_ref() };
-        let _told = ShownReason::new(block, reason);
+        let _shown = ShownReason::new(block, reason);
         park_task(worker, task, State::Parked, Some(reason), deadline)
     });
     parked.unwrap_or_else(|| park_thread(Some(reason), deadline))
@@ -183,7 +184,7 @@ fn or_unwind(parked: Result<Wake, Interrupt>) -> Wake {
     parked.unwrap_or_else(|interrupt| interrupt.unwind())
 }
 
-/// As [`park_for`] of the running task, where no deadlock is looked for.
+/// As [`park_for`] in the running task, while deadlocks are not looked for.
 // Each frame between the caller and the switch costs a mispredicted return.
 #[inline(always)]
 pub(crate) fn park_here(
@@ -193,23 +194,23 @@ pub(crate) fn park_here(
     deadline: Option<Instant>,
 ) -> Wake {
     // SAFETY: required: a live task. It is the running one.
-    let _told = ShownReason::new(unsafe { task.as_ref() }, reason);
+    let _shown = ShownReason::new(unsafe { task.as_ref() }, reason);
     or_unwind(park_task(worker, task, State::Parked, Some(reason), deadline))
 }
 
-/// Refuses a wait where none is allowed, for who has something to leave before it unwinds.
+/// Refuses a wait where none is allowed, for callers that have queues to leave before they unwind.
 #[inline]
 fn admit(reason: Option<&Reason<'_>>) -> Result<(), Interrupt> {
     if is_park_forbidden() { caught(|| assert_may_park(reason)) } else { Ok(()) }
 }
 
-/// Runs what may panic, for who has something to leave before it unwinds.
+/// Runs what may panic, for callers that have queues to leave before they unwind.
 #[cold]
 fn caught<R>(f: impl FnOnce() -> R) -> Result<R, Interrupt> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Interrupt::of)
 }
 
-/// Reports the wait to the search for deadlocks, if that is on and could follow it.
+/// Reports the wait to the search for deadlocks, if that is on and can use the reason.
 #[inline]
 fn observe<'a>(
     reason: &'a Reason<'a>,
@@ -223,7 +224,7 @@ fn observe<'a>(
     if me.will_end() { Ok(None) } else { caught(|| ObservedWait::begin(me, reason)).map(Some) }
 }
 
-/// Keeps what a task waits for in its control block while this lives.
+/// Keeps the task's reason in its control block while this lives.
 struct ShownReason<'a>(&'a Task);
 
 impl<'a> ShownReason<'a> {
@@ -240,15 +241,16 @@ impl Drop for ShownReason<'_> {
     }
 }
 
-/// Parks until `is_so`, which is looked at before each park; false: the deadline came first.
+/// Parks until `is_so`, which is checked before each park; returns `false` if the deadline came
+/// first.
 ///
-/// Unparks that were meant for others than the condition are kept for the caller's next park: who
-/// waits for a task in between must not lose them.
+/// Unparks that were not meant for the condition are kept for the caller's next park: another wait
+/// of the caller may depend on them.
 pub fn park_while_not(is_so: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
     park_by_turns(is_so, || park_until(deadline))
 }
 
-/// As [`park_while_not`], and dumps tell for what.
+/// As [`park_while_not`], with a reason that dumps show.
 #[inline]
 pub fn park_for_while_not(
     reason: &Reason<'_>,
@@ -258,7 +260,7 @@ pub fn park_for_while_not(
     park_by_turns(is_so, || park_for(reason, deadline))
 }
 
-/// Blocks the calling thread until `is_so`, and calls `look` in between until that says false.
+/// Blocks the calling thread until `is_so`; calls `look` in between until that returns `false`.
 pub(crate) fn park_watched(
     reason: &Reason<'_>,
     is_so: impl Fn() -> bool,
@@ -354,8 +356,8 @@ pub fn yield_now() {
     }
 }
 
-/// Notes that the caller is about to do something for which it may never have to wait; lets other
-/// tasks go first when its slice is over.
+/// Counts an operation of the caller that may never have to wait; lets other tasks go first if the
+/// caller's slice is over.
 ///
 /// # Suspends
 ///
@@ -374,7 +376,7 @@ pub fn spend() {
     }
 }
 
-/// As [`spend`], and a cancelled task goes on: the next call that has an error to give refuses it.
+/// As [`spend`], but a cancelled task goes on: the next call that can return an error refuses it.
 #[inline]
 pub fn spend_without_unwinding() {
     if with_worker(Worker::has_spent) == Some(true) {
@@ -467,12 +469,12 @@ fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake
     let (token_of_thread, me) = (ParkToken::of_thread(), me());
     let scope = thread_scope();
     let deadline = clock::to_machine(earlier(own, scope));
-    let mut told = me.is_thread();
+    let mut reported = me.is_thread();
     loop {
         if !me.is_thread() && deadline.is_none() {
             caught(|| refuse_endless(me, reason))?;
         }
-        let tick = (!told).then(|| clock::machine() + BLOCKED_LIMIT);
+        let tick = (!reported).then(|| clock::machine() + BLOCKED_LIMIT);
         if token_of_thread.take(earlier(deadline, tick), || Some(Listed::new(me, reason, deadline)))
         {
             return Ok(Wake::Unparked);
@@ -483,7 +485,7 @@ fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake
                 _ => Ok(Wake::TimedOut),
             };
         }
-        told = true;
+        reported = true;
         let what = Unwinding(me, reason);
         eprintln!("fiveways: {what}, and blocks its worker until another thread ends that");
     }

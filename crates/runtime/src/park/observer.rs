@@ -13,10 +13,10 @@ use crate::park::current::Caller;
 use crate::reason::Reason;
 use crate::worker::inbox::Inbox;
 
-/// The diagnosis, as the engine sees it.
+/// The functions of the diagnosis that the engine calls.
 pub(crate) struct WaitObserver {
     /// A wait without a deadline begins whose enders are known. Panics with a
-    /// [`Deadlock`](crate::Deadlock) where the wait is to be refused.
+    /// [`Deadlock`](crate::Deadlock) if the wait is to be refused.
     ///
     /// # Safety
     ///
@@ -41,10 +41,10 @@ impl<'a> ObservedWait<'a> {
     ///
     /// # Panics
     ///
-    /// With a [`Deadlock`](crate::Deadlock), where that is asked for and the wait closes a circle.
+    /// With a [`Deadlock`](crate::Deadlock), if deadlocks are to panic and the wait closes one.
     pub(crate) fn begin(me: Caller, reason: &'a Reason<'a>) -> ObservedWait<'a> {
-        // SAFETY: required: the reason lives until `wait_ends` is called. The value made here
-        // borrows it, and calls that when dropped; whoever has it keeps it on the stack.
+        // SAFETY: required: the reason lives until `wait_ends` is called. The value created here
+        // borrows it, and calls that when dropped; its owner keeps it on the stack.
         unsafe { (WAIT_OBSERVER.wait_begins)(me, reason) };
         ObservedWait { who: me.identity, reason: PhantomData }
     }

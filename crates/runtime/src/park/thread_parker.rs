@@ -1,11 +1,10 @@
-//! Where plain threads wait: a seat for each, and the token that lies on it.
+//! The parking of plain threads: a parker for each thread, and the token that it holds.
 //!
-//! Seats are never freed, so whoever has a thread's [`ParkToken`] may use it at any time, and it
-//! owns nothing. A thread that ends leaves its seat to another, which is another guest: an old
-//! ticket gives that one nothing. So there are as many seats as there were threads waiting at a
-//! time.
+//! Parkers are never freed, so a thread's [`ParkToken`] may be used at any time, and owns nothing.
+//! A thread that ends leaves its parker to another thread, with the next generation: an old token
+//! does not reach that one. So there are as many parkers as there were threads waiting at a time.
 //!
-//! The token is not std's: its `park_timeout` does not say whether it took the token, so that a
+//! The token is not std's: `park_timeout` of std does not return whether it took the token, so a
 //! deadline could swallow an unpark.
 
 use std::cell::Cell;
@@ -18,16 +17,16 @@ use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::clock;
 
-/// The seats that nobody has. A fork begins anew: those may be locked.
+/// The free parkers. A fork starts with none: the locks of these may be held.
 static FREE: PerProcess<Mutex<Vec<&'static ThreadParker>>> = PerProcess::new();
 
-/// The lock is made anew in a fork, which may find it held; what it protects is what it was.
+/// The lock is created anew in a fork, which may find it held; what it protects is unchanged.
 #[derive(Default)]
 struct ThreadParker {
     blocker: PerProcess<Blocker>,
-    /// Counts the threads that have had the seat. Written under the lock.
+    /// Counts the threads that have owned the parker. Written under the lock.
     generation: AtomicU64,
-    /// Does the token lie here? Written under the lock.
+    /// Whether the token is here. Written under the lock.
     given: AtomicBool,
 }
 
@@ -37,7 +36,7 @@ struct Blocker {
     unparked: Condvar,
 }
 
-/// The seat of one thread, as long as it has that.
+/// The parker of one thread, as long as the thread owns it.
 #[derive(Clone, Copy)]
 pub(crate) struct ParkToken {
     parker: &'static ThreadParker,
@@ -51,17 +50,17 @@ impl fmt::Debug for ParkToken {
 }
 
 thread_local! {
-    /// Without a destructor, so that it is always there.
+    /// Without a destructor, so it can be used until the very end of the thread.
     static HERE: Cell<Option<ParkToken>> = const { Cell::new(None) };
     static LAST: ReturnOnExit = const { ReturnOnExit };
 }
 
-/// Gives the thread's seat back.
+/// Frees the thread's parker when dropped.
 struct ReturnOnExit;
 
 impl Drop for ReturnOnExit {
     fn drop(&mut self) {
-        // A wait that comes later still takes another one, which then is not given back.
+        // A later wait of this thread takes another parker, which then is not freed.
         if let Some(token) = HERE.take() {
             token.leave();
             free().push(token.parker);
@@ -70,11 +69,11 @@ impl Drop for ReturnOnExit {
 }
 
 impl ParkToken {
-    /// The same one for as long as the thread lives, while its locals are destroyed as well: it may
-    /// still wait then, and who unparks it must have the seat it waits on.
+    /// Returns the same one for as long as the thread lives, also while its locals are destroyed:
+    /// the thread may still wait then, and an unpark must reach the parker that it waits on.
     pub(crate) fn of_thread() -> ParkToken {
         HERE.get().unwrap_or_else(|| {
-            // Registers the destructor, while that can be done.
+            // Registers the destructor, while that is possible.
             let _ = LAST.try_with(|_| ());
             let token = ParkToken::new();
             HERE.set(Some(token));
@@ -95,7 +94,7 @@ impl ParkToken {
         self.parker.given.store(false, Ordering::Relaxed);
     }
 
-    /// Gives the token, if the thread still has its seat.
+    /// Gives the token, if the thread still owns its parker.
     pub(crate) fn give(self) {
         let locked = self.parker.lock();
         if self.parker.generation.load(Ordering::Relaxed) != self.generation {
@@ -106,9 +105,9 @@ impl ParkToken {
         self.parker.blocker().unparked.notify_one();
     }
 
-    /// Waits for the token and takes it; false: the deadline, by the machine's clock, came first.
-    /// `list` is called if the thread blocks, and what it gives lives as long. Only for the thread
-    /// whose seat it is.
+    /// Waits for the token and takes it; returns `false` if the deadline, by the machine's clock,
+    /// came first. `list` is called if the thread blocks, and its value is kept meanwhile. Only for
+    /// the thread that owns the parker.
     pub(crate) fn take<L>(
         self,
         deadline: Option<Instant>,

@@ -1,7 +1,7 @@
-//! Waits of a task that unwinds: in a destructor it cannot be suspended, and blocks its worker.
+//! Waits of a task that unwinds: it cannot be suspended in a destructor, so it blocks its worker.
 //!
-//! What only a neighbour on the same worker could give would never come; what others may give is
-//! told of when it is long in coming.
+//! A wait that only another task of the same worker could end is refused, because it would never
+//! end; a long wait for others is reported.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use std::time::Duration;
 use crate::identity::Identity;
 use crate::reason::Reason;
 
-/// How long a task that unwinds blocks its worker before that is told.
+/// How long a task that unwinds blocks its worker before that is reported.
 pub(crate) const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
 
-/// Refuses a wait of a task that unwinds for another that cannot go on before.
+/// Refuses a wait of a task that unwinds for a task that cannot run meanwhile.
 #[cold]
 #[track_caller]
 pub(crate) fn refuse_endless(me: Identity, reason: Option<&Reason<'_>>) {
     let holder = reason.and_then(|reason| reason.holder.one());
-    // Ourselves: it has just been given to us, and the token comes.
-    let neighbour = holder.filter(|holder| *holder != me && holder.shares_thread(me));
-    if let Some(neighbour) = neighbour {
+    // If the holder is the caller, the lock was just handed over, and the token comes.
+    let other = holder.filter(|holder| *holder != me && holder.shares_thread(me));
+    if let Some(other) = other {
         let what = Unwinding(me, reason);
-        panic!("{what}, for {neighbour} of the same worker, which cannot go on before");
+        panic!("{what}, for {other} of the same worker, which cannot go on before");
     }
 }
 
-/// A task that waits while it unwinds.
+/// A task that waits while it unwinds, for messages.
 pub(crate) struct Unwinding<'a>(pub(crate) Identity, pub(crate) Option<&'a Reason<'a>>);
 
 impl fmt::Display for Unwinding<'_> {

@@ -31,7 +31,7 @@ impl Canceller {
     }
 }
 
-/// Gives the means to cancel the calling task; `None` on a plain thread.
+/// Returns the means to cancel the calling task; `None` on a plain thread.
 pub fn canceller() -> Option<Canceller> {
     with_worker(|worker| {
         let task = worker.current()?;
@@ -43,7 +43,7 @@ pub fn canceller() -> Option<Canceller> {
     .flatten()
 }
 
-/// Cancels a task of the worker of this number; both may be gone.
+/// Cancels a task of the worker of this number; the task and the worker may have ended.
 pub(crate) fn cancel(worker: u32, id: TaskId, identity: Option<Identity>) {
     if let Some(identity) = identity {
         (WAIT_OBSERVER.asked_to_end)(identity);

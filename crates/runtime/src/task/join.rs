@@ -1,5 +1,5 @@
 //! The handle of a task: joining, watching, cancelling.
-#![expect(unsafe_code, reason = "a joiner next door is noted without a lock")]
+#![expect(unsafe_code, reason = "a joiner on the task's own worker is registered without a lock")]
 
 use std::fmt;
 use std::panic::Location;
@@ -33,7 +33,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// Waits for the task to end and gives its value.
+    /// Waits for the task to end and returns its value.
     ///
     /// # Suspends
     ///
@@ -45,10 +45,10 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinError`] when the task panicked, was cancelled or could not be started; and when it has
-    /// not ended and never would: joined by a destructor of a task of the same worker that unwinds,
-    /// and so cannot let it run; a task that joins itself; and a task of the process that this one
-    /// is a fork of, which goes on there.
+    /// [`JoinError`] if the task panicked, was cancelled or could not be started. Also if the task
+    /// has not ended and never would: a destructor that unwinds in a task of the same worker joins
+    /// it, and so keeps it from running; a task joins itself; or the task belongs to the process
+    /// that this one is a fork of, and goes on there.
     #[track_caller]
     #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
@@ -56,7 +56,8 @@ impl<T> JoinHandle<T> {
         if is_done { this.0.take() } else { Err(JoinError::unending()) }
     }
 
-    /// Waits for the task to end until the deadline; gives the handle back if it has not.
+    /// Waits for the task to end until the deadline; returns the handle if the task has not ended
+    /// by then.
     ///
     /// # Suspends
     ///
@@ -64,14 +65,15 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The handle itself, when the deadline has come.
+    /// The handle itself, if the deadline came first.
     #[track_caller]
     pub fn join_until(self, deadline: Instant) -> Result<Result<T, JoinError>, JoinHandle<T>> {
         let (this, is_done) = self.wait_until(Some(deadline));
         if is_done { Ok(this.0.take()) } else { Err(this) }
     }
 
-    /// Waits for the task to end for a duration; gives the handle back if it has not.
+    /// Waits for the task to end for a duration; returns the handle if the task has not ended by
+    /// then.
     ///
     /// # Suspends
     ///
@@ -83,7 +85,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The handle itself, when the time is over.
+    /// The handle itself, if the time is over first.
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
         match clock::after(timeout) {
@@ -92,43 +94,43 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Has the task ended?
+    /// Returns `true` if the task has ended.
     #[inline]
     pub fn is_finished(&self) -> bool {
         self.0.join_state().is_done()
     }
 
-    /// Asks the task to end: see [`crate::with_deadline`] and the runtime's documentation for how
-    /// that surfaces in it. Never suspends; does not wait for the end.
+    /// Asks the task to end, without waiting for the end. How the request surfaces in the task is
+    /// said at [`crate::with_deadline`] and in the runtime's documentation.
     pub fn cancel(&self) {
         self.0.join_state().ask_to_end();
     }
 
-    /// Gives the value of a task that has ended with one, without taking it: `None` before the end,
-    /// and after an end without value.
+    /// Returns the value of a task that has ended with one, without taking it: `None` before the
+    /// end, and after an end without value.
     ///
-    /// It borrows the handle mutably, so that handles can be shared whose values cannot.
+    /// It borrows the handle mutably, so that a handle can be `Sync` even if its value is not.
     #[doc(alias = "Greenlet.value")]
     pub fn value(&mut self) -> Option<&T> {
         self.0.outcome().and_then(|outcome| outcome.as_ref().ok())
     }
 
-    /// Has `tag` put into the queue at the task's end; at once if it has ended.
+    /// Puts `tag` into the queue at the task's end; at once if it has ended.
     ///
     /// A task that cannot end while the caller waits, because the caller unwinds on its worker,
-    /// counts as ended: [`JoinHandle::join`] says what is the matter.
+    /// counts as ended: [`JoinHandle::join`] then returns the error.
     pub fn watch(&self, completions: &Completions, tag: usize) {
         self.0.join_state().add_observer(completions, tag);
     }
 
-    /// Takes back what [`JoinHandle::watch`] asked for, unless the task has ended.
+    /// Takes back the request of [`JoinHandle::watch`], unless the task has ended.
     pub fn unwatch(&self, completions: &Completions) {
         if self.0.join_state().is_watched() {
             drop(self.0.join_state().take_observers(completions));
         }
     }
 
-    /// Waits for the end; gives the handle back, and whether the task has ended.
+    /// Waits for the end; returns the handle and whether the task has ended.
     // Each frame between the caller and the switch costs a mispredicted return.
     #[inline(always)]
     #[track_caller]
@@ -156,7 +158,7 @@ impl JoinState {
         }
         self.remote_waiters().get_or_insert_default().observers.push(observer);
         if !self.watch() {
-            // Whoever takes it out tells, we or the task's end.
+            // An observer is notified by the side that takes it out: here, or by the task's end.
             self.take_observers(completions).into_iter().for_each(Observer::notify);
         }
     }
@@ -169,18 +171,19 @@ impl JoinState {
         observers.collect()
     }
 
-    /// Can it not end while the caller waits, because the caller unwinds on its worker?
+    /// Returns `true` if the task cannot end while the caller waits, because the caller unwinds on
+    /// its worker.
     fn is_stuck(&self) -> bool {
         self.is_here() && as_task(|_, _| ()).is_none()
     }
 
-    /// Is the caller on the task's worker?
+    /// Returns `true` if the caller runs on the task's worker.
     fn is_here(&self) -> bool {
         with_worker(|worker| self.is_of(worker)) == Some(true)
     }
 
-    /// Waits for the end, on the task's own worker if the caller runs there: nothing can happen
-    /// between a look and a park.
+    /// Waits for the end. On the task's own worker nothing can happen between the check and the
+    /// park.
     ///
     /// # Safety
     ///
@@ -196,7 +199,7 @@ impl JoinState {
             }
             let reason = self.reason(place);
             // SAFETY: required: in this task, on its worker, and the handle stays. The first two
-            // were asked for; the caller promises the third.
+            // were checked; the caller promises the third.
             let _noted = unsafe { LocalJoiner::new(self, task) };
             let park = || park_here(worker, task, &reason, deadline);
             Some(park_by_turns(|| self.is_done(), park))
@@ -208,11 +211,11 @@ impl JoinState {
         }
     }
 
-    /// As [`JoinState::wait`], where more is to be thought of.
+    /// As [`JoinState::wait`], for the cases that need more than a check and a park.
     ///
     /// # Safety
     ///
-    /// As there.
+    /// As for [`JoinState::wait`].
     #[cold]
     unsafe fn wait_watched(
         &self,
@@ -221,16 +224,16 @@ impl JoinState {
     ) -> bool {
         let reason = self.reason(place);
         if self.is_own() && !detection::is_on() {
-            // Nobody will say so later.
+            // The end would not be reported later.
             return false;
         }
         if !self.is_here() {
             return self.wait_elsewhere(&reason, deadline);
         }
-        // Unwinding, we cannot let the task run: it will not end while we wait.
+        // We unwind and cannot let the task run: it will not end while we wait.
         let Some(me) = as_task(|_, task| task) else { return false };
         // SAFETY: required: in this task, on its worker, and the handle stays. The first two were
-        // asked for; the caller promises the third.
+        // checked; the caller promises the third.
         let _noted = unsafe { LocalJoiner::new(self, me) };
         park_for_while_not(&reason, || self.is_done(), deadline)
     }
@@ -242,9 +245,9 @@ impl JoinState {
         let watches = !ends && detection::is_on() && !in_task();
         let inbox = registry::inbox_of(self.worker);
         if inbox.is_none() && !ends {
-            // There is no such worker any more: it has run the task, or this is a fork of the
-            // process that has both.
-            // ORDERING: pairs with the drop of the team by its last worker.
+            // The worker has ended: it has run the task, or this is a fork of the process that has
+            // both.
+            // ORDERING: pairs with the drop of the worker set by its last worker.
             fence(Ordering::Acquire);
             return self.is_done();
         }
@@ -257,15 +260,16 @@ impl JoinState {
         }
     }
 
-    /// Is it the handle of the calling task itself?
+    /// Returns `true` if this is the handle of the calling task itself.
     fn is_own(&self) -> bool {
         self.identity.load(Ordering::Relaxed) == me().to_bits()
     }
 
-    /// What a join waits for: the end of the task, which only it can bring.
+    /// Returns the reason of a join: the end of the task, which only the task can bring about.
     #[inline]
     fn reason(&self, place: &'static Location<'static>) -> Reason<'_> {
-        // A word may be passed on, as locks are; that one is itself is final.
+        // An identity in a word may change, as the holder of a lock does; a task that joins itself
+        // stays so.
         let holder = if self.is_own() { Holder::One(me()) } else { Holder::In(&self.identity) };
         Reason { what: "join", on: ptr::from_ref(self).addr(), holder, place }
     }

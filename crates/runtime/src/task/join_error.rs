@@ -1,4 +1,4 @@
-//! Why a join gives no value.
+//! The error of a join: why there is no value.
 
 use std::any::Any;
 use std::fmt;
@@ -10,20 +10,20 @@ use fiveways_sys::lock::Mutex;
 use crate::deadlock_data::Deadlock;
 use crate::park::limits::is_cancel;
 
-/// Why a task gave no value.
+/// Why a task returned no value.
 pub struct JoinError(Why);
 
 enum Why {
     Cancelled,
-    /// Locked only to be `Sync`, as errors should be: it is taken out by value.
+    /// Behind a lock only to be `Sync`, as errors should be: the payload is taken out by value.
     Panicked(Mutex<Box<dyn Any + Send>>),
     NotStarted(io::Error),
-    /// Joined where it cannot run, and not ended.
+    /// Joined where the task cannot run, before it has ended.
     Unending,
 }
 
 impl JoinError {
-    /// Makes the error of a task that unwound with this payload.
+    /// Creates the error of a task that unwound with this payload.
     pub fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
         JoinError(if is_cancel(payload.as_ref()) {
             Why::Cancelled
@@ -32,32 +32,32 @@ impl JoinError {
         })
     }
 
-    /// Makes the error of a task that was cancelled.
+    /// Creates the error of a task that was cancelled.
     pub fn cancelled() -> JoinError {
         JoinError(Why::Cancelled)
     }
 
-    /// Makes the error of a task that could not be started.
+    /// Creates the error of a task that could not be started.
     pub(crate) fn not_started(error: io::Error) -> JoinError {
         JoinError(Why::NotStarted(error))
     }
 
-    /// Makes the error of a join that would never end.
+    /// Creates the error of a join that would never end.
     pub fn unending() -> JoinError {
         JoinError(Why::Unending)
     }
 
-    /// Was the task cancelled (unwound, or dropped before it began)?
+    /// Returns `true` if the task was cancelled (unwound, or dropped before it began).
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0, Why::Cancelled)
     }
 
-    /// Did the task panic?
+    /// Returns `true` if the task panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0, Why::Panicked(_))
     }
 
-    /// The panic's payload, as std's `JoinHandle::join` gives it; of other ends, a message.
+    /// Returns the panic's payload, as std's `JoinHandle::join` does; for other errors, a message.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.0 {
             Why::Panicked(payload) => payload.into_inner(),
@@ -65,7 +65,7 @@ impl JoinError {
         }
     }
 
-    /// Goes on panicking in the caller, with the task's payload.
+    /// Resumes the panic in the caller, with the task's payload.
     pub fn resume(self) -> ! {
         resume_unwind(self.into_panic())
     }
@@ -83,7 +83,7 @@ impl fmt::Display for JoinError {
             Why::Panicked(payload) => {
                 let payload = payload.lock();
                 let message = message_of(payload.as_ref()).map(str::to_owned);
-                // Writing may be the user's, and wait.
+                // Formatting may run code of the user that waits, so the lock is released first.
                 drop(payload);
                 match message {
                     Some(message) => write!(f, "the task panicked: {message}"),

@@ -1,10 +1,10 @@
-//! Reading and setting what belongs to the running task, or to this thread.
+//! Reading and setting the values of the running task, or of this thread.
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use crate::locals::{Local, LocalKey, LocalValue, Locals};
 use crate::worker::{contain, with_worker};
 
-/// Whose values are meant.
+/// The owner of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalOwner {
     /// The running task; outside of tasks the thread.
@@ -13,16 +13,14 @@ pub enum LocalOwner {
     Thread,
 }
 
-/// Reads the value of a key.
+/// Returns the value of a key.
 #[inline]
 pub fn local(owner: LocalOwner, key: LocalKey) -> Local {
     with_locals(owner, |locals| locals.value(key)).unwrap_or(Local::Gone)
 }
 
-/// Sets the value of a key (`None`: to nothing) and gives the one before; `Err` gives the new one
-/// back, when the owner is ending and has destroyed the one before.
-///
-/// Never suspends. What it gives is to be dropped by the caller.
+/// Sets the value of a key (`None`: no value) and returns the previous one, which the caller drops.
+/// Returns the new value as `Err` if the owner is ending and has destroyed the previous one.
 pub fn set_local(
     owner: LocalOwner,
     key: LocalKey,
@@ -38,7 +36,7 @@ pub fn set_local(
 
 /// Destroys the running task's values, in the order of their keys.
 ///
-/// Destructors may use values that are still there, and may wait. A panic of theirs ends there.
+/// Destructors may use values that still exist, and may wait. A panic of a destructor is contained.
 #[inline]
 pub(crate) fn end_of_task() {
     let has_any = with_worker(|worker| {
@@ -79,7 +77,7 @@ thread_local! {
     static OF_THREAD: OfThread = OfThread::default();
 }
 
-/// Runs `f` with the owner's values; `None` when the thread has ended.
+/// Runs `f` with the owner's values; returns `None` if the thread has ended.
 #[inline]
 fn with_locals<R>(owner: LocalOwner, f: impl FnOnce(&Locals) -> R) -> Option<R> {
     let mut f = Some(f);

@@ -1,4 +1,4 @@
-//! A task from outside: starting it, its handle, its end, its values.
+//! Tasks as their users see them: starting a task, its handle, its end, its values.
 
 pub(crate) mod spawn;
 pub(crate) mod join;

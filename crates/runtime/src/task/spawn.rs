@@ -23,12 +23,12 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// Makes the default: no name, the runtime's stack size.
+    /// Creates the default: no name, the runtime's stack size.
     pub fn new() -> Spawn {
         Spawn::default()
     }
 
-    /// Names the task for messages.
+    /// Sets the name of the task, for messages.
     pub fn name(mut self, name: &str) -> Spawn {
         self.name = Some(name.into());
         self
@@ -50,7 +50,8 @@ impl Spawn {
     ///
     /// # Errors
     ///
-    /// `Unsupported` on a thread that is no worker; when there is no stack to be had.
+    /// `Unsupported` on a thread that is no worker; the error of the allocation if no stack is
+    /// available.
     #[track_caller]
     pub fn spawn_local<T: 'static>(
         self,
@@ -70,8 +71,8 @@ impl Spawn {
     ///
     /// # Errors
     ///
-    /// When there is no stack to be had here. On another worker that is found out later, and told
-    /// by the join.
+    /// The error of the allocation if no stack is available here. On another worker that is found
+    /// out later, and the join returns it.
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
@@ -81,11 +82,11 @@ impl Spawn {
         self.spawn_on(runtime.place(), Location::caller(), f)
     }
 
-    /// Spawns in the runtime of the calling task; gives everything back on a plain thread.
+    /// Spawns in the runtime of the calling task; returns all arguments on a plain thread.
     ///
     /// # Errors
     ///
-    /// As [`Spawn::spawn`], inside.
+    /// The inner result fails as [`Spawn::spawn`] does.
     #[track_caller]
     #[inline]
     pub fn spawn_in_task<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
@@ -97,7 +98,7 @@ impl Spawn {
         let spawned = with_worker(|worker| {
             let (spawn, f) = parts.take()?;
             let inbox = place(&worker.worker_set);
-            // A worker that ends takes nothing more; we have not ended yet.
+            // A worker that ends accepts no more tasks; ours has not ended yet.
             if Arc::ptr_eq(inbox, &worker.inbox) || !inbox.announce() {
                 return Some(start_here(worker, &spawn.settings(spawned_at), f));
             }
@@ -114,7 +115,7 @@ impl Spawn {
     ///
     /// # Errors
     ///
-    /// As [`Spawn::spawn`]; `InvalidInput` when there is no such worker.
+    /// As [`Spawn::spawn`]; `InvalidInput` if there is no such worker.
     #[track_caller]
     pub fn spawn_at<T: Send + 'static>(
         self,
@@ -151,10 +152,10 @@ impl Spawn {
     }
 }
 
-/// Captures larger than this are kept on the heap: a body lies on its stack twice when it begins.
+/// Captures larger than this are kept on the heap: a closure is on its stack twice when it begins.
 const CAPTURES_MAX: usize = 512;
 
-/// Starts a task on this very worker.
+/// Starts a task on the calling worker.
 fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     worker: &Worker,
     settings: &Settings,
@@ -170,14 +171,14 @@ fn start_here<T: 'static, F: FnOnce() -> T + 'static>(
     handle.join_state().started(&numbers);
     let id = numbers.id;
     worker.start(stack, settings, numbers, move || run_task(side, f));
-    // Nobody else has the handle yet, so nobody can have cancelled it.
+    // No other code has the handle yet, so the task cannot have been cancelled.
     if worker.is_ending() {
         worker.cancel(id);
     }
     Ok(JoinHandle(handle))
 }
 
-/// Has a task started on another worker, to which it was announced.
+/// Sends a task to another worker, to which it was announced.
 fn send<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     inbox: &Arc<Inbox>,
     settings: Settings,
@@ -189,16 +190,16 @@ fn send<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     }
     let (side, handle) = pair(inbox.index);
     let start = move || {
-        // The worker runs it itself; elsewhere it is only ever dropped.
+        // The worker runs it itself; on any other thread the message is only ever dropped.
         with_worker(|worker| start_for(worker, &settings, side, f));
     };
-    // It takes mail as long as an announced task has not arrived.
+    // The worker takes messages as long as an announced task has not arrived.
     let refused = inbox.send(Message::Run(Box::new(start))).is_err();
     debug_assert!(!refused, "an announced task was refused");
     JoinHandle(handle)
 }
 
-/// Starts a task that another thread has sent.
+/// Starts a task that was sent by another thread.
 fn start_for<T: 'static>(
     worker: &Worker,
     settings: &Settings,
@@ -221,12 +222,12 @@ fn start_for<T: 'static>(
             drop(side.finish());
         }
     }
-    // Only now, or it would be seen nowhere.
+    // Not earlier, or the task would be counted nowhere for a moment.
     worker.inbox.arrived();
 }
 
 /// The whole life of a task.
-// Inlined handlers would add their frames up into one that each idle task pays for.
+// Not inlined: the frames of inlined callees would add up in the one that each idle task keeps.
 #[inline(never)]
 fn run_task<T>(mut side: TaskSide<T>, f: impl FnOnce() -> T) {
     let begin = move || (!is_cancelled()).then(f);
@@ -235,12 +236,13 @@ fn run_task<T>(mut side: TaskSide<T>, f: impl FnOnce() -> T) {
         Ok(None) => Err(JoinError::cancelled()),
         Err(payload) => Err(JoinError::panicked(payload)),
     });
-    // Who has joined finds them destroyed.
+    // A joiner finds the locals destroyed.
     end_of_task();
     if let Some(orphan) = side.finish() {
-        // Nobody will join: the value is dropped here. Nothing may unwind further than this.
+        // The task was detached: its value is dropped here. A panic must not unwind further than
+        // this.
         contain(move || drop(orphan));
-        // That may have set others.
+        // The drop may have set further locals.
         end_of_task();
     }
 }

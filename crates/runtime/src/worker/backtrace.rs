@@ -5,13 +5,14 @@
 pub(crate) const FRAMES_MAX: usize = 64;
 
 /// Calls `each` with the return address and the stack pointer of each frame, innermost first, until
-/// it says false. Takes no lock and allocates nothing.
+/// it returns `false`. Takes no lock and allocates nothing.
 pub(crate) fn walk(mut each: impl FnMut(usize, usize) -> bool) {
-    // SAFETY: required: no other use of the crate's state meanwhile. Walking alone has none.
+    // SAFETY: required: no other use of the crate's state meanwhile. Walking a stack does not use
+    // it.
     unsafe { backtrace::trace_unsynchronized(|frame| each(frame.ip().addr(), frame.sp().addr())) }
 }
 
-/// Takes the addresses of the caller's own frames.
+/// Returns the addresses of the caller's own frames.
 #[inline(never)]
 pub(crate) fn own_frames() -> Vec<usize> {
     let mut frames = Vec::new();
@@ -22,8 +23,8 @@ pub(crate) fn own_frames() -> Vec<usize> {
     frames
 }
 
-/// Takes the addresses of the frames between the caller's own, which are on this stack, and those
-/// further out on the same stack, up to `base`.
+/// Adds the addresses of the frames on another stack, up to `base`, without the caller's own, which
+/// are on this stack.
 pub(crate) fn other_stack(base: usize, into: &mut Vec<usize>) {
     let mut first = None;
     let mut stack = Stack::Callers;

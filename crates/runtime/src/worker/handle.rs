@@ -1,4 +1,4 @@
-//! Ends on a runtime: which workers there are and where a new task goes.
+//! Handles of a runtime: its workers, and the choice of one for a new task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Numbers of a runtime.
+/// Figures of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -39,7 +39,7 @@ impl Handle {
         Handle { worker_set, model, fell_back: None }
     }
 
-    /// The handle of the runtime this task runs in.
+    /// Returns the handle of the runtime in which the calling task runs.
     pub fn of_task() -> Option<Handle> {
         with_worker(|worker| {
             let model = worker.driver.borrow().model();
@@ -47,45 +47,45 @@ impl Handle {
         })
     }
 
-    /// The model its workers wait with; never `auto`.
+    /// Returns the model that its workers wait with; never `auto`.
     pub fn model(&self) -> Model {
         self.model
     }
 
-    /// Why `auto` did not take its first choice, if it did not.
+    /// Returns why `auto` did not take its first choice, if it did not.
     pub fn fell_back(&self) -> Option<&str> {
         self.fell_back.as_deref()
     }
 
-    /// How many workers it has.
+    /// Returns the number of its workers.
     pub fn workers(&self) -> usize {
         self.worker_set.len()
     }
 
-    /// Its numbers now.
+    /// Returns its figures now.
     pub fn stats(&self) -> Stats {
         Stats { tasks: self.worker_set.iter().map(|inbox| inbox.load()).collect() }
     }
 
-    /// The number of the worker with the fewest tasks.
+    /// Returns the number of the worker with the fewest tasks.
     pub fn least_busy(&self) -> usize {
         let load = |at: &usize| self.worker_set[*at].load();
         (0..self.worker_set.len()).min_by_key(load).unwrap_or(0)
     }
 
-    /// The worker for a new task.
+    /// Returns the worker for a new task.
     #[inline]
     pub(crate) fn place(&self) -> &Arc<Inbox> {
         place(&self.worker_set)
     }
 }
 
-/// The numbers of this worker's driver, if the caller is a task.
+/// Returns the figures of this worker's driver, if the caller is a task.
 pub fn counters() -> Option<Counters> {
     with_worker(|worker| worker.driver.borrow().counters())
 }
 
-/// The least busy worker, with a preference for the caller's own.
+/// Returns the least busy worker, with a preference for the caller's own.
 #[inline]
 pub(crate) fn place(worker_set: &WorkerSet) -> &Arc<Inbox> {
     if let [only] = &**worker_set {

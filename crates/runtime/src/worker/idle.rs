@@ -1,4 +1,4 @@
-//! What a worker does when nothing can run: it spins for a moment, then sleeps in the driver.
+//! The worker's idle time: it spins for a moment, then sleeps in the driver.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use crate::worker::watchers;
 /// Unused stacks that may keep their memory.
 const WARM_STACKS: usize = 64;
 
-/// Stacks beyond them, and buffers of the driver, lose it when nobody has used them for this long
+/// Further stacks, and buffers of the driver, are given back if they have been unused for this long
 /// (at most twice as long).
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// When to look for stacks and buffers that nobody uses any more; `None`: there are few.
+    /// Returns when to look for unused stacks and buffers; `None` if there are few.
     fn trim_at(&self) -> Option<Instant> {
         let many = self.stacks.borrow().warm() > WARM_STACKS;
         let many = many || self.driver.borrow().has_unused_memory();
@@ -33,13 +33,13 @@ impl Worker {
         if !self.trims_driver.get() {
             self.stacks.borrow_mut().trim_unused(WARM_STACKS);
         }
-        // The driver does it piece by piece: tasks that have become ready do not wait for all.
+        // The driver does it piece by piece, so tasks that become ready do not wait for all of it.
         let more = self.driver.borrow_mut().trim();
         self.trims_driver.set(more);
         self.trim_at.set(more.then_some(self.past));
     }
 
-    /// Waits for something to do.
+    /// Waits for messages, completions or deadlines.
     pub(super) fn wait(&self) -> io::Result<()> {
         if self.spin.borrow_mut().is_worth_it() && self.spin_a_while()? {
             return Ok(());
@@ -67,11 +67,11 @@ impl Worker {
         turned
     }
 
-    /// Looks again and again for a moment. True: there is something to do.
+    /// Polls for a moment. Returns `true` if there is something to do.
     fn spin_a_while(&self) -> io::Result<bool> {
         let started = clock::machine();
         loop {
-            // Longer than the watchdog waits, perhaps.
+            // The spin may last longer than the watchdog's limit, so it counts as rounds.
             self.inbox.beat();
             self.look()?;
             if !self.has_nothing_to_run() || self.inbox.is_filled() {

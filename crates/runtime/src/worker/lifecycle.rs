@@ -1,4 +1,5 @@
-//! How a worker's tasks begin, are woken and cancelled from outside, and end.
+//! The beginning and the end of a worker's tasks, and how they are woken and cancelled from
+//! outside.
 #![expect(unsafe_code, reason = "control blocks are reached through pointers")]
 
 use std::io;
@@ -13,7 +14,7 @@ use crate::exits;
 use crate::identity::Identity;
 use crate::task_block::{Numbers, Origin, State, Task, TaskId};
 
-/// How to start a task.
+/// The settings of a new task.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: Option<Box<str>>,
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
 }
 
 impl Worker {
-    /// A stack for a new task, warm if possible.
+    /// Returns a stack for a new task, warm if possible.
     pub(crate) fn take_stack(&self, settings: &Settings) -> io::Result<Stack> {
         match settings.stack_size {
             None => self.stacks.borrow_mut().take(),
@@ -30,11 +31,11 @@ impl Worker {
         }
     }
 
-    /// The numbers for a task that is about to be started.
+    /// Reserves the numbers for a task that is about to be started.
     ///
     /// # Errors
     ///
-    /// When the worker has started 2⁴⁰ tasks: the next would be taken for another worker's.
+    /// An error if the worker has started 2⁴⁰ tasks: the next identity would be another worker's.
     #[inline]
     pub(crate) fn number_next(&self) -> io::Result<Numbers> {
         let count = self.started.get() + 1;
@@ -69,14 +70,14 @@ impl Worker {
         self.count(1);
     }
 
-    /// Keeps the number of live tasks, which this thread alone writes.
+    /// Publishes the number of live tasks, which only this thread writes.
     #[inline]
     fn count(&self, change: isize) {
         let live = self.inbox.live.load(Ordering::Relaxed).wrapping_add_signed(change);
         self.inbox.live.store(live, Ordering::Relaxed);
     }
 
-    /// Takes a finished task's stack back.
+    /// Frees a finished task and takes its stack back.
     pub(super) fn retire(&self, task: NonNull<Task>) {
         // SAFETY: required: a live task. It has just finished and nobody has freed it.
         let block = unsafe { task.as_ref() };
@@ -92,7 +93,7 @@ impl Worker {
         }
     }
 
-    /// Unparks a task of this worker, by number: it may be gone.
+    /// Unparks a task of this worker, by number; the task may have ended.
     pub(crate) fn unpark(&self, id: TaskId) {
         let found = self.tasks.borrow().find(id);
         if let Some(task) = found {
@@ -112,7 +113,7 @@ impl Worker {
         }
     }
 
-    /// Cancels a task of this worker, by number: it may be gone.
+    /// Cancels a task of this worker, by number; the task may have ended.
     pub(crate) fn cancel(&self, id: TaskId) {
         let found = self.tasks.borrow().find(id);
         if let Some(task) = found {
@@ -132,7 +133,7 @@ impl Worker {
         }
     }
 
-    /// Asks the driver for a task's operation back, unless it is on its way already.
+    /// Asks the driver for a task's operation, unless that is already on its way back.
     pub(crate) fn cancel_operation(&self, task: NonNull<Task>) {
         // SAFETY: required: a live task. Callers found it waiting.
         let pending = unsafe { task.as_ref() }.pending.get();

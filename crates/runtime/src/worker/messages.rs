@@ -1,4 +1,4 @@
-//! What a worker does with the messages of other threads.
+//! Handling the messages of other threads.
 
 use std::mem;
 use std::ptr::NonNull;
@@ -17,8 +17,8 @@ impl Worker {
         self.inbox.take(&mut messages);
         for message in messages.drain(..) {
             match message {
-                // Other messages may overtake these: they know only tasks that have begun. Who
-                // looks is to see what was sent before.
+                // Other messages may overtake these: they refer only to tasks that have begun. An
+                // inspection must see the tasks that were sent before it.
                 Message::Run(call) | Message::Inspect(call) => {
                     self.arrivals.borrow_mut().push_back(call);
                 }
@@ -38,7 +38,7 @@ impl Worker {
         }
     }
 
-    /// Notes a task that is cancelled because the worker ends, for who wants to know.
+    /// Lists a task that is cancelled because the worker ends, if lost tasks are to be reported.
     #[cold]
     pub(super) fn note_lost(&self, task: NonNull<Task>) {
         let mut lost = self.inbox.lost.lock();
@@ -47,7 +47,7 @@ impl Worker {
         }
     }
 
-    /// Is the worker shutting down? Then new tasks begin cancelled.
+    /// Returns `true` if the worker is shutting down: then new tasks begin cancelled.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.get()
     }

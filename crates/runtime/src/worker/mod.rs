@@ -1,9 +1,9 @@
 //! A worker: one thread that runs tasks over one driver.
 //!
-//! What it does in which order is in [`round`].
+//! The order of its work is in [`round`].
 //!
-//! Everything here is touched by the worker's own thread only, from the scheduler or from the
-//! running task. Borrows of the cells are short and never held across a suspension.
+//! All fields are used by the worker's own thread only, from the scheduler or from the running
+//! task. Borrows of the cells are short and never held across a suspension.
 #![expect(unsafe_code, reason = "control blocks are reached through pointers in queues")]
 
 mod round;
@@ -58,7 +58,7 @@ pub(crate) type WorkerSet = Arc<[Arc<Inbox>]>;
 /// A worker; lives on the stack of its thread.
 pub(crate) struct Worker {
     pub(crate) inbox: Arc<Inbox>,
-    /// Unique in the process.
+    /// The worker's number, unique in the process.
     pub(crate) number: u32,
     /// The inboxes of the whole runtime, for placing new tasks.
     pub(crate) worker_set: WorkerSet,
@@ -70,14 +70,14 @@ pub(crate) struct Worker {
     tasks: RefCell<Table>,
     stacks: RefCell<StackPool>,
     current: Cell<Option<NonNull<Task>>>,
-    /// What the running task may still do before others have their turn.
+    /// How much the running task may still do before other tasks have their turn.
     slice: Slice,
-    /// A slice was used up in this round.
+    /// Whether a slice was used up in this round.
     slice_is_over: Cell<bool>,
     ready: RefCell<Ready>,
     messages: RefCell<Vec<Message>>,
-    /// Tasks that were sent and have not begun: they get their stacks a few at a time, or a storm
-    /// of short ones would have a stack for each.
+    /// Tasks that were sent and have not begun: they get their stacks a few at a time, or each of
+    /// many short tasks would need one.
     arrivals: RefCell<VecDeque<Start>>,
     spin: RefCell<Spin>,
     ending: Cell<bool>,
@@ -85,30 +85,30 @@ pub(crate) struct Worker {
     started: Cell<u64>,
     /// When to look for unused memory, see [`Worker::trim_at`].
     trim_at: Cell<Option<Instant>>,
-    /// Has the driver more memory to give back at once?
+    /// Whether the driver has more memory to give back at once.
     trims_driver: Cell<bool>,
     /// The coarse clock at the beginning of this round, in milliseconds.
     clock: Cell<u64>,
-    /// Is a task resumed only to tell something?
+    /// Whether a task is resumed only for its backtrace.
     probing: Cell<Probe>,
-    /// Where it stands.
-    stand: RefCell<Vec<usize>>,
-    /// An instant that has passed: "look once" for the driver without reading the clock.
+    /// The frames of that backtrace.
+    frames: RefCell<Vec<usize>>,
+    /// An instant in the past: the deadline for a look at the driver without reading the clock.
     past: Instant,
     /// The thread goes by the driver's clock while the worker lives.
     _clock: clock::Installed,
 }
 
-/// For what a suspended task is resumed that is not to go on.
+/// The purpose for which a suspended task is resumed without going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probe {
     No,
-    /// To tell where it stands.
-    Stand,
+    /// For its backtrace.
+    Backtrace,
 }
 
 impl Worker {
-    /// Makes a worker around a driver that was opened on this thread.
+    /// Creates a worker around a driver that was opened on this thread.
     pub(crate) fn new(
         worker_set: WorkerSet,
         place: usize,
@@ -142,13 +142,13 @@ impl Worker {
             trims_driver: Cell::new(false),
             clock: Cell::new(0),
             probing: Cell::new(Probe::No),
-            stand: RefCell::default(),
+            frames: RefCell::default(),
             past: clock::now(),
             _clock: installed,
         }
     }
 
-    /// Runs until it is told to shut down and no task is left.
+    /// Runs until a shutdown is requested and no task is left.
     pub(crate) fn run(&self) -> io::Result<()> {
         let whole = AbortOnDrop;
         CURRENT.set(self);
@@ -157,7 +157,7 @@ impl Worker {
         self.inbox.beat();
         watchers::wake();
         let result = self.rounds();
-        // No task is among it: `leave` saw to that.
+        // None of the messages is a task: `leave` has ensured that.
         drop(self.inbox.close());
         self.set_thread(None);
         CURRENT.set(ptr::null());
@@ -179,13 +179,14 @@ impl Worker {
         if state == fiveways_coro::State::Finished {
             self.retire(task);
         } else {
-            // Its frames may borrow thread-locals, which an `exit` of another task would destroy.
+            // A suspended task's frames may borrow thread-locals, which an `exit` of another task
+            // would destroy.
             thread_exit::keep_mark();
         }
     }
 
-    /// Suspends the running task until it is made ready again: the only place that does (I2). In
-    /// between it may be resumed to tell where it stands; it does not leave this frame for that.
+    /// Suspends the running task until it is made ready again. Only this function does (I2).
+    /// Meanwhile the task may be resumed for its backtrace; it does not leave this frame for that.
     #[inline]
     pub(crate) fn suspend(&self, task: NonNull<Task>, state: State) {
         // SAFETY: required: a live task. It is the running one.
@@ -201,7 +202,7 @@ impl Worker {
         }
     }
 
-    /// Tells about the task that runs this, and suspends it again.
+    /// Takes the backtrace of the task that runs this, and suspends it again.
     #[cold]
     #[inline(never)]
     fn answer_probe(&self, task: NonNull<Task>) {
@@ -210,49 +211,49 @@ impl Worker {
         unsafe { Fiber::suspend(task) };
     }
 
-    /// Tells where the task stands that runs this.
+    /// Takes the backtrace of the task that runs this.
     fn capture_backtrace(&self, task: NonNull<Task>) {
-        let mut stand = self.stand.take();
-        // A worker lies on its thread's stack, further out than its loop.
+        let mut frames = self.frames.take();
+        // A worker is on its thread's stack, further out than its loop.
         let base = ptr::from_ref(self).addr();
-        let look = || backtrace::other_stack(base, &mut stand);
+        let look = || backtrace::other_stack(base, &mut frames);
         // SAFETY: required: called on the fiber's own stack, with a function that does not unwind.
         // `task` runs this; walking a stack unwinds nothing.
         unsafe { Fiber::on_resumers_stack(task, look) };
-        self.stand.replace(stand);
+        self.frames.replace(frames);
     }
 
-    /// Where a suspended task of this worker stands: return addresses, innermost first. To be asked
-    /// between tasks.
+    /// Returns the backtrace of a suspended task of this worker: return addresses, innermost first.
+    /// To be called between tasks.
     pub(crate) fn backtrace_of(&self, task: NonNull<Task>) -> Vec<usize> {
-        self.probe(task, Probe::Stand);
-        self.stand.take()
+        self.probe(task, Probe::Backtrace);
+        self.frames.take()
     }
 
     fn probe(&self, task: NonNull<Task>, probe: Probe) {
         self.probing.set(probe);
         // SAFETY: required: a suspended fiber of this thread. Callers found it in the table, begun,
-        // and no task is running. It suspends itself again at once, where it was.
+        // and no task is running. It suspends itself again at once, in the same frame.
         unsafe { Fiber::resume_raw(task) };
         self.probing.set(Probe::No);
     }
 
-    /// The live tasks.
+    /// Returns the live tasks.
     pub(crate) fn tasks(&self) -> Vec<NonNull<Task>> {
         self.tasks.borrow().all()
     }
 
-    /// The live task of this number.
+    /// Returns the live task of this number.
     pub(crate) fn task(&self, id: TaskId) -> Option<NonNull<Task>> {
         self.tasks.borrow().find(id)
     }
 
-    /// The deadline of a task's present wait.
+    /// Returns the deadline of a task's present wait.
     pub(crate) fn deadline_of(&self, task: &Task) -> Option<Instant> {
         self.timers.borrow().at(task.timer.get())
     }
 
-    /// Tasks started so far.
+    /// Returns the number of tasks started so far.
     pub(crate) fn started(&self) -> u64 {
         self.started.get()
     }
@@ -261,8 +262,8 @@ impl Worker {
         *self.inbox.thread.lock() = thread;
     }
 
-    /// Notes that the running task has done something of these units without waiting; suspends it
-    /// when its slice is over. Nothing is refused or unwound by this.
+    /// Counts an operation of the running task, of so many units, that did not wait; suspends the
+    /// task if its slice is over. Never refuses or unwinds the task.
     #[inline]
     pub(crate) fn spend(&self, task: NonNull<Task>, units: u32) {
         if self.slice.use_up(units) && !is_park_forbidden() {
@@ -276,14 +277,13 @@ impl Worker {
         self.yield_task(task);
     }
 
-    /// Notes that something of one unit is done without waiting. Returns `true` if the slice is
-    /// over.
+    /// Counts an operation of one unit that did not wait. Returns `true` if the slice is over.
     #[inline]
     pub(crate) fn has_spent(&self) -> bool {
         self.slice.use_up(1)
     }
 
-    /// Suspends the running task until others had their turn.
+    /// Suspends the running task until other tasks had their turn.
     // Each frame between the caller and the switch costs a mispredicted return.
     #[inline(always)]
     pub(crate) fn yield_task(&self, task: NonNull<Task>) {
@@ -299,13 +299,13 @@ impl Worker {
         self.run.borrow_mut().push_back(task);
     }
 
-    /// Runs `f` as if this were a plain thread: its waits block that.
+    /// Runs `f` as if this were a plain thread: its waits block the thread.
     pub(crate) fn as_thread<R>(&self, f: impl FnOnce() -> R) -> R {
         let _task = Restored { worker: self, task: self.current.take() };
         f()
     }
 
-    /// The running task.
+    /// Returns the running task.
     #[inline]
     pub(crate) fn current(&self) -> Option<NonNull<Task>> {
         self.current.get()
@@ -337,8 +337,8 @@ impl Worker {
             // SAFETY: required: a live task. It is suspended with this deadline.
             let block = unsafe { task.as_ref() };
             let state = block.state.get();
-            // Already woken: then it is not late, unless it was woken only to try again. Should
-            // that bring nothing, it has no deadline any more and must not wait.
+            // A task that was already woken is not late, unless it was woken only to retry its
+            // operation. If the retry fails, it has no deadline any more and must not wait.
             let tries_again = !block.pending.get().is_null();
             block.timed_out.set(state != State::Ready || tries_again);
             match state {
@@ -349,12 +349,12 @@ impl Worker {
         }
     }
 
-    /// Gives the running task a deadline for the wait it is about to begin.
+    /// Sets a deadline for the wait that the running task is about to begin.
     pub(crate) fn set_timer(&self, task: NonNull<Task>, at: Instant) {
         self.timers.borrow_mut().insert(at, task);
     }
 
-    /// Takes the running task's deadline away if it has not come.
+    /// Removes the running task's deadline if it has not come.
     #[inline]
     pub(crate) fn clear_timer(&self, task: &Task) {
         let place = task.timer.get();
@@ -364,7 +364,7 @@ impl Worker {
     }
 }
 
-/// Makes a task the running one again.
+/// Restores the running task when dropped.
 struct Restored<'a> {
     worker: &'a Worker,
     task: Option<NonNull<Task>>,
@@ -376,12 +376,12 @@ impl Drop for Restored<'_> {
     }
 }
 
-/// Runs code of users that has nobody above it to panic to: drops of what was never run or never
-/// joined. The panic hook has told of it.
+/// Runs user code whose panic no caller could receive: drops of a closure that was never run, or of
+/// a value that was never joined. The panic hook has reported the panic.
 pub(crate) fn contain(f: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // There would be no end to it.
+        // Dropping the payload could panic again and again.
         mem::forget(again);
     }
 }

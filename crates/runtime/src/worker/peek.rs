@@ -1,4 +1,4 @@
-//! What can be seen of a suspended task from its control block and its stack's name plate.
+//! Reading the state of a suspended task from its control block and the name page of its stack.
 #![expect(unsafe_code, reason = "control blocks and fibers are reached by pointer")]
 
 use std::mem::ManuallyDrop;
@@ -9,13 +9,13 @@ use fiveways_coro::Fiber;
 use crate::dump_data::{LostTask, TaskState};
 use crate::task_block::{State, Task};
 
-/// The fiber of a live task, to look at it.
+/// Returns the fiber of a live task, for reading only.
 pub(crate) fn fiber(task: NonNull<Task>) -> ManuallyDrop<Fiber<Task>> {
-    // SAFETY: required: from `into_raw`, and never dropped. Live tasks are; it is only looked at.
+    // SAFETY: required: from `into_raw`, and never dropped. Live tasks are; the fiber is only read.
     ManuallyDrop::new(unsafe { Fiber::from_raw(task) })
 }
 
-/// What a live task is doing while none runs.
+/// Returns the state of a live task while none runs.
 pub(crate) fn state_of(task: NonNull<Task>) -> TaskState {
     let fiber = fiber(task);
     match fiber.header().state.get() {
@@ -27,7 +27,7 @@ pub(crate) fn state_of(task: NonNull<Task>) -> TaskState {
     }
 }
 
-/// What is told of a task that is cancelled because its worker ends.
+/// Describes a task that is cancelled because its worker ends.
 pub(crate) fn lost(task: NonNull<Task>) -> LostTask {
     let fiber = fiber(task);
     let block = fiber.header();

@@ -1,4 +1,4 @@
-//! The runtimes of this process, for those who look at all of them.
+//! The registry of this process's runtimes.
 
 use std::sync::{Arc, Weak};
 
@@ -8,20 +8,20 @@ use fiveways_sys::lock::{Mutex, MutexGuard};
 use crate::worker::WorkerSet;
 use crate::worker::inbox::Inbox;
 
-/// A runtime, by the numbers of its workers, which follow each other.
+/// A runtime, with the numbers of its workers, which are consecutive.
 struct Entry {
     first: u32,
     worker_set: Weak<[Arc<Inbox>]>,
 }
 
-/// A fork has none of their threads, and may find the lock held.
-static TEAMS: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
+/// A fork has none of their threads, and may find the lock held, so it starts with an empty list.
+static RUNTIMES: PerProcess<Mutex<Vec<Entry>>> = PerProcess::new();
 
 fn lock() -> MutexGuard<'static, Vec<Entry>> {
-    TEAMS.get(Mutex::default).lock()
+    RUNTIMES.get(Mutex::default).lock()
 }
 
-/// Adds a runtime; it is forgotten when nobody holds its team any more.
+/// Adds a runtime; its entry is dropped when its worker set is.
 pub(crate) fn add(worker_set: &WorkerSet) {
     let Some(first) = worker_set.first() else { return };
     let mut worker_sets = lock();
@@ -29,19 +29,19 @@ pub(crate) fn add(worker_set: &WorkerSet) {
     worker_sets.push(Entry { first: first.index, worker_set: Arc::downgrade(worker_set) });
 }
 
-/// Those that live, oldest first. Some of their workers may have ended.
+/// Returns the live runtimes, oldest first. Some of their workers may have ended.
 pub(crate) fn all() -> Vec<WorkerSet> {
     lock().iter().filter_map(|entry| entry.worker_set.upgrade()).collect()
 }
 
-/// The inbox of the worker of this number in its team.
+/// Returns the inbox of the worker of this number in its set.
 #[inline]
 pub(crate) fn member(worker_set: &[Arc<Inbox>], number: u32) -> Option<&Arc<Inbox>> {
     let place = number.checked_sub(worker_set.first()?.index)?;
     worker_set.get(place as usize)
 }
 
-/// The team that the worker of this number belongs to, if its runtime lives.
+/// Returns the set that the worker of this number belongs to, if its runtime lives.
 pub(crate) fn with(number: u32) -> Option<WorkerSet> {
     let worker_sets = lock();
     let before = worker_sets.iter().filter(|entry| entry.first <= number);
@@ -50,12 +50,12 @@ pub(crate) fn with(number: u32) -> Option<WorkerSet> {
     worker_set
 }
 
-/// The runtime that a worker belongs to.
+/// Returns the worker set that a worker belongs to.
 pub(crate) fn of(inbox: &Arc<Inbox>) -> Option<WorkerSet> {
     all().into_iter().find(|worker_set| worker_set.iter().any(|other| Arc::ptr_eq(other, inbox)))
 }
 
-/// The inbox of the worker of this number, while its runtime lives.
+/// Returns the inbox of the worker of this number, while its runtime lives.
 pub(crate) fn inbox_of(worker: u32) -> Option<Arc<Inbox>> {
     let worker_set = with(worker)?;
     member(&worker_set, worker).cloned()

@@ -1,6 +1,6 @@
-//! What a worker does in which order: its *round*.
+//! The order of a worker's work: its *round*.
 //!
-//! A round looks at the world (a turn of the driver, messages, due deadlines), then resumes tasks:
+//! A round looks for news (a turn of the driver, messages, due deadlines), then resumes tasks:
 //!
 //! ```text
 //!   look ──▶ first: every task that could run when the round began, once
@@ -12,8 +12,8 @@
 //!    └──────────┘
 //! ```
 //!
-//! So what a look brings waits for one slice of a greedy task, however many of them there are; and
-//! greedy tasks have as much time as the others together. A task that used its slice up is not
+//! So whatever a look finds waits for one slice of a greedy task, however many of them there are;
+//! and greedy tasks have as much time as the others together. A task that used its slice up is not
 //! resumed again in its round. Two tasks that wake each other, and a task that yields again and
 //! again, share a look: one for each of their switches, which take some 15 ns, would cost twenty
 //! times that.
@@ -34,14 +34,14 @@ use super::{Worker, contain, slice};
 use crate::clock;
 use crate::task_block::Task;
 
-/// Resumptions in the second part of a round, at least.
+/// The fewest resumptions in the second part of a round.
 ///
-/// What could run when a round began is resumed in it, however much that is: what a look would
-/// bring goes to the end of the queue anyway, and a level-triggered selector would report again all
-/// that has not run yet.
+/// All tasks that could run when a round began are resumed in it, however many: what a look would
+/// find goes to the end of the queue anyway, and a level-triggered selector would report again all
+/// tasks that have not run yet.
 const ROUND: usize = 64;
 
-/// Tasks that take no time worth measuring in the first part of a round.
+/// The first part of a round takes no time worth measuring up to this number of tasks.
 const FEW: usize = 8;
 
 /// Resumptions after which the clock is read again, at the latest.
@@ -61,7 +61,7 @@ impl Worker {
                 if self.inbox.leave() {
                     return Ok(());
                 }
-                // A task is on its way, or its sender is just being refused.
+                // A task is on its way, or its sender is being refused at this moment.
                 thread::yield_now();
                 self.look()?;
             } else if idle {
@@ -73,23 +73,24 @@ impl Worker {
     }
 
     /// Starts tasks that were sent, up to a round's worth together with those that have yielded:
-    /// else a storm of tasks that yield would begin, and have their stacks, before the first ends.
+    /// otherwise very many tasks that yield would begin, and have their stacks, before the first
+    /// ends.
     fn start_some(&self) {
         let room = ROUND.saturating_sub(self.yielded.borrow().len()).max(1);
         for _ in 0..room {
             let Some(start) = self.arrivals.borrow_mut().pop_front() else { return };
-            // Without a stack for it, it is dropped here.
+            // If there is no stack for it, the task is dropped here.
             contain(start);
         }
     }
 
-    /// Is no task ready?
+    /// Returns `true` if no task is ready.
     pub(super) fn has_nothing_to_run(&self) -> bool {
         self.run.borrow().is_empty() && self.yielded.borrow().is_empty()
     }
 
     /// Resumes every task that could run when the round began, and others until a look is due.
-    // The switch stands in this very loop: each frame around it costs a mispredicted return.
+    // The switch is in this very loop: each frame around it costs a mispredicted return.
     fn run_some(&self) {
         let mut round = Round::begin(self);
         while let Some(task) = round.next(self) {
@@ -102,7 +103,7 @@ impl Worker {
     fn take_first(queue: &RefCell<VecDeque<NonNull<Task>>>) -> Option<NonNull<Task>> {
         let mut queue = queue.borrow_mut();
         let first = queue.pop_front();
-        // With thousands of tasks the next one's block is cold.
+        // With thousands of tasks the next one's block is not in the cache.
         if let Some(next) = queue.front() {
             Fiber::prefetch(*next);
         }
@@ -117,7 +118,7 @@ impl Worker {
     }
 }
 
-/// What is left to be resumed in a round.
+/// The remaining resumptions of a round.
 struct Round {
     /// Tasks that could run when it began.
     woken: usize,
@@ -137,7 +138,7 @@ impl Round {
         Round { woken, yielded, more: ROUND.max(yielded), limit }
     }
 
-    /// The task to be resumed next; `None`: the round is over.
+    /// Returns the task to be resumed next; `None` if the round is over.
     #[inline(always)]
     fn next(&mut self, worker: &Worker) -> Option<NonNull<Task>> {
         if self.woken > 0 {
@@ -169,18 +170,19 @@ impl Round {
     }
 }
 
-/// The end of a round's second part. Counts resumptions, and reads the clock before the first, the
-/// second, the third, the fifth and so on: short ones hardly pay for it, and long ones end soon.
+/// The end of a round's second part. It counts resumptions, and reads the clock before the first,
+/// the second, the third, the fifth and so on: short tasks hardly pay for it, and long ones end
+/// soon.
 struct Limit {
     resumptions: u32,
     /// When the first part began; `None`: it was short.
     began: Option<Instant>,
-    /// Known from the first question on.
+    /// Known from the first check on.
     end: Option<Instant>,
 }
 
 impl Limit {
-    /// To be asked before each resumption.
+    /// Returns `true` if the second part is over; to be called before each resumption.
     #[inline]
     fn is_over(&mut self) -> bool {
         let count = self.resumptions;

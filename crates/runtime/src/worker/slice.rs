@@ -1,4 +1,4 @@
-//! How long a task runs before others have their turn: its *slice*.
+//! The *slice*: how long a task runs before others have their turn.
 //!
 //! A slice ends when the task waits. A task that never has to wait is suspended when its slice has
 //! lasted [`LONGEST`]. Reading the clock at every call would cost more than many of the calls, so
@@ -9,11 +9,10 @@
 //! | operation of a socket or descriptor                               | 32 + 1 a KiB |
 //! | bytes that were received already; a lock, permit or item at once  | 1            |
 //!
-//! An operation is a system call, next to which the clock costs little, and how long it takes is
-//! not ours to know: a read of 4 KiB from a pipe takes 4 µs, and 140 µs while each read wakes a
-//! writer that takes the processor away. With 8 units each, 24 such reads were one slice of up
-//! to 3.5 ms of processor time. One operation in a slice, as most requests have, still reads no
-//! clock.
+//! An operation is a system call, next to which the clock costs little, and its duration cannot be
+//! known here: a read of 4 KiB from a pipe takes 4 µs, and 140 µs while each read wakes a writer
+//! that takes the processor away. With 8 units each, 24 such reads were one slice of up to 3.5 ms
+//! of processor time. One operation in a slice, as most requests have, still reads no clock.
 //!
 //! The clock is not read when a slice begins either: the first reading stands for the beginning. So
 //! a slice may last longer than [`LONGEST`] by [`UNITS`] units, and by whatever the task does
@@ -90,7 +89,7 @@ impl Slice {
 mod tests {
     use super::*;
 
-    /// Uses a slice up; gives the number of calls.
+    /// Uses a slice up; returns the number of calls.
     fn calls_until_over(units: u32, each: Duration) -> u32 {
         let slice = Slice::new();
         let mut calls = 0;

@@ -6,18 +6,18 @@ use crate::clock;
 
 /// Whether to spin before sleeping: only while it pays.
 ///
-/// Spinning pays when work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits
-/// do not spin; and a wait that was longer than sleep and wake-up take says that the peers are
-/// slower than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy
-/// connection does not pay for falling asleep between its requests.
+/// Spinning pays if work comes within the limit. After a failure the next 1, 2, 4 … 1,024 waits do
+/// not spin; and a wait that was longer than sleep and wake-up take shows that the peers are slower
+/// than a spin anyway. So paced traffic and idle servers cost nothing, and a single busy connection
+/// does not pay for falling asleep between its requests.
 pub(crate) struct Spin {
     /// The longest spin; zero: never.
     pub(crate) limit: Duration,
-    /// Waits to let pass without spinning.
+    /// Waits to be made without spinning.
     skip: u32,
-    /// What a failure will set `skip` to.
+    /// The value of `skip` after the next failure.
     penalty: u32,
-    /// The last sleep was short.
+    /// Whether the last sleep was short.
     brief: bool,
 }
 

@@ -26,7 +26,7 @@ impl Table {
         TaskId { index, generation: 0 }
     }
 
-    /// Notes where the task is that a number was reserved for.
+    /// Stores the task that a number was reserved for.
     pub(super) fn fill(&mut self, id: TaskId, task: NonNull<Task>) {
         self.places[id.index as usize].1 = Some(task);
     }
@@ -45,7 +45,7 @@ impl Table {
         if place.0 == id.generation { place.1 } else { None }
     }
 
-    /// All of them.
+    /// Returns all live tasks.
     pub(super) fn all(&self) -> Vec<NonNull<Task>> {
         self.places.iter().filter_map(|place| place.1).collect()
     }

@@ -1,4 +1,4 @@
-//! Deadlines of waiting tasks: a 4-ary heap that knows where each task stands in it.
+//! Deadlines of waiting tasks: a 4-ary heap in which each task knows its position.
 //!
 //! A task has one wait at a time, hence at most one deadline here. Inserting a deadline that is
 //! later than most (the usual case: time limits of equal length) touches the last leaf only, and so
@@ -25,18 +25,18 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     #[inline]
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|entry| entry.at)
     }
 
-    /// How many are pending.
+    /// Returns the number of deadlines.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// The deadline of the task at `place`.
+    /// Returns the deadline of the task at `place`.
     pub(crate) fn at(&self, place: u32) -> Option<Instant> {
         self.heap.get(place as usize).map(|entry| entry.at)
     }
@@ -60,7 +60,7 @@ impl Timers {
         gone.task
     }
 
-    /// Removes and gives the earliest task if its deadline has come.
+    /// Removes and returns the earliest task if its deadline has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<NonNull<Task>> {
         let due = self.next()? <= now;
         due.then(|| self.remove(0))
@@ -102,7 +102,7 @@ impl Timers {
 
 #[expect(unsafe_code, reason = "the heap holds pointers to tasks that wait")]
 fn task<'a>(entry: Entry) -> &'a Task {
-    // SAFETY: required: a live task. It is suspended while it stands here and takes itself out
+    // SAFETY: required: a live task. It is suspended while it is in the heap, and removes itself
     // before it goes on.
     unsafe { entry.task.as_ref() }
 }

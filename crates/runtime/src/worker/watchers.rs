@@ -1,10 +1,10 @@
-//! Watchdogs that sleep because no worker works, and what wakes them: the first worker that does.
+//! Watchdogs that sleep while no worker works, and their waking by the first worker that does.
 //!
 //! A watchdog announces that it is going to sleep, and looks at the workers once more after a pause
-//! that is far longer than a store takes to be seen. A worker first notes in its pulse that it is
-//! awake, then looks whether a watchdog has announced itself. So the watchdog's last look sees that
-//! worker awake, or the worker wakes the watchdog; and a worker pays one load for it, each time
-//! that it was asleep.
+//! that is far longer than a store takes to be seen. A worker first writes into its status that it
+//! is awake, then looks whether a watchdog has announced itself. So the watchdog's last look sees
+//! that worker awake, or the worker wakes the watchdog; and a worker pays one load for it, each
+//! time that it was asleep.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use std::thread::{self, Thread};
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
 
-/// Is there anybody in the list? Written under its lock. In a fork perhaps wrong, until the first
-/// worker awakes.
+/// Whether the list has entries. Written under its lock. In a fork perhaps wrong, until the first
+/// worker wakes up.
 static IS_ANY: AtomicBool = AtomicBool::new(false);
 
 static ASLEEP: PerProcess<Mutex<Vec<Arc<Sleeper>>>> = PerProcess::new();
@@ -28,7 +28,7 @@ fn lock() -> MutexGuard<'static, Vec<Arc<Sleeper>>> {
 #[derive(Debug)]
 pub(crate) struct Sleeper {
     thread: Thread,
-    /// Has a worker awoken? false → true, by that worker.
+    /// Whether a worker has woken up. false → true, by that worker.
     is_over: AtomicBool,
 }
 
@@ -43,7 +43,7 @@ impl Sleeper {
         here
     }
 
-    /// Has a worker awoken since?
+    /// Returns `true` if a worker has woken up since.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }

@@ -57,7 +57,7 @@ fn a_waiter_of_one_queue_joins_no_second_one_and_waits_once() {
     assert!(catch_unwind(AssertUnwindSafe(|| queue.enqueue(waiter))).is_err());
 }
 
-/// Whom the panic kept from being selected is still there, and whom it did not is not.
+/// The waiter before the panic is selected and gone; the waiter after it stays in the queue.
 #[test]
 fn a_panic_while_all_are_selected_leaves_the_others_in_the_queue() {
     let mut queue = WaitQueue::new();
