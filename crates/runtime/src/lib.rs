@@ -33,6 +33,7 @@ mod may_park;
 mod reason;
 mod participant_set;
 mod exits;
+mod panics;
 mod deadlock_data;
 mod detection;
 mod service_thread;
@@ -64,6 +65,7 @@ pub use io::blocking::{hand_to_thread, unblock};
 pub use io::perform::{close, control, forget, perform, perform_kept, time_limit, worker_index};
 pub use locals::{Local, LocalKey, LocalValue};
 pub use may_park::{assert_may_park, no_park_scope};
+pub use panics::{contain, panic_message};
 pub use park::current::me;
 pub use park::limits::{
     Elapsed, Interrupt, OuterLimits, SavedLimits, in_any_case, install_limits, is_cancel,

@@ -7,7 +7,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use fiveways_runtime::Deadlock;
+use fiveways_runtime::panic_message;
 use fiveways_sys::lock::Mutex;
 
 /// Why a pool could not be built.
@@ -212,10 +212,7 @@ impl fmt::Debug for Panic {
     }
 }
 
-/// What a panic says: `panic!` makes string slices and strings; other payloads say nothing.
+/// The message of a panic, or a remark that it has none.
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
-    let literal = payload.downcast_ref::<&str>().copied();
-    let text = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.or_else(|| payload.downcast_ref::<Deadlock>().map(Deadlock::text));
-    text.unwrap_or("(no message)")
+    panic_message(payload).unwrap_or("(no message)")
 }

@@ -10,11 +10,9 @@
 //! A job in the queue may have been cancelled, or been run by the runner that waits for it; whoever
 //! finds it then skips it.
 
-use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -23,7 +21,7 @@ use fiveways_runtime::{Identity, IdentityOfThread, Reason, ServiceThread};
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
-use crate::executor::failure::{FutureError, SubmitError, message_of};
+use crate::executor::failure::{FutureError, SubmitError};
 use crate::executor::watch::Watch;
 
 /// What a crew runs and what is waited for: a future without its type.
@@ -345,19 +343,12 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// Runs code of users that has nobody above it to panic to, and reports its panic. True: it
+/// Runs user code that has no caller to panic to, and reports its panic. Returns `true` if it
 /// returned.
 pub(super) fn contain(what: &str, f: impl FnOnce()) -> bool {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
-    eprintln!("fiveways: {what} has panicked: {}", message_of(payload.as_ref()));
-    discard(payload);
-    false
-}
-
-/// Drops a panic's payload, whose drop may panic as well.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // There would be no end to it.
-        std::mem::forget(again);
+    let message = fiveways_runtime::contain(f);
+    if let Some(message) = &message {
+        eprintln!("fiveways: {what} has panicked: {message}");
     }
+    message.is_none()
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use fiveways_runtime::{Reason, Unparker, hand_to_thread, in_task, park_for_while_not, unparker};
+use fiveways_runtime::{
+    Reason, Unparker, hand_to_thread, in_task, panic_message, park_for_while_not, unparker,
+};
 use fiveways_sys::lock::Mutex;
 
 use crate::handoff::detached::{Connection, Detached};
@@ -46,7 +48,7 @@ impl fmt::Display for WorkError {
         match &self.0 {
             Why::Panicked(payload) => {
                 let payload = payload.lock();
-                let message = message_of(payload.as_ref()).map(str::to_owned);
+                let message = panic_message(payload.as_ref()).map(str::to_owned);
                 // Writing may be the user's, and wait.
                 drop(payload);
                 match message {
@@ -57,11 +59,6 @@ impl fmt::Display for WorkError {
             Why::NotStarted(error) => write!(f, "the work could not be started: {error}"),
         }
     }
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
-    let literal = payload.downcast_ref::<&str>().copied();
-    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
 impl fmt::Debug for WorkError {

@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use fiveways_driver::Model;
-use fiveways_runtime::clock;
+use fiveways_runtime::{clock, contain};
 use fiveways_sys::lock::Mutex;
 use fiveways_sys::net;
 
@@ -57,7 +56,7 @@ pub(crate) fn serve(
 /// Runs a handler and catches its panic.
 fn run(handler: &impl Handler, accepted: Accepted) {
     // The panic hook has reported it, and the guard has counted it.
-    let _ = catch_unwind(AssertUnwindSafe(|| accepted.serve(handler)));
+    contain(|| accepted.serve(handler));
 }
 
 /// The state of accepting on plain threads.

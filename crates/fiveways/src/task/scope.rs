@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fiveways_runtime::{
-    JoinError, JoinHandle, Reason, assert_may_park, is_cancel, unwind_cancelled,
+    JoinError, JoinHandle, Reason, assert_may_park, is_cancel, panic_message, unwind_cancelled,
     without_interruption, worker_index,
 };
 use fiveways_sys::lock::Mutex;
@@ -359,10 +359,8 @@ impl<T, F> Drop for Child<T, F> {
 
 /// The message of a panic, for a second reader.
 fn copy_of(payload: Box<dyn Any + Send>) -> (Box<dyn Any + Send>, Box<dyn Any + Send>) {
-    let literal = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let message = literal.or_else(|| payload.downcast_ref::<String>().cloned());
-    let message = message.unwrap_or_else(|| "a panic without a message".to_owned());
-    (Box::new(message), payload)
+    let message = panic_message(payload.as_ref()).unwrap_or("a panic without a message");
+    (Box::new(message.to_owned()), payload)
 }
 
 /// Owns the right to join a task of a scope. Dropping it changes nothing: the scope waits anyway.

@@ -20,9 +20,9 @@ use fiveways_sys::lock::{Condvar, Mutex};
 
 use crate::clock;
 use crate::may_park::assert_may_park;
+use crate::panics::contain;
 use crate::park::{in_task, park_while_not, unparker};
 use crate::service_thread::ServiceThread;
-use crate::worker::contain;
 
 /// The most threads; beyond them calls wait for each other.
 const THREADS_MAX: usize = 512;

@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 
 use fiveways_sys::lock::Mutex;
 
-use crate::deadlock_data::Deadlock;
+use crate::panics::panic_message;
 use crate::park::limits::is_cancel;
 
 /// Why a task returned no value.
@@ -82,7 +82,7 @@ impl fmt::Display for JoinError {
             ),
             Why::Panicked(payload) => {
                 let payload = payload.lock();
-                let message = message_of(payload.as_ref()).map(str::to_owned);
+                let message = panic_message(payload.as_ref()).map(str::to_owned);
                 // Formatting may run code of the user that waits, so the lock is released first.
                 drop(payload);
                 match message {
@@ -92,12 +92,6 @@ impl fmt::Display for JoinError {
             }
         }
     }
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
-    let literal = payload.downcast_ref::<&str>().copied();
-    let text = || payload.downcast_ref::<String>().map(String::as_str);
-    literal.or_else(text).or_else(|| payload.downcast_ref::<Deadlock>().map(Deadlock::text))
 }
 
 impl fmt::Debug for JoinError {

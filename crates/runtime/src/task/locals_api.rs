@@ -2,7 +2,8 @@
 #![expect(unsafe_code, reason = "the running task's block is reached by pointer")]
 
 use crate::locals::{Local, LocalKey, LocalValue, Locals};
-use crate::worker::{contain, with_worker};
+use crate::panics::contain;
+use crate::worker::with_worker;
 
 /// The owner of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

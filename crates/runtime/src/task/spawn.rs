@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
+use crate::panics::contain;
 use crate::park::current::me;
 use crate::park::limits::is_cancelled;
 use crate::task::join::JoinHandle;
@@ -13,7 +14,7 @@ use crate::task::packet::{TaskSide, pair};
 use crate::task_block::Origin;
 use crate::worker::handle::{Handle, place};
 use crate::worker::inbox::{Inbox, Message};
-use crate::worker::{Settings, Worker, contain, with_worker};
+use crate::worker::{Settings, Worker, with_worker};
 
 /// How to spawn a task.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::thread;
@@ -373,16 +372,6 @@ struct Restored<'a> {
 impl Drop for Restored<'_> {
     fn drop(&mut self) {
         self.worker.current.set(self.task);
-    }
-}
-
-/// Runs user code whose panic no caller could receive: drops of a closure that was never run, or of
-/// a value that was never joined. The panic hook has reported the panic.
-pub(crate) fn contain(f: impl FnOnce()) {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Dropping the payload could panic again and again.
-        mem::forget(again);
     }
 }
 

@@ -30,8 +30,9 @@ use std::time::{Duration, Instant};
 
 use fiveways_coro::Fiber;
 
-use super::{Worker, contain, slice};
+use super::{Worker, slice};
 use crate::clock;
+use crate::panics::contain;
 use crate::task_block::Task;
 
 /// The fewest resumptions in the second part of a round.
