@@ -43,7 +43,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 pub use fiveways_selector::Waker;
-use fiveways_sys::net::{self, Answer, Control, Reply};
+use fiveways_sys::net;
+pub use fiveways_sys::net::{Answer, Control, Reply};
 
 pub use clock::Clock;
 pub use loan::{HotBuffers, Lender, Loan};
@@ -82,7 +83,14 @@ pub struct Counters {
 }
 
 /// What a worker waits with. See the module documentation for the contract.
-pub trait Driver {
+///
+/// # Safety
+///
+/// A driver hands back what was submitted to it, once for each time that it said
+/// [`Submitted::Waiting`], and nothing else; until then it keeps what the operation points at to
+/// itself, and it does not touch a [`Pending`] any more that it has handed back. An operation that
+/// it says is done has done what it says: as many bytes were written into the buffer.
+pub unsafe trait Driver {
     /// The model this is, as spelled everywhere.
     fn model(&self) -> Model;
 
@@ -146,6 +154,12 @@ pub trait Driver {
     /// Returns the clock by which the deadlines of its turns are meant; `None`: the machine's. The
     /// worker asks once, when it begins.
     fn clock(&self) -> Option<Rc<dyn Clock>> {
+        None
+    }
+
+    /// Returns where random numbers on its worker begin, so that they are the same in each run;
+    /// `None`: elsewhere each time. The worker asks once, when it begins.
+    fn seed(&self) -> Option<u64> {
         None
     }
 

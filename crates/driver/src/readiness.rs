@@ -332,7 +332,9 @@ impl<S: Selector> Readiness<S> {
     }
 }
 
-impl<S: Selector> Driver for Readiness<S> {
+// SAFETY: required: hands back what waits, once. An operation leaves its line when it is handed
+// back, and calls of the kernel do what they say.
+unsafe impl<S: Selector> Driver for Readiness<S> {
     fn model(&self) -> Model {
         self.model
     }

@@ -40,6 +40,7 @@ mod service_thread;
 mod identity;
 mod dump_data;
 pub mod clock;
+mod random;
 
 /// Joins the engine with the diagnosis above it: a call of a lower module into a higher one.
 static WAIT_OBSERVER: park::observer::WaitObserver = park::observer::WaitObserver {
@@ -78,6 +79,7 @@ pub use park::{
     park_until, park_while_not, sleep_until, spend, spend_without_unwinding, unparker, yield_now,
 };
 pub use participant_set::ParticipantSet;
+pub use random::random;
 pub use reason::{Enders, Holder, Reason};
 pub use runtime::{Builder, Runtime, ShutdownReport, current};
 pub use service_thread::ServiceThread;

@@ -50,6 +50,12 @@ pub mod clock {
     }
 }
 
+/// In the place of the runtime's: the same order in every run, for a search must come back to where
+/// it was.
+pub fn random() -> u64 {
+    0
+}
+
 /// In the place of the runtime's: nothing in a model compares by waiting.
 pub fn no_park_scope<R>(_what: &'static str, compare: impl FnOnce() -> R) -> R {
     compare()

@@ -349,7 +349,9 @@ fn buffers(options: &UringOptions) -> io::Result<Buffers> {
     }
 }
 
-impl Driver for Uring {
+// SAFETY: required: hands back what waits, once. A request has one last completion, or stood in a
+// line that it left; and the kernel has done what its completions say.
+unsafe impl Driver for Uring {
     fn model(&self) -> Model {
         Model::Uring
     }

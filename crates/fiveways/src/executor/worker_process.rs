@@ -18,9 +18,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::collections::hash_map::RandomState;
 use std::env;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -28,7 +26,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fiveways_runtime::clock;
+use fiveways_runtime::{clock, random};
 use fiveways_sys::child;
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
@@ -188,7 +186,7 @@ impl WorkerProcess {
         members.pids().insert(child.id());
         let mut stream = WorkerStream::new(socket, pidfd);
         stream.set_deadline(Some(clock::now() + START_LIMIT));
-        let number = RandomState::new().build_hasher().finish() >> 1;
+        let number = random() >> 1;
         let stream = BufReader::with_capacity(PIECE, stream);
         let mut worker_process =
             WorkerProcess { child, stream, calls: 0, number, members: Arc::clone(members) };

@@ -35,12 +35,12 @@ use fiveways_driver::{Driver, Ready};
 use fiveways_sys::interrupt::Thread;
 use fiveways_sys::thread_exit;
 
-use crate::clock;
 use crate::may_park::{abort_if_park_forbidden, is_park_forbidden};
 use crate::task_block::{NOWHERE, State, Task, TaskId};
 use crate::worker::inbox::{Inbox, Message, Start};
 use crate::worker::spin::Spin;
 use crate::worker::timers::Timers;
+use crate::{clock, random};
 
 pub(crate) use lifecycle::Settings;
 use slice::Slice;
@@ -116,6 +116,9 @@ impl Worker {
         spin: Duration,
     ) -> Worker {
         let installed = clock::Installed::new(driver.clock());
+        if let Some(seed) = driver.seed() {
+            random::begin(seed);
+        }
         let inbox = Arc::clone(&worker_set[place]);
         inbox.set_waker(driver.waker());
         Worker {

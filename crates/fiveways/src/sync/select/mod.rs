@@ -16,13 +16,11 @@
 mod arms;
 mod readiness;
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Reason, Selection, Waiter, clock, spend};
+use fiveways_runtime::{Reason, Selection, Waiter, clock, random, spend};
 
 pub use self::arms::{ReceiveFrom, SendTo};
 pub use self::readiness::{Watch, Watched};
@@ -441,18 +439,9 @@ fn index(number: Selection) -> usize {
 
 /// The numbers below `count`, shuffled.
 fn in_random_order(count: usize) -> [u8; ARMS_MAX] {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
-    }
     let mut order = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    let mut random = STATE.get();
     for end in (1..count).rev() {
-        // xorshift64
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        order.swap(end, (random >> 32) as usize % (end + 1));
+        order.swap(end, (random() >> 32) as usize % (end + 1));
     }
-    STATE.set(random);
     order
 }
