@@ -74,7 +74,7 @@ impl Descriptor {
         // Ready at once; for the budget.
         silent.wait_ready(true, None)?;
         let mut pause = FIRST_PAUSE;
-        while !wait_ready(self.as_fd(), writable, Some(clock::now()))? {
+        while !wait_ready(self.as_fd(), writable, Some(clock::machine()))? {
             if is_over(by) {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -82,6 +82,15 @@ pub mod net;
 /// Workers, for programs that need more than the defaults.
 pub mod runtime {
     pub use fiveways_runtime::{Builder, Handle, Runtime, Stats, counters, current};
+
+    /// What a worker waits with, for [`Builder::driver`].
+    pub mod driver {
+        #[doc(inline)]
+        pub use fiveways_driver::{
+            Answer, Clock, Control, Counters, Driver, Op, Opened, Options, Outcome, Pending, Ready,
+            Reply, Source, Submitted, open,
+        };
+    }
 }
 
 /// Readiness multiplexers, usable on their own.

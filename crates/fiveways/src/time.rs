@@ -7,7 +7,8 @@ use fiveways_runtime::{clock, sleep_until as sleep_until_instant};
 
 /// Returns the time, by the clock that sleeps, timers and time limits of the caller go by.
 ///
-/// That is the machine's, unless the caller is a task whose driver has a clock of its own.
+/// That is the machine's, unless the caller is a task whose driver has a clock of its own (see
+/// [`Builder::driver`](crate::runtime::Builder::driver)).
 pub fn now() -> Instant {
     clock::now()
 }

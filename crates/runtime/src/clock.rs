@@ -51,7 +51,7 @@ pub fn machine() -> Instant {
 
 /// When a deadline comes by the machine's clock, for a wait that blocks the thread.
 #[inline]
-pub(crate) fn to_machine(deadline: Option<Instant>) -> Option<Instant> {
+pub fn to_machine(deadline: Option<Instant>) -> Option<Instant> {
     if !IS_INSTALLED.get() {
         return deadline;
     }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use fiveways_coro::StackPool;
-use fiveways_driver::{Model, Options};
+use fiveways_driver::{Driver, Model, Opened, Options};
 use fiveways_sys::generation::{PerProcess, generation};
 use fiveways_sys::lock::Mutex;
 
@@ -56,6 +56,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct Builder {
     model: Model,
+    driver: Option<DriverFactory>,
     workers: usize,
     stack_size: usize,
     spin: Duration,
@@ -80,6 +81,7 @@ impl Builder {
     pub fn new() -> Builder {
         Builder {
             model: Model::Auto,
+            driver: None,
             workers: 1,
             stack_size: Builder::DEFAULT_STACK_SIZE,
             spin: Builder::DEFAULT_SPIN,
@@ -91,6 +93,19 @@ impl Builder {
     /// Sets the model; one of the cooperative ones.
     pub fn model(mut self, model: Model) -> Builder {
         self.model = model;
+        self
+    }
+
+    /// Has each worker wait with a driver that `factory` makes, on the worker's thread, and not
+    /// with that of a model.
+    ///
+    /// So a driver may wrap another one, count, or own the time of its worker's tasks
+    /// ([`Driver::clock`]).
+    pub fn driver(
+        mut self,
+        factory: impl Fn() -> io::Result<Box<dyn Driver>> + Send + Sync + 'static,
+    ) -> Builder {
+        self.driver = Some(DriverFactory(Arc::new(factory)));
         self
     }
 
@@ -148,8 +163,9 @@ impl Builder {
     /// # Errors
     ///
     /// An error if the model is not available here (the message says what is missing), is not a
-    /// cooperative one, or a thread cannot be started; `InvalidInput` for more workers than
-    /// [`Builder::MOST_WORKERS`]. A process can start some four million workers in its life.
+    /// cooperative one, or a thread cannot be started; an error of the factory of
+    /// [`Builder::driver`]; `InvalidInput` for more workers than [`Builder::MOST_WORKERS`]. A
+    /// process can start some four million workers in its life.
     pub fn build(self) -> io::Result<Runtime> {
         self.check()?;
         let numbers = claim_numbers(self.workers)?;
@@ -184,12 +200,29 @@ impl Builder {
     }
 }
 
+/// Makes the driver of a worker.
+#[derive(Clone)]
+struct DriverFactory(Arc<dyn Fn() -> io::Result<Box<dyn Driver>> + Send + Sync>);
+
+impl fmt::Debug for DriverFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverFactory").finish_non_exhaustive()
+    }
+}
+
+/// Opens the driver of a worker, on its thread.
+fn open(how: &Builder) -> io::Result<Opened> {
+    match &how.driver {
+        Some(factory) => Ok(Opened { driver: factory.0()?, fell_back: None }),
+        None => fiveways_driver::open(how.model, &Options::default()),
+    }
+}
+
 type Started = io::Result<(Model, Option<Arc<str>>)>;
 
 /// The main function of a worker's thread.
 fn work(worker_set: WorkerSet, place: usize, how: &Builder, tx: &mpsc::Sender<Started>) {
-    let opened = fiveways_coro::prepare_thread()
-        .and_then(|()| fiveways_driver::open(how.model, &Options::default()));
+    let opened = fiveways_coro::prepare_thread().and_then(|()| open(how));
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {

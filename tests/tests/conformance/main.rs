@@ -14,6 +14,7 @@ mod fairness;
 mod moves;
 mod duplicates;
 mod edges;
+mod drivers;
 
 use fiveways::Model;
 use fiveways_tests::stage::LISTED;
@@ -125,6 +126,12 @@ fiveways_tests::on_cooperative_models! {
     edges:
         a_lingering_close_blocks_no_worker,
         two_thousand_acceptors_cost_a_connection_nothing;
+    drivers:
+        a_driver_from_outside_sees_every_turn_and_control_call,
+        a_driver_from_outside_owns_the_time,
+        a_wait_that_blocks_the_thread_takes_real_time,
+        a_seed_repeats_the_choices_of_select,
+        a_driver_that_cannot_be_made_is_the_error_of_build;
 }
 
 #[test]

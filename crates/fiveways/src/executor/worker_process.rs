@@ -283,7 +283,7 @@ impl WorkerProcess {
     /// Collects the process; kills it first when it does not end within the limit.
     fn collect_exit(self, limit: Duration) -> Option<ExitStatus> {
         let pidfd = self.stream.get_ref().pidfd();
-        if !matches!(wait_ready(pidfd, false, Some(clock::now() + limit)), Ok(true)) {
+        if !matches!(wait_ready(pidfd, false, Some(clock::machine() + limit)), Ok(true)) {
             // It may have ended this very moment.
             let _ = send_signal(pidfd, Signal::KILL.as_raw());
         }

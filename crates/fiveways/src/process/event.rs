@@ -98,7 +98,7 @@ impl SharedEvent {
     ///
     /// Of asking the kernel.
     pub fn is_set(&self) -> io::Result<bool> {
-        wait_ready(self.counter.as_fd(), false, Some(clock::now()))
+        wait_ready(self.counter.as_fd(), false, Some(clock::machine()))
     }
 
     /// Waits until it is set; at once if it is.

@@ -58,7 +58,7 @@ impl ChildHandle {
     /// Returns the report of a child that has ended, if it left one.
     pub(crate) fn report(mut self) -> Option<Report> {
         // Processes that the child started may hold the write end open: only what is there is read.
-        if !wait_ready(self.report.as_fd(), false, Some(clock::now())).ok()? {
+        if !wait_ready(self.report.as_fd(), false, Some(clock::machine())).ok()? {
             return None;
         }
         let mut bytes = [0; NUMBERS * WIDTH];

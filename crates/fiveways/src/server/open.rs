@@ -9,7 +9,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::clock;
+use fiveways_runtime::{clock, control};
 use fiveways_sys::lock::Mutex;
 use fiveways_sys::net;
 
@@ -101,7 +101,7 @@ impl Connection {
 
     fn shut(&self, how: Shutdown) {
         // It may already be disconnected.
-        let _ = net::control(net::Control::Shutdown(self.fd(), how));
+        let _ = control(net::Control::Shutdown(self.fd(), how));
     }
 }
 

@@ -242,7 +242,7 @@ impl<H: Handler> Supervisor<H> {
 
     /// Sleeps until the bell rings or the time has come.
     fn sleep(&self, until: Option<Instant>) -> io::Result<()> {
-        wait_ready(self.control.bell(), false, until)?;
+        wait_ready(self.control.bell(), false, clock::to_machine(until))?;
         self.control.hush();
         Ok(())
     }

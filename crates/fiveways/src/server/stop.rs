@@ -274,7 +274,7 @@ impl Control {
     pub(crate) fn wait_while(&self, mut condition: impl FnMut() -> bool) -> io::Result<()> {
         while condition() && !self.is_over() {
             self.close_idle();
-            wait_ready(self.bell(), false, self.next_look())?;
+            wait_ready(self.bell(), false, clock::to_machine(self.next_look()))?;
             self.hush();
         }
         Ok(())
@@ -288,7 +288,7 @@ impl Control {
     /// Blocks the thread, for a short time, until all connections have ended: they have been shut
     /// down. Does not block after a forced stop.
     pub(crate) fn wait_for_ended(&self, moment: Duration) -> io::Result<()> {
-        let end = Some(clock::now() + moment);
+        let end = Some(clock::machine() + moment);
         while self.stats().connections > 0 && !self.is_forced() {
             if !wait_ready(self.bell(), false, end)? {
                 break;

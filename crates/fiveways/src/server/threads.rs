@@ -138,7 +138,7 @@ impl Floor<'_> {
             return thread::sleep(time);
         }
         // If it fails, the pause is short.
-        let _ = net::wait_ready(self.control.bell(), false, Some(clock::now() + time));
+        let _ = net::wait_ready(self.control.bell(), false, Some(clock::machine() + time));
         self.control.hush_beside();
     }
 

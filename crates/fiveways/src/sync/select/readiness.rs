@@ -104,7 +104,7 @@ impl<'a> ReadinessArm<'a> {
         {
             return Ok(true);
         }
-        net::wait_ready(self.how.fd(), self.writable, Some(clock::now()))
+        net::wait_ready(self.how.fd(), self.writable, Some(clock::machine()))
     }
 
     /// Sends a scout out.
