@@ -12,13 +12,13 @@
 //! Frames that are suspended may borrow thread-locals, and lend them to other threads. So a thread
 //! keeps a list of all its coroutines that have begun, wherever their owners are (one may have been
 //! forgotten), and unwinds those that are suspended before it destroys the first thread-local that
-//! they know. Only where the process ends they stay as they are, and so do the thread-locals; then
-//! they count as finished, and their stacks are never used again.
+//! they may borrow. Only at the end of the process they stay as they are, and so do the
+//! thread-locals; then they count as finished, and their stacks are never used again.
 //!
-//! Stacks that run form a chain: each was resumed from the one below it, and code runs on the top
-//! one only. Whoever suspends a stack takes all above it along. For tasks that is what is wanted
-//! (their worker does it, see below); a coroutine may suspend only itself, on its own stack, which
-//! is checked by the stack pointer. So the chain is always what its coroutines believe it to be.
+//! Running stacks form a chain: each was resumed from the one below it, and code runs on the top
+//! one only. The suspension of a stack takes all above it along. For tasks that is intended (their
+//! worker does it, see below); a coroutine may suspend only itself, on its own stack, which is
+//! checked by the stack pointer. So the chain is always what its coroutines expect it to be.
 //!
 //! ```text
 //!   worker ──▶ task ──▶ coroutine    `Fiber::suspend(task)` from here keeps both together:
@@ -45,26 +45,26 @@ use crate::stack::Stack;
 /// The states of a [`Coroutine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Made and never resumed.
+    /// Created and never resumed.
     Fresh,
     /// Suspended by itself.
     Suspended,
     /// On the chain of running stacks, at its top or below it.
     Running,
-    /// Its body returned or unwound; or never will, because its thread ends.
+    /// Its body returned or unwound; or it never will, because its thread ends.
     Finished,
 }
 
-/// The order to a suspended body to unwind.
+/// The payload that unwinds a suspended body.
 struct Unwind;
 
 /// A coroutine that runs a function on a stack of its own.
 ///
-/// One that is dropped while it is suspended is resumed a last time and unwound, so that the
-/// destructors of what lies on its stack run. One that is forgotten while it is suspended is
-/// unwound at the end of its thread, before the thread-locals are destroyed that it may borrow; so
-/// is one that is kept in a thread-local. At the end of the process (in `exit`, and on the main
-/// thread) it is left as it is.
+/// A coroutine that is dropped while it is suspended is resumed a last time and unwound, so that
+/// the destructors on its stack run. One that is forgotten while it is suspended is unwound at the
+/// end of its thread, before the thread-locals are destroyed that it may borrow; so is one that is
+/// kept in a thread-local. At the end of the process (in `exit`, and on the main thread) it is left
+/// as it is.
 ///
 /// # Examples
 ///
@@ -102,23 +102,23 @@ struct Shared {
     phase: Cell<Phase>,
     /// The fiber, until it has finished; it is owned by this.
     header: Cell<Option<NonNull<()>>>,
-    /// Its place in the list of those that have begun.
+    /// Its index in the list of those that have begun.
     place: Cell<usize>,
     /// The addresses of its stack.
     stack: Range<usize>,
-    /// It is to unwind.
+    /// Whether it is to unwind.
     ending: Cell<bool>,
-    /// When it was resumed or suspended last.
+    /// The moment of its last resumption or suspension.
     switched: Cell<Epoch>,
-    /// Was the thread already unwinding when it was resumed?
+    /// Whether the thread was already unwinding when it was resumed.
     resumed_in_panic: Cell<bool>,
-    /// What it has unwound with.
+    /// The payload with which it has unwound.
     payload: Cell<Option<Box<dyn Any + Send>>>,
 }
 
 thread_local! {
     /// The coroutines of this thread that have begun and have not finished. Without a destructor,
-    /// so that it is always there; [`unwind_all`] frees it.
+    /// so that it can be used until the very end of the thread; [`unwind_all`] frees it.
     static BEGUN: ManuallyDrop<RefCell<Vec<Rc<Shared>>>> =
         const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
@@ -145,7 +145,7 @@ impl Shared {
         self.switched.set(epoch());
         self.resumed_in_panic.set(thread::panicking());
         // SAFETY: required: a live fiber of this thread that does not run. We are not `Send`, own
-        // it until it has finished, and the phase says that it waits.
+        // it until it has finished, and the phase is "suspended".
         let state = unsafe { Fiber::resume_raw(header) };
         if state == State::Suspended {
             self.switched.set(epoch());
@@ -172,7 +172,7 @@ impl Shared {
         }
     }
 
-    /// Gives back the stack of one that has finished, or never begins.
+    /// Gives back the stack of a coroutine that has finished, or never begins.
     fn finish(&self) {
         self.phase.set(Phase::Finished);
         if let Some(header) = self.header.take() {
@@ -202,11 +202,11 @@ impl Shared {
     }
 }
 
-/// Unwinds all coroutines of this thread that are suspended, for nothing of theirs may be left when
-/// its thread-locals go. If the process ends it leaves them all: true if there are any.
+/// Unwinds all suspended coroutines of this thread, which must be gone before its thread-locals
+/// are. At the end of the process it leaves them all; returns `true` if there are any.
 fn unwind_all(exits: bool) -> bool {
     BEGUN.with(|begun| {
-        // One that runs is called by `exit`: a thread does not end in the midst of its frames.
+        // A running coroutine has called `exit`: a thread does not end inside its frames.
         let runs = |coroutine: &Rc<Shared>| coroutine.phase.get() == Phase::Running;
         if exits || begun.borrow().iter().any(runs) {
             return !begun.borrow().is_empty();
@@ -217,7 +217,7 @@ fn unwind_all(exits: bool) -> bool {
             if next.phase() != Phase::Suspended {
                 return true;
             }
-            // The panic hook has told of it; and a payload that panics has nobody to tell.
+            // The panic hook has reported the panic; a payload whose drop panics has no receiver.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| next.unwind())) {
                 mem::forget(payload);
             }
@@ -227,15 +227,15 @@ fn unwind_all(exits: bool) -> bool {
     })
 }
 
-/// Bodies larger than this are kept on the heap: a body lies on its stack twice when it begins.
+/// Captures larger than this are kept on the heap: a body is on its stack twice when it begins.
 const CAPTURES_MAX: usize = 512;
 
 impl Coroutine {
-    /// Makes a coroutine that runs `body` on `stack` when it is first resumed.
+    /// Creates a coroutine that runs `body` on `stack` when it is first resumed.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the C library does not tell of the end of a thread.
+    /// `Unsupported` if the C library does not report the end of a thread.
     pub fn new<F: FnOnce(&Suspender) + 'static>(stack: Stack, body: F) -> io::Result<Coroutine> {
         if size_of::<F>() > CAPTURES_MAX {
             let body: Box<dyn FnOnce(&Suspender)> = Box::new(body);
@@ -259,7 +259,7 @@ impl Coroutine {
         Ok(Coroutine { shared })
     }
 
-    /// Names it for the message about an overflow of its stack.
+    /// Sets the name for the message about an overflow of its stack.
     pub fn set_name(&self, name: &str) {
         if let Some(header) = self.shared.header.get() {
             // SAFETY: required: from `into_raw`, and no second owner is dropped. It is kept from
@@ -269,12 +269,12 @@ impl Coroutine {
         }
     }
 
-    /// What it is doing.
+    /// Returns its state.
     pub fn phase(&self) -> Phase {
         self.shared.phase()
     }
 
-    /// Gives what suspends it, for its body.
+    /// Returns the handle with which its body suspends it.
     pub fn suspender(&self) -> Suspender {
         Suspender(Rc::clone(&self.shared))
     }
@@ -283,13 +283,13 @@ impl Coroutine {
     ///
     /// # Panics
     ///
-    /// With the panic of the body; when it has finished.
+    /// With the panic of the body; also if the coroutine has finished.
     #[inline]
     pub fn resume(&mut self) -> State {
         self.shared.resume()
     }
 
-    /// Unwinds it, if it is suspended, so that the destructors of what lies on its stack run; a
+    /// Unwinds it, if it is suspended, so that the destructors on its stack run; the body of a
     /// fresh one is dropped unrun. Then it has finished.
     ///
     /// # Panics
@@ -302,8 +302,8 @@ impl Coroutine {
 
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        // One that runs (somebody took it from under its own feet), and one that was left at the
-        // end of the process, keeps its stack.
+        // A running coroutine (its own body dropped it), and one that was left at the end of the
+        // process, keeps its stack.
         self.unwind();
     }
 }
@@ -314,8 +314,8 @@ impl fmt::Debug for Coroutine {
     }
 }
 
-/// The whole life of a coroutine's body.
-// Inlined bodies would add their frames up into one.
+/// The main function of a coroutine's stack.
+/// Not inlined: the frames of inlined bodies would add up in one.
 #[inline(never)]
 fn run(suspender: Suspender, body: impl FnOnce(&Suspender)) {
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&suspender)));
@@ -325,7 +325,7 @@ fn run(suspender: Suspender, body: impl FnOnce(&Suspender)) {
     }
 }
 
-/// Suspends one coroutine, from its body and what that calls.
+/// Suspends one coroutine, from its body and the functions that the body calls.
 #[derive(Clone)]
 pub struct Suspender(Rc<Shared>);
 
@@ -336,19 +336,19 @@ impl fmt::Debug for Suspender {
 }
 
 impl Suspender {
-    /// Is the caller's frame on the coroutine's own stack?
+    /// Returns `true` if the caller's frame is on the coroutine's own stack.
     #[inline]
     pub fn is_here(&self) -> bool {
         self.0.phase.get() == Phase::Running && self.0.stack.contains(&stack_pointer())
     }
 
-    /// What the coroutine is doing.
+    /// Returns the coroutine's state.
     #[inline]
     pub fn phase(&self) -> Phase {
         self.0.phase()
     }
 
-    /// Is the coroutine being unwound by its owner?
+    /// Returns `true` if the coroutine is being unwound by its owner.
     pub fn is_unwinding(&self) -> bool {
         self.0.ending.get()
     }
@@ -358,11 +358,11 @@ impl Suspender {
     ///
     /// # Panics
     ///
-    /// When it is called elsewhere than on the coroutine's own stack; while the thread unwinds, be
-    /// it this stack or that of a destructor that has resumed it, which as any panic in a
-    /// destructor ends the process (std counts the panics of a thread, and would go on counting
-    /// those of a stack that is left in the midst of one); when its thread has begun to end since
-    /// it was resumed: what its resumer borrows may be gone.
+    /// If it is called on another stack than the coroutine's own. Also while the thread unwinds, on
+    /// this stack or in a destructor that has resumed it: as any panic in a destructor this ends
+    /// the process (std counts the panics of a thread, and would go on counting those of a
+    /// suspended stack). Also if its thread has begun to end since the last resumption: values that
+    /// its resumer borrows may be gone.
     #[inline]
     #[track_caller]
     pub fn suspend(&self) {
@@ -374,8 +374,8 @@ impl Suspender {
         assert!(shared.switched.get().lasts(), "a coroutine cannot be suspended at a thread's end");
         if leaves {
             let header = shared.header.get().expect("a coroutine that runs has a fiber");
-            // SAFETY: required: called by that very fiber, on whose stack it runs. The phase says
-            // that it runs, and the stack pointer that we are on its stack.
+            // SAFETY: required: called by that very fiber, on whose stack it runs. The phase is
+            // "running", and the stack pointer is on its stack.
             unsafe { Fiber::suspend(header) };
         }
         if shared.ending.get() {
@@ -384,7 +384,8 @@ impl Suspender {
     }
 }
 
-/// Where the caller's stack is. A local's address would not do: sanitizers keep locals elsewhere.
+/// Returns the caller's stack pointer. The address of a local would not do: sanitizers keep locals
+/// elsewhere.
 #[inline(always)]
 fn stack_pointer() -> usize {
     let pointer: usize;

@@ -10,10 +10,10 @@
 //! ```
 //!
 //! All states are corosensei's stack pointer: the initial one, none, another, none. So a *running*
-//! fiber looks finished; nobody but its resumer holds it then.
+//! fiber looks finished; only its resumer holds it then.
 //!
 //! The head is reached by raw pointers only. While a fiber runs, its resumer holds `&mut` to the
-//! switch state and to nothing else; everybody else may hold `&` to the header.
+//! switch state and to nothing else; all other code may hold `&` to the header.
 #![expect(unsafe_code, reason = "the head lies in memory that the fiber itself runs on")]
 
 use std::alloc::Layout;
@@ -31,7 +31,7 @@ use crate::stack::{Below, Stack};
 use crate::stack_name::{NAME_MAX, StackName};
 use crate::tsan_fiber::TsanFiber;
 
-/// What a fiber did when it was resumed.
+/// The result of a resumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It suspended itself, and can be resumed.
@@ -42,12 +42,12 @@ pub enum State {
 
 /// A coroutine, owned; one pointer wide.
 ///
-/// Lives on its [`Stack`], and so does its header `H`, the user's control block. A fiber stays on
-/// the thread that made it.
+/// It is on its [`Stack`], and so is its header `H`, the user's control block. A fiber stays on the
+/// thread that created it.
 ///
 /// A fiber that is suspended in the middle of its body must be resumed until it finishes. Dropping
-/// it is a mistake of the program: debug builds abort (unless the thread is panicking already),
-/// others leak the stack and what lives on it.
+/// it is a programming error: debug builds abort (unless the thread is panicking already), others
+/// leak the stack and the values on it.
 ///
 /// # Examples
 ///
@@ -91,14 +91,14 @@ pub struct Fiber<H> {
 type Switch = Coroutine<(), (), (), Below>;
 type Suspender = Yielder<(), ()>;
 
-/// What lies at the top of a fiber's stack.
+/// The top of a fiber's stack.
 ///
-/// Parent link and switch state share one cache line: a `base` 16 bytes into a line makes it so,
-/// because [`Stack::seat`] lets the header begin the next.
+/// Parent link and switch state share one cache line: `base` is 16 bytes into a line, because
+/// [`Stack::place_at_top`] lets the header begin the next one.
 #[repr(C, align(16))]
 struct Head<H> {
     switch: Switch,
-    /// Where corosensei keeps the way back; null until the body starts.
+    /// corosensei's handle for switching back; null until the body starts.
     suspender: Cell<*const Suspender>,
     header: AlignedHeader<H>,
     stack: Stack,
@@ -109,10 +109,11 @@ struct Head<H> {
 #[repr(C, align(16))]
 struct AlignedHeader<H>(H);
 
-/// Heads are at most this large, so that every stack has room below.
+/// The largest size of a head, so that every stack has room below.
 const HEAD_MAX: usize = 2048;
 
-/// What a body's captures must leave of the stack: they are on it twice while the body starts.
+/// The least space that a body's captures must leave: they are on the stack twice while the body
+/// starts.
 const ROOM_MIN: usize = 12 * 1024;
 
 impl<H> Head<H> {
@@ -126,12 +127,12 @@ impl<H> Head<H> {
 }
 
 impl<H> Fiber<H> {
-    /// Makes a fiber that will run `body` on `stack` when it is first resumed.
+    /// Creates a fiber that will run `body` on `stack` when it is first resumed.
     ///
     /// # Panics
     ///
-    /// When what `body` has captured does not fit on the stack. A body that unwinds aborts the
-    /// process: catch its panics inside.
+    /// If the captures of `body` do not fit on the stack. A body that unwinds aborts the process:
+    /// it must catch its panics.
     #[inline(always)]
     pub fn new<F: FnOnce() + 'static>(stack: Stack, header: H, body: F) -> Fiber<H> {
         const { Head::<H>::FITS };
@@ -139,17 +140,17 @@ impl<H> Fiber<H> {
         if size_of::<F>() > room / 2 {
             refuse(stack, body);
         }
-        // From here on nothing unwinds, so that the body goes to its place without being kept in
-        // another for a destructor: a copy of what was just written waits for it.
+        // From here on nothing unwinds, so the body is moved to its place without a copy for a
+        // destructor: that copy would wait for the writes to the first.
         stack.stack_name().clear();
 
-        let seat = stack.seat(Layout::new::<Head<H>>(), Head::<H>::HEADER);
-        let head = seat.cast::<Head<H>>().as_ptr();
-        // SAFETY: required: inside one allocation. The seat has room for a whole head.
+        let place = stack.place_at_top(Layout::new::<Head<H>>(), Head::<H>::HEADER);
+        let head = place.cast::<Head<H>>().as_ptr();
+        // SAFETY: required: inside one allocation. The place has room for a whole head.
         let suspender = unsafe { &raw const (*head).suspender };
         // SAFETY: required: an address that is not null. It is in the head.
         let suspender = unsafe { NonNull::new_unchecked(suspender.cast_mut()) };
-        let below = stack.below(seat);
+        let below = stack.below(place);
         let stack_name = NonNull::from(stack.stack_name());
         let switch = Switch::with_stack(below, move |way_back, ()| {
             // SAFETY: required: live. It is in the head of the fiber that runs this.
@@ -159,9 +160,9 @@ impl<H> Fiber<H> {
             mem::forget(unwinding);
         });
         let suspender = Cell::new(ptr::null());
-        let head = seat.cast::<Head<H>>();
+        let head = place.cast::<Head<H>>();
         let tsan_fiber = TsanFiber::new();
-        // SAFETY: required: ours, writable, aligned. The seat has room for a head and lies above
+        // SAFETY: required: ours, writable, aligned. The place has room for a head and lies above
         // what corosensei has just written.
         unsafe {
             head.write(Head { switch, suspender, header: AlignedHeader(header), stack, tsan_fiber })
@@ -172,8 +173,8 @@ impl<H> Fiber<H> {
     /// Returns the header.
     #[inline]
     pub fn header(&self) -> &H {
-        // SAFETY: required: a live header that nobody borrows exclusively. It lives as long as the
-        // fiber, and no `&mut` to it is ever made.
+        // SAFETY: required: a live header that is not borrowed exclusively. It lives as long as the
+        // fiber, and no `&mut` to it is ever created.
         unsafe { self.as_raw().as_ref() }
     }
 
@@ -181,7 +182,7 @@ impl<H> Fiber<H> {
     ///
     /// # Panics
     ///
-    /// When the fiber has finished.
+    /// If the fiber has finished.
     #[inline]
     pub fn resume(&mut self) -> State {
         // SAFETY: required: a live fiber of this thread that is not running. It is borrowed
@@ -194,13 +195,13 @@ impl<H> Fiber<H> {
     ///
     /// # Panics
     ///
-    /// When the fiber is suspended in its body.
+    /// If the fiber is suspended in its body.
     #[inline]
     pub fn into_stack(self) -> Stack {
         assert!(!self.is_suspended(), "the stack of a fiber that is suspended in its body");
         let fiber = ManuallyDrop::new(self);
         // SAFETY: required: nothing on the stack is needed, and this is done once. The fiber is not
-        // suspended, and nobody has it any more.
+        // suspended, and we own it.
         unsafe { take_apart(fiber.head) }
     }
 
@@ -238,12 +239,12 @@ impl<H> Fiber<H> {
     ///
     /// # Panics
     ///
-    /// When the fiber has finished.
+    /// If the fiber has finished.
     ///
     /// # Safety
     ///
     /// `header` comes from [`as_raw`](Fiber::as_raw) or [`into_raw`](Fiber::into_raw) of a fiber
-    /// that lives, was made by this thread, and is not running.
+    /// that lives, was created by this thread, and is not running.
     #[inline]
     pub unsafe fn resume_raw(header: NonNull<H>) -> State {
         let head = Head::of(header);
@@ -261,7 +262,7 @@ impl<H> Fiber<H> {
         }
     }
 
-    /// Suspends the running fiber: control goes back to who resumed it. Returns when the fiber is
+    /// Suspends the running fiber: control goes back to its resumer. Returns when the fiber is
     /// resumed.
     ///
     /// # Suspends
@@ -281,8 +282,8 @@ impl<H> Fiber<H> {
         unsafe { (*way_back).suspend(()) };
     }
 
-    /// Runs `f` on the stack of whoever resumed the running fiber, with that stack's room, and
-    /// comes back here. A backtrace taken in `f` goes through the frames of the fiber.
+    /// Runs `f` on the stack of the running fiber's resumer, with that stack's room, and comes back
+    /// here. A backtrace taken in `f` goes through the frames of the fiber.
     ///
     /// # Safety
     ///
@@ -297,15 +298,15 @@ impl<H> Fiber<H> {
         unsafe { (*way_back).on_parent_stack(f) };
     }
 
-    /// Has the fiber's body begun? (It may have ended, too.)
+    /// Returns `true` if the fiber's body has begun. (It may have ended, too.)
     pub fn has_begun(&self) -> bool {
         // SAFETY: required: live, and not borrowed exclusively. It lives as long as the fiber;
         // resumers borrow another field.
         !unsafe { (*self.head.as_ptr()).suspender.get() }.is_null()
     }
 
-    /// Asks the processor to load what the next [`resume_raw`](Fiber::resume_raw) of a fiber will
-    /// touch first. Harmless for any address.
+    /// Asks the processor to load the memory that the next [`resume_raw`](Fiber::resume_raw) of a
+    /// fiber will touch first. Harmless for any address.
     #[inline]
     pub fn prefetch(header: NonNull<H>) {
         let head = Head::of(header);
@@ -313,8 +314,8 @@ impl<H> Fiber<H> {
         load_early(head.cast_const().cast());
     }
 
-    /// Names the fiber for the message about an overflow of its stack, and for dumps. The first 63
-    /// bytes are kept, cut at a character.
+    /// Sets the fiber's name for the message about an overflow of its stack, and for dumps. The
+    /// first 63 bytes are kept, cut at a character.
     pub fn set_name(&self, name: &str) {
         self.stack().stack_name().set(name);
     }
@@ -324,7 +325,7 @@ impl<H> Fiber<H> {
         name_on(self.stack().stack_name())
     }
 
-    /// Copies the name, cut where there is no more room, and gives its length. Safe in a signal
+    /// Copies the name, cut to the length of `into`, and returns its length. Safe in a signal
     /// handler.
     pub fn copy_name(&self, into: &mut [u8]) -> usize {
         let mut bytes = [0; NAME_MAX];
@@ -334,7 +335,7 @@ impl<H> Fiber<H> {
         len
     }
 
-    /// Returns the stack that the fiber lives on, to ask for its size or its use.
+    /// Returns the fiber's stack, to query its size or its use.
     pub fn stack(&self) -> &Stack {
         // SAFETY: required: live, and not borrowed exclusively. It lives as long as the fiber;
         // resumers borrow another field.
@@ -375,18 +376,18 @@ impl<H: fmt::Debug> fmt::Debug for Fiber<H> {
 unsafe fn take_apart<H>(head: NonNull<Head<H>>) -> Stack {
     // SAFETY: required: valid, and not used again. The head is given up.
     let Head { switch, header, stack, .. } = unsafe { head.read() };
-    // A body that has not run lies on the stack, and is dropped here.
+    // A body that has not run is on the stack, and is dropped here.
     drop(switch);
     drop(header);
     stack
 }
 
-/// Ends the process when a body unwinds: there is nobody above it on this stack.
+/// Ends the process if a body unwinds: no frame above it on this stack could catch that.
 struct AbortOnDrop(NonNull<StackName>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // SAFETY: required: a live plate. It is that of the stack we run on.
+        // SAFETY: required: a live name page. It is that of the stack we run on.
         die("unwound out of its body", &name_on(unsafe { self.0.as_ref() }));
     }
 }

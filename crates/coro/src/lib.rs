@@ -11,7 +11,7 @@
 //!   high ┌──────────────────────────────┐
 //!        │ colour: 0, 320 … 1,920 bytes │  staggers the hot lines over the cache's sets
 //!        ├──────────────────────────────┤
-//!        │ name plate, 64 bytes         │  read by the overflow handler
+//!        │ stack name, 64 bytes         │  read by the overflow handler
 //!        ├──────────────────────────────┤
 //!        │ head: stack, header H        │  ◀── NonNull<H>, on a cache line of its own
 //!        │       switch state, 48 bytes │  ┐
@@ -24,8 +24,8 @@
 //!   low  └──────────────────────────────┘◀── limit
 //! ```
 //!
-//! Rust's frames are probed page by page as they grow; those of C are not, as a rule, and step over
-//! a guard that is smaller than themselves. It is address space only.
+//! Rust's frames are probed page by page as they grow; those of C usually are not, and step over a
+//! guard that is smaller than themselves. A guard is address space only.
 //!
 //! So a task that waits with less than about 1 KiB of frames owns one touched page, whatever its
 //! colour.
@@ -53,6 +53,6 @@ pub use overflow::{install_overflow_handler, prepare_thread};
 pub use pool::{Guard, StackPool};
 pub use stack::Stack;
 
-/// Bytes of a stack unless told otherwise: room for `println!`, a TLS handshake and a panic with a
-/// backtrace in a debug build.
+/// The default size of a stack: room for `println!`, a TLS handshake and a panic with a backtrace
+/// in a debug build.
 pub const DEFAULT_STACK_SIZE: usize = 256 * 1024;

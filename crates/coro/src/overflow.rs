@@ -1,9 +1,9 @@
-//! Says which task has overflowed its stack, instead of a bare SIGSEGV.
+//! Reporting which task has overflowed its stack, instead of a bare SIGSEGV.
 //!
 //! Nothing is recorded when stacks are switched: the handler finds the slab from the fault's
-//! address, the slot from the slab, and the name from the slot's plate. It runs on the alternate
-//! signal stack and does only loads, formatting into a local buffer and write(2).
-#![expect(unsafe_code, reason = "reads the name plate by its address")]
+//! address, the slot from the slab, and the name from the slot. It runs on the alternate signal
+//! stack and does only loads, formatting into a local buffer and write(2).
+#![expect(unsafe_code, reason = "reads the stack's name by its address")]
 
 use std::io;
 
@@ -12,10 +12,11 @@ use fiveways_sys::fault::{self, Fault};
 use crate::slab_registry;
 use crate::stack_name::{NAME_MAX, StackName};
 
-/// Makes overflows of coroutine stacks end the process with a message that names the task and its
-/// stack's size. Once per process; later calls do nothing. Other faults go where they went before.
+/// Installs a handler that ends the process at an overflow of a coroutine's stack, with a message
+/// that names the task and its stack's size. Once per process; later calls do nothing. Other faults
+/// are passed to the previous action.
 ///
-/// Threads that run coroutines call [`prepare_thread`] too.
+/// Threads that run coroutines also call [`prepare_thread`].
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub fn install_overflow_handler() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// `ENOMEM` when that stack cannot be mapped.
+/// `ENOMEM` if that stack cannot be mapped.
 pub fn prepare_thread() -> io::Result<()> {
     fault::ensure_alternate_stack()
 }
@@ -39,16 +40,16 @@ fn report(fault: Fault) -> bool {
     let Some(place) = slab_registry::find(fault.address) else { return false };
     let (low, slot_layout) = (place.low(), place.slot_layout);
     let in_guard = fault.address < low + slot_layout.guard;
-    // A stray access from elsewhere to a guard is not an overflow. Frames are probed page by page,
-    // so that an overflowing one still points into its own slot.
+    // A stray access to a guard from another stack is not an overflow. Frames are probed page by
+    // page, so an overflowing one still points into its own slot.
     let slot = low..low + slot_layout.slot;
     let on_stack = fault.stack_pointer.is_none_or(|pointer| slot.contains(&pointer));
     if !in_guard || !on_stack {
         return false;
     }
     let stack_name = place.slab + slot_layout.stack_name(place.index);
-    // SAFETY: required: a plate lies there, shared. We run on that very stack, so it is mapped;
-    // plates are atomics and all bit patterns are valid.
+    // SAFETY: required: a name is there, shared. We run on that very stack, so it is mapped; names
+    // are atomics and all bit patterns are valid.
     let stack_name = unsafe { &*(stack_name as *const StackName) };
     let mut name = [0; NAME_MAX];
     let mut line = Line::default();
@@ -64,7 +65,7 @@ fn report(fault: Fault) -> bool {
     true
 }
 
-/// A message of bounded length, made without allocating.
+/// A message of bounded length, formatted without allocating.
 struct Line {
     bytes: [u8; 256],
     len: usize,

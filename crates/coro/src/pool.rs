@@ -17,7 +17,7 @@ const SLOTS_MAX: usize = 1024;
 /// No slab reserves more than this, unless a single stack does.
 const SLAB_BYTES_MAX: usize = 1 << 30;
 
-/// Numbers pools, so that stacks know their own. Zero is nobody's.
+/// The number of the next pool, by which stacks find their own. Zero means no pool.
 static OWNER_NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// How stacks are guarded.
@@ -70,13 +70,13 @@ pub struct StackPool {
 }
 
 impl StackPool {
-    /// Makes an empty pool of stacks with at least `stack_size` usable bytes (at least 16 KiB,
+    /// Creates an empty pool of stacks with at least `stack_size` usable bytes (at least 16 KiB,
     /// rounded up to pages).
     pub fn new(stack_size: usize) -> StackPool {
         StackPool::with_guard(stack_size, Guard::Auto)
     }
 
-    /// Makes an empty pool whose stacks are guarded in the way that is asked for.
+    /// Creates an empty pool whose stacks are guarded in the given way.
     pub fn with_guard(stack_size: usize, guard: Guard) -> StackPool {
         StackPool {
             owner: Owner(OWNER_NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -92,7 +92,7 @@ impl StackPool {
         }
     }
 
-    /// Takes a stack: the one given last, else a new one.
+    /// Takes a stack: the one that was given back last, else a new one.
     ///
     /// # Errors
     ///
@@ -109,18 +109,18 @@ impl StackPool {
         }
     }
 
-    /// Gives a stack back. One of another pool goes back to that one.
+    /// Gives a stack back. A stack of another pool goes back to that pool.
     #[inline]
     pub fn give(&mut self, stack: Stack) {
-        // Dropping a stranger sends it home.
+        // The drop of another pool's stack returns it there.
         if stack.slab().owner() == self.owner {
             self.pooled.push(stack);
         }
     }
 
-    /// Gives the memory of pooled stacks back to the kernel, but for the `keep` that will be taken
-    /// next. They stay in the pool and cost about 2 µs when they are used again: call this when
-    /// idle.
+    /// Gives the memory of pooled stacks back to the kernel, except for the `keep` that will be
+    /// taken next. They stay in the pool and cost about 2 µs when they are used again: call this
+    /// when idle.
     pub fn trim(&mut self, keep: usize) {
         let end = self.pooled.len().saturating_sub(keep);
         for stack in self.pooled.iter_mut().take(end).skip(self.cold) {
@@ -130,9 +130,9 @@ impl StackPool {
         self.cold = self.cold.max(end);
     }
 
-    /// Gives back the memory of the stacks that nobody has taken since this was called last: those
-    /// at the bottom, but for `keep`. Called now and then, it keeps what is used and frees what was
-    /// a peak.
+    /// Gives back the memory of the stacks that have not been taken since the last call: those at
+    /// the bottom, except for `keep`. Called from time to time, it keeps the memory in use and
+    /// frees that of a peak.
     pub fn trim_unused(&mut self, keep: usize) {
         self.trim(keep.max(self.pooled.len() - self.fewest.min(self.pooled.len())));
         self.fewest = self.pooled.len();
@@ -170,7 +170,7 @@ impl StackPool {
             self.grow()?;
         }
         let slab = self.slabs.last().expect("there is one, or `grow` has failed");
-        // SAFETY: required: nobody owns the slot. Slots below `cut` have been handed out, those
+        // SAFETY: required: the slot has no owner. Slots below `cut` have been handed out, those
         // from there on never.
         let stack = unsafe { Stack::cut(slab, self.cut) };
         let stack = stack.map_err(|error| out_of_stacks(self.slot_layout, error))?;
@@ -179,7 +179,7 @@ impl StackPool {
         Ok(stack)
     }
 
-    /// Takes in the stacks that were dropped, perhaps elsewhere.
+    /// Collects the stacks that were dropped, perhaps by other threads.
     fn collect_returned(&mut self) {
         for slab in &self.slabs {
             slab.take_returned(|stack_name| {
@@ -190,7 +190,7 @@ impl StackPool {
         }
     }
 
-    /// Maps the next slab, a smaller one if there is no room for it.
+    /// Maps the next slab, or a smaller one if memory is short.
     fn grow(&mut self) -> io::Result<()> {
         let last = self.slabs.last();
         let protects = self.guard == Guard::Protect || last.is_some_and(|slab| slab.protects());

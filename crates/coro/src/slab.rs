@@ -1,14 +1,14 @@
 //! Slabs: one mapping each, cut into slots.
 //!
-//! A slab is shared by the stacks cut from it and by the pool that cuts them; whoever lets go of it
-//! last unmaps it, on whatever thread that is.
+//! A slab is shared by the stacks cut from it and by the pool that cuts them; the last of them
+//! unmaps it, on any thread.
 //!
 //! A stack that is dropped instead of being given to its pool is *returned*: pushed on the slab's
-//! list, which the pool empties when it runs dry.
+//! list, which the pool empties when it has no stack left.
 //!
 //! ```text
-//!   returned ─▶ plate's place of slot 7 ─▶ … of slot 2 ─▶ null
-//!        pushed by any thread (compare and swap), taken as a whole by the pool (swap): no ABA
+//!   returned ─▶ name of slot 7 ─▶ … name of slot 2 ─▶ null
+//!      pushed by any thread (compare and swap), taken as a whole by the pool (swap): no ABA
 //! ```
 #![expect(unsafe_code, reason = "the list of returned slots runs through their memory")]
 
@@ -27,7 +27,7 @@ use crate::slot_layout::SlotLayout;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u64);
 
-/// Slots that have been cut, of all slabs of this process that are mapped.
+/// The number of slots that have been cut from all mapped slabs of this process.
 static CUT: AtomicUsize = AtomicUsize::new(0);
 
 /// Slots in one mapping.
@@ -39,13 +39,14 @@ pub(crate) struct Slab {
     /// Slots that have been cut.
     cut: AtomicUsize,
     page: &'static slab_registry::Page,
-    /// Guards by `mprotect`: asked for, or the kernel has refused the cheaper kind.
+    /// Whether guards are made by `mprotect`: requested, or the kernel has refused the cheaper
+    /// kind.
     protects: AtomicBool,
     returned: AtomicPtr<Returned>,
     returned_len: AtomicUsize,
 }
 
-/// What a returned slot holds, at its top.
+/// The node at the top of a returned slot.
 struct Returned {
     next: *mut Returned,
 }
@@ -85,27 +86,27 @@ impl Slab {
         self.slot_layout
     }
 
-    /// Are its guards made by `mprotect`?
+    /// Returns `true` if its guards are made by `mprotect`.
     pub(crate) fn protects(&self) -> bool {
         self.protects.load(Ordering::Relaxed)
     }
 
-    /// Returned slots that wait for the pool.
+    /// Returns the number of returned slots that the pool has not taken yet.
     pub(crate) fn returned_len(&self) -> usize {
         self.returned_len.load(Ordering::Relaxed)
     }
 
-    /// Guards slot `index` and gives the address of its name plate.
+    /// Guards slot `index` and returns the address of its stack name.
     ///
     /// # Safety
     ///
-    /// Nobody owns the slot.
+    /// The slot has no owner.
     pub(crate) unsafe fn cut(&self, index: usize) -> io::Result<NonNull<u8>> {
         let low = index * self.slot_layout.slot;
         let guard = low..low + self.slot_layout.guard;
         if !self.protects() {
-            // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above
-            // it.
+            // SAFETY: required: the range is not in use. The slot has no owner, and stacks end
+            // above it.
             match unsafe { self.memory.guard(guard.clone()) } {
                 Ok(()) => return Ok(self.count_cut(index)),
                 // Older than Linux 6.13, or locked memory: found out by trying.
@@ -115,7 +116,8 @@ impl Slab {
                 Err(error) => return Err(error),
             }
         }
-        // SAFETY: required: nobody uses the range. Nobody owns the slot, and stacks end above it.
+        // SAFETY: required: the range is not in use. The slot has no owner, and stacks end above
+        // it.
         unsafe { self.memory.protect(guard) }?;
         Ok(self.count_cut(index))
     }
@@ -126,12 +128,12 @@ impl Slab {
         self.stack_name(index)
     }
 
-    /// The number of the slot that an address of this slab lies in.
+    /// Returns the number of the slot that an address of this slab lies in.
     pub(crate) fn index_of(&self, address: NonNull<u8>) -> usize {
         (address.addr().get() - self.memory.base().addr().get()) / self.slot_layout.slot
     }
 
-    /// The lowest address of slot `index`: its guard's.
+    /// Returns the lowest address of slot `index`: its guard's.
     pub(crate) fn low(&self, index: usize) -> NonNull<u8> {
         self.at(index * self.slot_layout.slot)
     }
@@ -147,7 +149,8 @@ impl Slab {
         unsafe { self.memory.discard(low + self.slot_layout.guard..low + self.slot_layout.slot) }
     }
 
-    /// Bytes from the lowest page of slot `index` that is in memory to the slot's end.
+    /// Returns the number of bytes from the lowest page of slot `index` that is in memory to the
+    /// slot's end.
     pub(crate) fn touched(&self, index: usize) -> io::Result<usize> {
         let low = index * self.slot_layout.slot;
         let end = low + self.slot_layout.slot;
@@ -155,8 +158,8 @@ impl Slab {
         Ok(lowest.map_or(0, |lowest| end - lowest))
     }
 
-    /// Puts a slot on the list of the returned; `stack_name` is the address that [`Slab::cut`]
-    /// gave.
+    /// Puts a slot on the list of the returned ones; `stack_name` is the address from
+    /// [`Slab::cut`].
     ///
     /// # Safety
     ///
@@ -167,7 +170,7 @@ impl Slab {
         self.returned_len.fetch_add(1, Ordering::Relaxed);
         let mut first = self.returned.load(Ordering::Relaxed);
         loop {
-            // SAFETY: required: ours, writable, aligned. The caller owns the slot; plates are
+            // SAFETY: required: ours, writable, aligned. The caller owns the slot; names are
             // aligned to cache lines.
             unsafe { node.write(Returned { next: first }) };
             // ORDERING: Release: the taker's Acquire sees the node, and all that the last owner of
@@ -184,7 +187,7 @@ impl Slab {
         }
     }
 
-    /// Takes all returned slots, by the addresses of their plates; the caller owns them then.
+    /// Takes all returned slots, by the addresses of their names; the caller owns them then.
     pub(crate) fn take_returned(&self, mut keep: impl FnMut(NonNull<u8>)) {
         let mut node = self.returned.swap(ptr::null_mut(), Ordering::Acquire);
         while let Some(stack_name) = NonNull::new(node) {
@@ -202,20 +205,20 @@ impl Slab {
 
     fn at(&self, offset: usize) -> NonNull<u8> {
         debug_assert!(offset < self.memory.len(), "{offset} leaves the slab");
-        // SAFETY: required: inside the mapping. Offsets come from the shape and a slot's number.
+        // SAFETY: required: inside the mapping. Offsets come from the layout and a slot's number.
         unsafe { self.memory.base().add(offset) }
     }
 }
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        // Before the memory goes: its addresses may be another mapping's the next moment.
+        // Before the unmapping: the addresses may be another mapping's the next moment.
         slab_registry::hide(self.page);
         CUT.fetch_sub(*self.cut.get_mut(), Ordering::Relaxed);
     }
 }
 
-/// What is reported when the kernel has given no memory for a stack.
+/// Creates the error for a stack for which the kernel has no memory.
 pub(crate) fn out_of_stacks(slot_layout: SlotLayout, source: io::Error) -> io::Error {
     let (size, others) = (slot_layout.usable(), CUT.load(Ordering::Relaxed));
     io::Error::new(io::ErrorKind::OutOfMemory, OutOfStacks { others, size, source })

@@ -1,4 +1,4 @@
-//! Where the slabs of this process are: a list that a signal handler can read.
+//! The slabs of this process, in a list that a signal handler can read.
 //!
 //! ```text
 //!   LIST ─▶ page ─▶ page ─▶ …      pages are leaked, and used again when vacant
@@ -6,7 +6,7 @@
 //!   page:  vacant ──claim (claimed: false → true)──▶ being written ──version + 1──▶ shown
 //!             ▲                                                                        │
 //!             └──────────── claimed = false ◀── version + 1 ── slab is unmapped ───────┘
-//!          version odd: nothing to see; even: slab, shape and length are valid
+//!         version odd: not visible; even: slab, layout and length are valid
 //! ```
 //!
 //! A reader that sees the same even version before and after has read one slab's numbers (a
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use crate::slot_layout::SlotLayout;
 
-/// A link of the list: set once, and read by nothing more than an atomic load.
+/// A link of the list: set once, and read by an atomic load.
 type Link = OnceLock<&'static Page>;
 
 static LIST: Link = Link::new();
@@ -27,7 +27,7 @@ static LIST: Link = Link::new();
 pub(crate) struct Page {
     next: Link,
     claimed: AtomicBool,
-    /// Odd: not shown.
+    /// Odd if the slab is not visible.
     version: AtomicUsize,
     start: AtomicUsize,
     len: AtomicUsize,
@@ -35,7 +35,7 @@ pub(crate) struct Page {
     guard: AtomicUsize,
 }
 
-/// A slot that an address lies in.
+/// The slot that an address lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The slab's first address.
@@ -52,11 +52,11 @@ impl Place {
     }
 }
 
-/// Shows a slab to [`find`] until [`hide`].
+/// Makes a slab visible to [`find`] until [`hide`].
 pub(crate) fn show(start: usize, len: usize, slot_layout: SlotLayout) -> &'static Page {
     let page = vacant().unwrap_or_else(append);
-    // ORDERING: with the fence in `look`: who sees a number of ours also sees that the version is
-    // odd.
+    // ORDERING: with the fence in `look`: a reader that sees a number of ours also sees that the
+    // version is odd.
     fence(Ordering::Release);
     page.start.store(start, Ordering::Relaxed);
     page.len.store(len, Ordering::Relaxed);
@@ -93,7 +93,7 @@ fn look(page: &Page, address: usize) -> Option<Place> {
     Some(Place { slab, index: offset / slot, slot_layout: SlotLayout { slot, guard } })
 }
 
-/// A page nobody uses, now ours.
+/// Takes a vacant page of the list.
 fn vacant() -> Option<&'static Page> {
     pages().find(|page| {
         let claim = |from, to| {
@@ -103,7 +103,7 @@ fn vacant() -> Option<&'static Page> {
     })
 }
 
-/// A new page at the end of the list, ours from the start.
+/// Adds a page at the end of the list, owned by the caller from the start.
 fn append() -> &'static Page {
     let page: &'static Page = Box::leak(Box::new(Page {
         next: Link::new(),

@@ -1,4 +1,4 @@
-//! The geometry of a slot: where guard, frames and name plate lie. Arithmetic only.
+//! The layout of a slot: the offsets of guard, frames and stack name. Arithmetic only.
 
 use fiveways_sys::memory::page_size;
 
@@ -7,8 +7,8 @@ use crate::stack_name::StackName;
 /// Stacks smaller than this are made this large: a formatted panic message needs about as much.
 const USABLE_MIN: usize = 16 * 1024;
 
-/// The least address space of a guard, which a frame of C may step over if it is smaller. Frames of
-/// more than this are rare, and compilers can be told to probe them (`-fstack-clash-protection`).
+/// The least address space of a guard: a frame of C may step over a smaller one. Larger frames than
+/// this are rare, and compilers can be told to probe them (`-fstack-clash-protection`).
 const GUARD_MIN: usize = 64 * 1024;
 
 /// Distances between the tops of stacks, in bytes. They spread the hot kilobyte of a suspended
@@ -18,17 +18,17 @@ const GUARD_MIN: usize = 64 * 1024;
 const COLOUR_STEP: usize = 320;
 const COLOURS: usize = 7;
 
-/// How the slots of a slab are cut.
+/// The sizes of a slab's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotLayout {
-    /// From slot to slot.
+    /// The distance between two slots.
     pub(crate) slot: usize,
     /// The guard at the low end.
     pub(crate) guard: usize,
 }
 
 impl SlotLayout {
-    /// The shape of slots with at least `usable` bytes above the guard.
+    /// Returns the layout of slots with at least `usable` bytes above the guard.
     ///
     /// A slot has an odd number of pages: with an even one, the top pages of all stacks would meet
     /// in few sets of the translation cache.
@@ -41,12 +41,13 @@ impl SlotLayout {
         SlotLayout { slot: guard + usable, guard }
     }
 
-    /// Bytes above the guard.
+    /// Returns the bytes above the guard.
     pub(crate) fn usable(self) -> usize {
         self.slot - self.guard
     }
 
-    /// The offset, in its slab, of the name plate of slot `index`: the top of what the stack uses.
+    /// Returns the offset, in its slab, of the name of slot `index`: the top of the part that the
+    /// stack uses.
     pub(crate) fn stack_name(self, index: usize) -> usize {
         let colour = (index % COLOURS) * COLOUR_STEP;
         (index + 1) * self.slot - colour - size_of::<StackName>()
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn plates_are_staggered_and_aligned_to_cache_lines() {
+    fn names_are_staggered_and_aligned_to_cache_lines() {
         let slot_layout = SlotLayout::new(256 << 10);
         let depth = |index| (index + 1) * slot_layout.slot - slot_layout.stack_name(index);
         let mut depths: Vec<_> = (0..COLOURS).map(depth).collect();

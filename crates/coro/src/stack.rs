@@ -16,12 +16,12 @@ use crate::stack_name::StackName;
 
 /// A stack for a coroutine, with a guard below it.
 ///
-/// Comes from a [`StackPool`](crate::StackPool), which is the best place to
-/// [give](crate::StackPool::give) it back to. One that is dropped goes back too, a little more
+/// Comes from a [`StackPool`](crate::StackPool), to which it is best
+/// [given](crate::StackPool::give) back. A stack that is dropped goes back too, a little more
 /// slowly, if its pool still exists.
 pub struct Stack {
     slab: Arc<Slab>,
-    /// The address of the name plate: the top of what may be used.
+    /// The address of the stack's name: the top of the part that may be used.
     stack_name: NonNull<u8>,
 }
 
@@ -30,7 +30,7 @@ pub struct Stack {
 unsafe impl Send for Stack {}
 
 impl Stack {
-    /// Maps a stack of its own, outside all pools, with at least `bytes` usable bytes.
+    /// Maps a stack outside all pools, with at least `bytes` usable bytes.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Stack {
     pub fn alone(bytes: usize) -> io::Result<Stack> {
         let slot_layout = SlotLayout::new(bytes);
         let slab = Slab::new(Owner(0), slot_layout, 1, false).map(Arc::new);
-        // SAFETY: required: nobody owns the slot. The slab is new.
+        // SAFETY: required: the slot has no owner. The slab is new.
         slab.and_then(|slab| unsafe { Stack::cut(&slab, 0) })
             .map_err(|error| out_of_stacks(slot_layout, error))
     }
@@ -47,14 +47,14 @@ impl Stack {
     ///
     /// # Safety
     ///
-    /// Nobody owns the slot.
+    /// The slot has no owner.
     pub(crate) unsafe fn cut(slab: &Arc<Slab>, index: usize) -> io::Result<Stack> {
-        // SAFETY: required: nobody owns the slot. The caller promises it.
+        // SAFETY: required: the slot has no owner. The caller promises it.
         let stack_name = unsafe { slab.cut(index) }?;
         Ok(Stack { slab: Arc::clone(slab), stack_name })
     }
 
-    /// Makes a stack of a slot that had been returned.
+    /// Creates the stack of a slot that had been returned.
     ///
     /// # Safety
     ///
@@ -63,7 +63,7 @@ impl Stack {
         Stack { slab: Arc::clone(slab), stack_name }
     }
 
-    /// Returns the bytes above the guard, of which a few at the top are the runtime's.
+    /// Returns the number of bytes above the guard, a few of which at the top are the runtime's.
     pub fn size(&self) -> usize {
         self.slab.slot_layout().usable()
     }
@@ -81,12 +81,12 @@ impl Stack {
     }
 
     pub(crate) fn stack_name(&self) -> &StackName {
-        // SAFETY: required: a plate lies there, shared. Plates are atomics, all bit patterns are
-        // valid, and the memory is mapped while `slab` lives.
+        // SAFETY: required: a name is there, shared. Names are atomics, all bit patterns are valid,
+        // and the memory is mapped while `slab` lives.
         unsafe { self.stack_name.cast().as_ref() }
     }
 
-    /// The slab it was cut from.
+    /// Returns the slab it was cut from.
     pub(crate) fn slab(&self) -> &Arc<Slab> {
         &self.slab
     }
@@ -98,11 +98,11 @@ impl Stack {
         unsafe { self.slab.discard(self.index()) }
     }
 
-    /// Finds room for something of `layout` at the top, so that the byte at offset `aligned` in it
-    /// begins a cache line (or more, if its alignment asks for more).
+    /// Returns the place at the top for a value of `layout`, so that the byte at offset `aligned`
+    /// in it begins a cache line (or more, if its alignment asks for more).
     ///
-    /// The result may lie below the stack if that is too small.
-    pub(crate) fn seat(&self, layout: Layout, aligned: usize) -> NonNull<u8> {
+    /// The place may be below the stack if the stack is too small.
+    pub(crate) fn place_at_top(&self, layout: Layout, aligned: usize) -> NonNull<u8> {
         const LINE: usize = 64;
         let mask = layout.align().max(LINE) - 1;
         let top = self.stack_name.addr().get();
@@ -113,7 +113,7 @@ impl Stack {
         unsafe { self.stack_name.sub(down) }
     }
 
-    /// What corosensei sees of the stack: everything below `base`.
+    /// Returns the part of the stack below `base`, for corosensei.
     pub(crate) fn below(&self, base: NonNull<u8>) -> Below {
         Below { base, slab: Arc::as_ptr(&self.slab) }
     }
@@ -131,7 +131,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: required: we own the slot and give it up. It is our last deed.
+        // SAFETY: required: we own the slot and give it up. Nothing uses it after this.
         unsafe { self.slab.put_back(self.stack_name) };
     }
 }
@@ -159,7 +159,7 @@ unsafe impl corosensei::stack::Stack for Below {
         self.base.addr()
     }
 
-    /// Found by a division, hence not on the path of every spawn: only a sanitizer asks.
+    /// Computed by a division, so not on the path of every spawn: only a sanitizer asks for it.
     #[cold]
     fn limit(&self) -> StackPointer {
         // SAFETY: required: live. The `Stack` beside us in the head holds it.

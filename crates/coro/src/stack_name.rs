@@ -1,9 +1,9 @@
-//! The name plate of a stack: who runs on it, for the overflow handler and for dumps.
+//! The name of a stack: the task that runs on it, for the overflow handler and for dumps.
 //!
-//! It lies at a place that follows from the slot's number alone, so that a signal handler finds it
-//! from the fault's address. It is written by the thread that owns the stack and read by the same
-//! thread, possibly inside a signal handler; bytes are atomic so that an interrupted write is a
-//! torn name and nothing worse.
+//! Its place follows from the slot's number alone, so that a signal handler finds it from the
+//! fault's address. It is written by the thread that owns the stack and read by the same thread,
+//! possibly inside a signal handler; its bytes are atomic, so the worst result of an interrupted
+//! write is a torn name.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -18,7 +18,7 @@ pub(crate) struct StackName {
 }
 
 impl StackName {
-    /// Takes the name away. One store: this is on the path of every spawn.
+    /// Clears the name. One store: this is on the path of every spawn.
     #[inline]
     pub(crate) fn clear(&self) {
         self.len.store(0, Ordering::Relaxed);

@@ -1,27 +1,28 @@
-//! What ThreadSanitizer is told of fibers: which one runs.
+//! Reporting to ThreadSanitizer which fiber runs.
 //!
-//! It keeps for each thread a clock and a copy of the call stack, and would take two fibers for one
-//! thread that returns from functions it never called. So each fiber has a *strand* there, and
-//! [`TsanFiber::around`] says which of them goes on, all on the resumer's side of the switch:
+//! For each thread it keeps a clock and a copy of the call stack, and would take two fibers for one
+//! thread that returns from functions it never called. So each fiber has a fiber of the sanitizer
+//! (below: *tsan fiber*), and [`TsanFiber::around`] announces which one goes on, always on the
+//! resumer's side of the switch:
 //!
 //! ```text
-//!   resumer's strand       switch ─────────▶ fiber's strand   frames of the fiber
-//!                                                   │          suspend, or the end of the body
-//!   resumer's strand ◀───────── switch back ────────┘
+//!   resumer's tsan fiber   switch ─────────▶ fiber's tsan fiber   frames of the fiber
+//!                                                 │    suspend, or the end of the body
+//!   resumer's tsan fiber   ◀───────── switch back ┘
 //! ```
 //!
-//! Every frame is then left on the strand on which it was entered, or another in its place, so the
-//! copies stay balanced. Strands of one thread do not race: each switch goes through the thread's
-//! own order.
+//! Every frame is then left on the tsan fiber on which it was entered, or another in its place, so
+//! the copies stay balanced. The tsan fibers of one thread do not race: each switch goes through
+//! the thread's own order.
 //!
-//! All this is in a build with `--cfg fiveways_tsan` (`cargo xtask tsan`). In others a strand is
-//! nothing and takes no room.
+//! All this is in a build with `--cfg fiveways_tsan` (`cargo xtask tsan`). In others a `TsanFiber`
+//! is empty.
 
 pub(crate) use told::TsanFiber;
 
 #[cfg(not(fiveways_tsan))]
 mod told {
-    /// Nothing: nobody is to be told.
+    /// Empty: there is no sanitizer.
     pub(crate) struct TsanFiber;
 
     impl TsanFiber {
@@ -36,7 +37,7 @@ mod told {
             switch()
         }
 
-        /// Notes that the fiber has finished.
+        /// Records that the fiber has finished.
         #[inline(always)]
         pub(crate) fn finish(&self) {}
     }
@@ -59,7 +60,7 @@ mod told {
     }
 
     /// A switch by itself orders nothing. With the order that the sanitizer offers for it, a new
-    /// strand would inherit that of one that has ended, maybe on another thread: they lie at the
+    /// tsan fiber would inherit that of one that has ended, maybe on another thread: they have the
     /// same address, and some races would go unseen.
     const UNORDERED: c_uint = 1;
 
@@ -68,11 +69,11 @@ mod told {
         static ORDER: *const c_void = ptr::from_ref(Box::leak(Box::new(0_u8))).cast();
     }
 
-    /// What the sanitizer knows of a fiber.
+    /// The sanitizer's state of a fiber.
     pub(crate) struct TsanFiber {
         own: *mut c_void,
-        /// The one to go on with: its own, or that of the coroutine from which it was suspended;
-        /// null when it has finished.
+        /// The tsan fiber to go on with: its own, or that of the coroutine from which it was
+        /// suspended; null when it has finished.
         next: Cell<*mut c_void>,
     }
 
@@ -83,31 +84,31 @@ mod told {
         }
 
         /// Calls `switch`, which runs the fiber and comes back.
-        // The two calls stand in one frame: one that is entered on a strand and left on the other
-        // would shift both, a little with each switch.
+        // Both calls are in one frame: a frame that is entered on one tsan fiber and left on
+        // another would shift both, a little with each switch.
         pub(crate) fn around<T>(&self, switch: impl FnOnce() -> T) -> T {
             let (next, order) = (self.next.get(), ORDER.with(|order| *order));
             if next.is_null() {
-                // It will be refused, with a panic.
+                // The resumption will be refused, with a panic.
                 return switch();
             }
             let resumer = __tsan_get_current_fiber();
             __tsan_release(order);
-            // SAFETY: required: a strand that lives and does not run. It is the fiber's own or that
-            // of a coroutine with which the fiber lies suspended.
+            // SAFETY: required: a tsan fiber that lives and does not run. It is the fiber's own or
+            // that of a coroutine with which the fiber is suspended.
             unsafe { __tsan_switch_to_fiber(next, UNORDERED) };
             __tsan_acquire(order);
             let value = switch();
             self.next.set(__tsan_get_current_fiber());
             __tsan_release(order);
-            // SAFETY: required: a strand that lives and does not run. It is that of the caller, who
-            // has waited here.
+            // SAFETY: required: a tsan fiber that lives and does not run. It is that of the caller,
+            // which has waited here.
             unsafe { __tsan_switch_to_fiber(resumer, UNORDERED) };
             __tsan_acquire(order);
             value
         }
 
-        /// Notes that the fiber has finished.
+        /// Records that the fiber has finished.
         pub(crate) fn finish(&self) {
             self.next.set(ptr::null_mut());
         }
@@ -115,8 +116,8 @@ mod told {
 
     impl Drop for TsanFiber {
         fn drop(&mut self) {
-            // SAFETY: required: a strand that lives, does not run, and is not used again. The fiber
-            // has finished or never began.
+            // SAFETY: required: a tsan fiber that lives, does not run, and is not used again. The
+            // fiber has finished or never began.
             unsafe { __tsan_destroy_fiber(self.own) };
         }
     }

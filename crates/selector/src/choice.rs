@@ -49,7 +49,7 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the system call that opens it: no descriptor is left, as a rule.
     pub fn open(self) -> io::Result<Box<dyn Selector>> {
         Ok(match self {
             Kind::Select => Box::new(Select::new()?),
@@ -61,7 +61,7 @@ impl Kind {
         })
     }
 
-    /// The kind's name: `epoll-et`.
+    /// Returns the kind's name: `epoll-et`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Select => "select",
@@ -93,7 +93,7 @@ impl FromStr for Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownKind {
-    /// The name that was given.
+    /// The unknown name.
     pub name: String,
 }
 
@@ -113,11 +113,11 @@ impl error::Error for UnknownKind {}
 
 /// Opens the best selector of this machine: epoll, else poll, else select.
 ///
-/// [`Selector::name`] tells which it is.
+/// [`Selector::name`] returns which one it is.
 ///
 /// # Errors
 ///
-/// None of them opens.
+/// If none of them opens: the kind of the last failure, and a message with every reason.
 #[doc(alias = "DefaultSelector")]
 pub fn best() -> io::Result<Box<dyn Selector>> {
     first_of(&[Kind::Epoll, Kind::Poll, Kind::Select])
@@ -127,7 +127,7 @@ pub fn best() -> io::Result<Box<dyn Selector>> {
 ///
 /// # Errors
 ///
-/// None of them opens: the kind of the last failure, and a message with every reason.
+/// If none of them opens: the kind of the last failure, and a message with every reason.
 pub fn first_of(kinds: &[Kind]) -> io::Result<Box<dyn Selector>> {
     first_that_opens(kinds, Kind::open)
 }

@@ -7,36 +7,38 @@ use std::time::Instant;
 use crate::event::{Events, Interest, Token};
 use crate::waker::Waker;
 
-/// Watches descriptors and tells which became ready.
+/// Watches descriptors and reports which became ready.
 ///
-/// The rules, the same for every backend; [`capabilities`](Selector::capabilities) says where they
-/// differ:
+/// The rules are the same for every backend; [`capabilities`](Selector::capabilities) returns where
+/// they differ:
 ///
 /// - A descriptor is registered at most once. Deregister it *before* closing it: a selector knows
-///   numbers, and a number that is closed and given out again is somebody else. Poll, select
-///   and signal forget a number that they find closed; epoll forgets it when its last duplicate is
+///   numbers, and a number that is closed and given out again is another file. Poll, select and
+///   signal forget a number that they find closed; epoll forgets it when its last duplicate is
 ///   closed.
-/// - Registering or modifying reports what is ready *already*, by edge too. So nothing is lost
-///   between the last attempt and the registration.
-/// - By level, what is ready is reported in every wait. By edge, a change is reported once, and at
-///   times once more than needed: read (write, accept) until it would block, then wait. A selector
-///   that reports always claims everything in every wait: try, and expect that it would block.
-/// - One wait reports at most as many events as the buffer holds. What did not fit comes in the
-///   next one, and nothing starves.
-/// - Blocking and non-blocking descriptors are watched alike. But readiness is a hint and may
+/// - Registering or modifying reports descriptors that are ready *already*, by edge too. So nothing
+///   is lost between the last attempt and the registration.
+/// - By level, a descriptor is reported in every wait while it is ready. By edge, a change is
+///   reported once, and at times once more than needed: read (write, accept) until the call would
+///   block, then wait. A selector that reports always claims that everything is ready in every
+///   wait: try, and expect that the call would block.
+/// - One wait reports at most as many events as the buffer holds. The remaining ones come in the
+///   next wait, and no descriptor starves.
+/// - Blocking and non-blocking descriptors are watched alike. But readiness is a hint and may be
+///   out of date: make calls that cannot block.
 ///   be out of date: make calls that cannot block.
 pub trait Selector: Send {
-    /// The kind's name as models are spelled: `epoll`.
+    /// Returns the kind's name, spelled like the model: `epoll`.
     fn name(&self) -> &'static str;
 
     /// Begins to watch a descriptor.
     ///
     /// # Errors
     ///
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is watched already;
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if it is watched already;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for [`Token::RESERVED`] and, from `select` and
-    /// holding an [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more; the
-    /// kernel's where this kind of file cannot be watched.
+    /// holding an [`FdTooLarge`](crate::FdTooLarge), for a descriptor of 1024 or more; the error of
+    /// the system call if this kind of file cannot be watched.
     #[doc(alias = "EPOLL_CTL_ADD")]
     fn register(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()>;
 
@@ -44,7 +46,7 @@ pub trait Selector: Send {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it is not watched.
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not watched.
     #[doc(alias = "EPOLL_CTL_MOD")]
     fn modify(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()>;
 
@@ -52,26 +54,26 @@ pub trait Selector: Send {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it is not watched.
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not watched.
     #[doc(alias = "unregister")]
     #[doc(alias = "EPOLL_CTL_DEL")]
     fn deregister(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Forgets every registration, also those that cannot be named any more: of descriptors that
-    /// were closed without being deregistered while a duplicate was open. `false`: this
-    /// selector knows numbers only, nothing of the kind can be left, and nothing was forgotten.
+    /// were closed without being deregistered while a duplicate was open. Returns `false` if this
+    /// selector knows numbers only: such registrations cannot exist, and nothing was forgotten.
     ///
     /// # Errors
     ///
-    /// The kernel's: too many descriptors are open. Then nothing was forgotten.
+    /// `EMFILE` or `ENFILE` if too many descriptors are open. Then nothing was forgotten.
     fn renew(&mut self) -> io::Result<bool> {
         Ok(false)
     }
 
-    /// Clears the buffer, waits until something is ready, and fills it.
+    /// Clears the buffer, waits until a descriptor is ready, and fills the buffer.
     ///
-    /// Without deadline it waits as long as it takes; a deadline that has passed means looking once
-    /// without waiting. Signals that interrupt the wait do not end or lengthen it. It returns
+    /// Without deadline it waits as long as necessary; a deadline that has passed means one look
+    /// without waiting. Signals that interrupt the wait neither end nor lengthen it. It returns
     /// without events when the deadline passes, and when only the waker ended it.
     ///
     /// # Suspends
@@ -80,33 +82,33 @@ pub trait Selector: Send {
     ///
     /// # Errors
     ///
-    /// Only what makes the selector useless: the wrong thread for [`Signal`](crate::Signal), or the
-    /// kernel out of memory.
+    /// Only errors that make the selector useless: the wrong thread for [`Signal`](crate::Signal),
+    /// or the kernel out of memory.
     #[doc(alias = "select")]
     fn wait(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// A handle that ends a wait from any thread. Never reported as an event.
+    /// Returns a handle that ends a wait from any thread. It is never reported as an event.
     fn waker(&self) -> Waker;
 
-    /// How many descriptors are registered.
+    /// Returns the number of registered descriptors.
     fn len(&self) -> usize;
 
-    /// Is nothing registered?
+    /// Returns `true` if nothing is registered.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What this selector can and cannot do.
+    /// Returns what this selector can and cannot do.
     fn capabilities(&self) -> Capabilities;
 
-    /// How many times the kernel lost reports and everything was looked at instead; only the signal
-    /// selector can lose any.
+    /// Returns how many times the kernel lost reports and every descriptor was checked instead;
+    /// only the signal selector can lose reports.
     fn overflows(&self) -> u64 {
         0
     }
 }
 
-/// When a selector reports what is ready.
+/// When a selector reports a ready descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// In every wait while it is ready.
@@ -121,23 +123,23 @@ pub enum Trigger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// When it reports.
+    /// When it reports ready descriptors.
     pub trigger: Trigger,
-    /// Does changing an interest make no system call?
+    /// Whether changing an interest makes no system call.
     pub modify_is_free: bool,
-    /// The highest descriptor it takes, where there is one.
+    /// The highest descriptor that it accepts, if there is a limit.
     pub max_fd: Option<RawFd>,
-    /// Does it take regular files? They are ready always.
+    /// Whether it accepts regular files. They are always ready.
     pub regular_files: bool,
-    /// Does it know urgent data?
+    /// Whether it reports urgent data.
     pub priority: bool,
-    /// Does it report errors and hang-ups in flags of their own? Without, they show as readable,
-    /// and errors as writable too.
+    /// Whether it reports errors and hang-ups in flags of their own. If not, they appear as
+    /// readable, and errors as writable too.
     pub closing: bool,
 }
 
 impl Capabilities {
-    /// What most can; backends change what differs.
+    /// The capabilities of most selectors; backends change what differs.
     pub const fn new(trigger: Trigger) -> Capabilities {
         Capabilities {
             trigger,

@@ -1,8 +1,8 @@
 //! `epoll(7)`, by level or by edge: the kernel keeps the registrations and a list of what is ready.
 //!
 //! One system call in each wait, whatever the number of descriptors; the kernel writes its events
-//! straight into the caller's buffer. The kernel rotates its list, so a small buffer starves
-//! nobody.
+//! straight into the caller's buffer. The kernel rotates its list, so no descriptor starves with a
+//! small buffer.
 //!
 //! The waker's eventfd is watched by edge and never read: each write is an edge of its own, and the
 //! counter has room for 2⁶⁴ of them.
@@ -59,7 +59,7 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    /// Opens a level-triggered selector: what is ready is reported in every wait.
+    /// Opens a level-triggered selector: a ready descriptor is reported in every wait.
     pub fn new() -> io::Result<Epoll> {
         Epoll::open(false)
     }
@@ -101,8 +101,8 @@ impl Epoll {
         if self.edge { EventFlags::ET } else { EventFlags::empty() }
     }
 
-    /// Takes the waker's event out of the batch. One that was reported has its flag pending, so
-    /// without the flag nothing has to be searched.
+    /// Removes the waker's event from the batch. A reported wake has its flag pending, so without
+    /// the flag no search is needed.
     #[inline]
     fn take_waker(&self, events: &mut Events) {
         if !self.waker.is_pending() {
@@ -124,7 +124,7 @@ fn open_for(waker: &Waker) -> io::Result<Kernel> {
     Ok(kernel)
 }
 
-/// What cannot be watched is not watched: the kernel says `EPERM` for both.
+/// A descriptor that cannot be watched is not watched: the kernel answers `EPERM` for both.
 fn not_found(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return io::ErrorKind::NotFound.into();
@@ -158,9 +158,9 @@ impl Selector for Epoll {
 
     fn renew(&mut self) -> io::Result<bool> {
         let kernel = open_for(&self.waker)?;
-        // The old instance, and all it watched, goes with its last descriptor.
+        // The old instance, and all its registrations, goes with its last descriptor.
         (self.kernel, self.len) = (kernel, 0);
-        // What the waker had counted so far is news to the new one, and a wake may have been
+        // The waker's count so far is an edge for the new instance, and a wake may have been
         // pending.
         self.waker.wake();
         Ok(true)

@@ -1,8 +1,8 @@
-//! What is asked of a selector and what it reports.
+//! The interests that are given to a selector and the events that it reports.
 //!
 //! [`Interest`] and [`Readiness`] use the bit values of `poll(2)`, which are those of `epoll(7)`
-//! too, and [`Events`] holds the kernel's own `epoll_event`s: epoll reports go from the kernel to
-//! the caller without being copied or translated, and the other backends write the same form.
+//! too, and [`Events`] holds the kernel's own `epoll_event`s: reports of epoll go from the kernel
+//! to the caller without being copied or translated, and the other backends write the same form.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -10,7 +10,7 @@ use std::ops::{BitOr, BitOrAssign};
 use fiveways_sys::epoll::{Event as Raw, EventData, EventFlags};
 use fiveways_sys::poll;
 
-/// Names a registration. Chosen by the caller and handed back in its events, never interpreted.
+/// Names a registration. Chosen by the caller and returned in its events, never interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
@@ -19,12 +19,12 @@ impl Token {
     pub const RESERVED: Token = Token(u64::MAX);
 }
 
-/// What to watch a descriptor for. Errors and hang-ups are reported whether asked for or not.
+/// What to watch a descriptor for. Errors and hang-ups are reported whether requested or not.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Interest(u8);
 
 impl Interest {
-    /// Nothing (but errors and hang-ups).
+    /// Nothing (except errors and hang-ups).
     pub const NONE: Interest = Interest(0);
     /// Data to read, a connection to accept, or the end of the stream.
     pub const READABLE: Interest = Interest(poll::IN as u8);
@@ -33,41 +33,41 @@ impl Interest {
     /// Urgent (out-of-band) data. Not an error.
     pub const PRIORITY: Interest = Interest(poll::PRIORITY as u8);
 
-    /// Is all of `other` in here?
+    /// Returns `true` if all of `other` is in here.
     #[inline]
     pub const fn contains(self, other: Interest) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Is there nothing in here?
+    /// Returns `true` if it is empty.
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What is left without `other`.
+    /// Returns the interest without `other`.
     #[inline]
     #[must_use]
     pub const fn without(self, other: Interest) -> Interest {
         Interest(self.0 & !other.0)
     }
 
-    /// Both together; `|` in constants.
+    /// Returns both together; `|` in constants.
     #[inline]
     #[must_use]
     pub const fn with(self, other: Interest) -> Interest {
         Interest(self.0 | other.0)
     }
 
-    /// As `poll(2)` takes it. The end of the peer's stream is asked for by whoever reads: it can be
-    /// masked, and who only writes must not be kept busy by it.
+    /// The flags of `poll(2)`. The end of the peer's stream is requested by readers only: it can be
+    /// masked, and a mere writer must not be woken by it again and again.
     #[inline]
     pub(crate) fn poll_flags(self) -> i16 {
         let reads = self.contains(Interest::READABLE);
         i16::from(self.0) | if reads { poll::READ_HANGUP } else { 0 }
     }
 
-    /// As `epoll_ctl(2)` takes it, likewise.
+    /// The flags of `epoll_ctl(2)`, likewise.
     #[inline]
     pub(crate) fn epoll_flags(self) -> EventFlags {
         let reads = self.contains(Interest::READABLE);
@@ -109,22 +109,22 @@ impl Readiness {
     pub const READABLE: Readiness = Readiness(poll::IN as u32);
     /// A write does not wait.
     pub const WRITABLE: Readiness = Readiness(poll::OUT as u32);
-    /// Urgent data came.
+    /// Urgent data has arrived.
     pub const PRIORITY: Readiness = Readiness(poll::PRIORITY as u32);
     /// An error is pending (`SO_ERROR`), or the reading end of a pipe is closed.
     pub const ERROR: Readiness = Readiness(poll::ERROR as u32);
     /// Both directions are over.
     pub const HANGUP: Readiness = Readiness(poll::HANGUP as u32);
-    /// The peer sends no more; what it sent may still be there to read.
+    /// The peer sends no more; bytes it has sent may still be there to read.
     pub const READ_HANGUP: Readiness = Readiness(poll::READ_HANGUP as u32);
 
-    /// Is all of `other` in here?
+    /// Returns `true` if all of `other` is in here.
     #[inline]
     pub const fn contains(self, other: Readiness) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Is there nothing in here?
+    /// Returns `true` if it is empty.
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -137,7 +137,7 @@ impl Readiness {
 }
 
 impl From<Interest> for Readiness {
-    /// Everything asked for, found ready.
+    /// All of an interest, as readiness.
     #[inline]
     fn from(interest: Interest) -> Readiness {
         Readiness(u32::from(interest.0))
@@ -184,26 +184,26 @@ fn names(f: &mut fmt::Formatter<'_>, of: &str, bits: u32) -> fmt::Result {
     f.write_str(")")
 }
 
-/// One report: this registration was found ready like this.
+/// One report: a registration and its readiness.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event(Raw);
 
 impl Event {
-    /// Makes an event. Selectors do; tests of event loops may.
+    /// Creates an event. Selectors do; tests of event loops may.
     #[inline]
     pub fn new(token: Token, readiness: Readiness) -> Event {
         let flags = EventFlags::from_bits_retain(readiness.0);
         Event(Raw { flags, data: EventData::new_u64(token.0) })
     }
 
-    /// The token of the registration.
+    /// Returns the token of the registration.
     #[inline]
     pub fn token(&self) -> Token {
         let data = self.0.data;
         Token(data.u64())
     }
 
-    /// All flags together.
+    /// Returns all flags together.
     #[inline]
     pub fn readiness(&self) -> Readiness {
         let flags = self.0.flags;
@@ -215,37 +215,37 @@ impl Event {
         self.readiness().contains(flag)
     }
 
-    /// Would a read not wait?
+    /// Returns `true` if a read would not wait.
     #[inline]
     pub fn is_readable(&self) -> bool {
         self.has(Readiness::READABLE)
     }
 
-    /// Would a write not wait?
+    /// Returns `true` if a write would not wait.
     #[inline]
     pub fn is_writable(&self) -> bool {
         self.has(Readiness::WRITABLE)
     }
 
-    /// Did urgent data come?
+    /// Returns `true` if urgent data has arrived.
     #[inline]
     pub fn is_priority(&self) -> bool {
         self.has(Readiness::PRIORITY)
     }
 
-    /// Is an error pending?
+    /// Returns `true` if an error is pending.
     #[inline]
     pub fn is_error(&self) -> bool {
         self.has(Readiness::ERROR)
     }
 
-    /// Are both directions over?
+    /// Returns `true` if both directions are over.
     #[inline]
     pub fn is_hangup(&self) -> bool {
         self.has(Readiness::HANGUP)
     }
 
-    /// Does the peer send no more?
+    /// Returns `true` if the peer sends no more.
     #[inline]
     pub fn is_read_hangup(&self) -> bool {
         self.has(Readiness::READ_HANGUP)
@@ -265,53 +265,53 @@ impl fmt::Debug for Event {
 pub struct Events(Vec<Raw>);
 
 impl Events {
-    /// Makes a buffer for at most `capacity` events in one wait, at least one.
+    /// Creates a buffer for at most `capacity` events in one wait, at least one.
     pub fn with_capacity(capacity: usize) -> Events {
         Events(Vec::with_capacity(capacity.max(1)))
     }
 
-    /// The events of the last wait.
+    /// Returns the events of the last wait.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.0.iter())
     }
 
-    /// The event at a position.
+    /// Returns the event at a position.
     #[inline]
     pub fn at(&self, index: usize) -> Option<Event> {
         self.0.get(index).copied().map(Event)
     }
 
-    /// How many events there are.
+    /// Returns the number of events.
     #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Is there no event?
+    /// Returns `true` if there is no event.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many events fit in one wait.
+    /// Returns how many events fit in one wait.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Forgets the events.
+    /// Clears the buffer.
     #[inline]
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Is there no room for another event?
+    /// Returns `true` if there is no room for another event.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.0.len() == self.0.capacity()
     }
 
-    /// Adds an event, for selectors. `false`: there is no room.
+    /// Adds an event, for selectors. Returns `false` if there is no room.
     #[inline]
     pub fn push(&mut self, event: Event) -> bool {
         if self.is_full() {

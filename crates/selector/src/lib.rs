@@ -1,11 +1,11 @@
 //! Readiness multiplexers: select, poll, epoll, signal-driven and spinning, behind one contract.
 //!
-//! A [`Selector`] watches descriptors and tells which became ready. The contract is small and
+//! A [`Selector`] watches descriptors and reports which became ready. The contract is small and
 //! stated once, in [`Selector`]; each backend is one short file:
 //!
-//! | kind | type | what it is | limits |
+//! | kind | type | mechanism | limits |
 //! |---|---|---|---|
-//! | `select` | [`Select`] | `select(2)` | descriptors below 1024, hang-up not told apart |
+//! | `select` | [`Select`] | `select(2)` | descriptors below 1024, no flag for a hang-up |
 //! | `poll` | [`Poll`] | `poll(2)` | the whole table is passed in each wait |
 //! | `epoll` | [`Epoll::new`] | `epoll(7)`, level-triggered | no regular files |
 //! | `epoll-et` | [`Epoll::et`] | `epoll(7)`, edge-triggered | drain before you wait again |
@@ -13,7 +13,7 @@
 //! | `nonblocking` | [`Spin`] | no readiness call at all | burns a core |
 //!
 //! [`best`] picks epoll, else poll, else select. Above the selectors, [`Registry`] keeps data
-//! beside each descriptor (the face of CPython's `selectors`), and [`Reactor`] calls a callback for
+//! beside each descriptor (as CPython's `selectors` does), and [`Reactor`] calls a callback for
 //! each.
 //!
 //! # Examples

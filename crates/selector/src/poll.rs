@@ -2,10 +2,9 @@
 //!
 //! No limit at compile time, and none on the numbers of descriptors (C11); but a wait for more
 //! entries, the waker's included, than the soft limit of descriptors *at that time* is refused with
-//! `EINVAL` (C12). That happens where the limit was lowered, or passed on lower, after descriptors
-//! had been opened; the wait answers with [`TooManyPolled`] then. Every wait costs time in
-//! proportion to the table. Registering, changing and removing take constant time all the same
-//! (D30):
+//! `EINVAL` (C12). That happens if the limit was lowered, or inherited lower, after descriptors had
+//! been opened; the wait then returns [`TooManyPolled`]. Every wait costs time in proportion to the
+//! table. Registering, changing and removing take constant time all the same (D30):
 //!
 //! ```text
 //!   polled   [ waker | entry 0 | entry 1 | … ]    position in the table + 1
@@ -34,7 +33,7 @@ use crate::waker::Waker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyPolled {
-    /// How many entries there were, the waker's included.
+    /// The number of entries, the waker's included.
     pub entries: usize,
     /// The soft limit (`RLIMIT_NOFILE`).
     pub limit: u64,
@@ -53,7 +52,7 @@ impl fmt::Display for TooManyPolled {
 
 impl error::Error for TooManyPolled {}
 
-/// Says why `poll(2)` refused a table, where it is for its length.
+/// Creates the error for a table that `poll(2)` refused because of its length.
 #[cold]
 fn explained(error: io::Error, entries: usize) -> io::Error {
     match process::descriptor_limit().soft {
@@ -94,7 +93,7 @@ pub struct Poll {
     polled: Vec<Entry>,
     table: Table,
     waker: Waker,
-    /// Where the next scan begins: behind what the last full buffer had room for.
+    /// Where the next scan begins: behind the last event that had room in a full buffer.
     next: usize,
 }
 
@@ -106,7 +105,7 @@ impl Poll {
         Ok(Poll { polled, table: Table::default(), waker, next: 0 })
     }
 
-    /// Takes the answers of one call. Is the wait over?
+    /// Takes the answers of one call. Returns `true` if the wait is over.
     fn collect(&mut self, events: &mut Events, mut answers: usize) -> bool {
         let woken = self.polled[0].answer() != 0;
         if woken {
@@ -142,7 +141,8 @@ impl Poll {
         woken || !events.is_empty()
     }
 
-    /// Forgets the descriptors that the kernel called invalid: closed without being deregistered.
+    /// Forgets the descriptors that the kernel reports as invalid: closed without being
+    /// deregistered.
     #[cold]
     fn forget_closed(&mut self) {
         for at in (0..self.table.len()).rev() {

@@ -1,10 +1,10 @@
 //! One callback for each source, and the loop that calls them (S002-30 to S002-32).
 //!
 //! A callback that fails or panics ends its own registration and nothing else: never the loop
-//! (D26), and never in silence (D28): who wants to know is told by [`Reactor::on_end`], and all are
+//! (D26). It is never ignored (D28): [`Reactor::on_end`] reports each end, and failures are
 //! counted.
 //!
-//! While a callback runs it is out of its registration, and the reactor is whole: it may add,
+//! While a callback runs it is out of its registration, and the reactor is consistent: it may add,
 //! change and remove any source, its own too.
 
 use std::any::Any;
@@ -20,12 +20,12 @@ use crate::event::{Event, Interest};
 use crate::registry::{Key, Registry};
 use crate::waker::Waker;
 
-/// What becomes of a registration after its callback.
+/// The future of a registration after its callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It goes on as it is.
+    /// It goes on unchanged.
     Continue,
-    /// It goes on and is watched for this from now on. Makes no call when nothing changes.
+    /// It goes on and is watched for this from now on. Makes no system call if nothing changes.
     Watch(Interest),
     /// It ends: the source is deregistered, then dropped.
     End,
@@ -34,7 +34,7 @@ pub enum Flow {
 /// How a registration ended.
 #[derive(Debug)]
 pub enum End {
-    /// Its callback said so.
+    /// Its callback returned [`Flow::End`].
     Done,
     /// Its callback failed.
     Failed(io::Error),
@@ -48,8 +48,8 @@ type Callback = Box<dyn FnMut(&mut Reactor, Event) -> io::Result<Flow>>;
 ///
 /// # Examples
 ///
-/// A server that answers each connection with its own bytes, shortened: what cannot be written at
-/// once has to be kept and written later, as `examples/echo_callbacks.rs` does.
+/// A server that answers each connection with its own bytes, shortened: bytes that cannot be
+/// written at once have to be kept and written later, as `examples/echo_callbacks.rs` does.
 ///
 /// ```
 /// use std::io::{ErrorKind, Read, Write};
@@ -106,9 +106,9 @@ impl Reactor {
         Ok(Reactor::over(Registry::new()?))
     }
 
-    /// Makes a reactor over a selector that watches nothing yet.
+    /// Creates a reactor over a selector that watches nothing yet.
     ///
-    /// Over one that reports edges, callbacks have to drain their sources.
+    /// With an edge-triggered selector, callbacks have to drain their sources.
     pub fn with_selector(selector: Box<dyn Selector>) -> Reactor {
         Reactor::over(Registry::with_selector(selector))
     }
@@ -138,52 +138,52 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the registration has ended.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the registration has ended.
     pub fn watch(&mut self, key: Key, interest: Interest) -> io::Result<()> {
         self.registry.modify(key, interest)
     }
 
-    /// Ends a registration: its source is deregistered, then dropped. Its callback is not called
-    /// any more, and [`on_end`](Reactor::on_end) is not either.
+    /// Ends a registration: its source is deregistered, then dropped. Neither its callback nor
+    /// [`on_end`](Reactor::on_end) is called any more.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it has ended before.
+    /// [`NotFound`](io::ErrorKind::NotFound) if it has ended before.
     pub fn remove(&mut self, key: Key) -> io::Result<()> {
         self.registry.unregister(key).map(drop)
     }
 
-    /// Says whom to tell when a registration ends by itself.
+    /// Sets the function that is called when a registration ends by itself.
     pub fn on_end(&mut self, told: impl FnMut(Key, End) + 'static) {
         self.on_end = Some(Box::new(told));
     }
 
-    /// How many registrations ended by an error or a panic.
+    /// Returns how many registrations ended by an error or a panic.
     pub fn failures(&self) -> u64 {
         self.failures
     }
 
-    /// How many sources are registered.
+    /// Returns the number of registered sources.
     pub fn len(&self) -> usize {
         self.registry.len()
     }
 
-    /// Is nothing registered?
+    /// Returns `true` if nothing is registered.
     pub fn is_empty(&self) -> bool {
         self.registry.is_empty()
     }
 
-    /// A handle that ends a turn from any thread.
+    /// Returns a handle that ends a turn from any thread.
     pub fn waker(&self) -> Waker {
         self.registry.waker()
     }
 
-    /// Ends [`run`](Reactor::run) after the callback that says so.
+    /// Ends [`run`](Reactor::run) after the running callback.
     pub fn stop(&mut self) {
         self.stopping = true;
     }
 
-    /// Calls callbacks until one says [`stop`](Reactor::stop) or nothing is registered.
+    /// Calls callbacks until one calls [`stop`](Reactor::stop) or nothing is registered.
     ///
     /// # Suspends
     ///
@@ -191,7 +191,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Only what makes the selector useless; never an error of a callback.
+    /// Only errors that make the selector useless; never an error of a callback.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.stopping && !self.is_empty() {
             self.turn(None)?;
@@ -200,8 +200,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits once, until a source is ready, the deadline or a wake, and calls the callbacks of what
-    /// is ready.
+    /// Waits once, until a source is ready, the deadline or a wake, and calls the callbacks of the
+    /// ready sources.
     ///
     /// # Errors
     ///
@@ -220,8 +220,8 @@ impl Reactor {
     }
 
     fn call(&mut self, key: Key, event: Event, mut callback: Callback) {
-        // Unwind safety: what the callback may leave half done is its own and ends with it; the
-        // reactor is not in the middle of anything while it runs.
+        // Unwind safety: the state that the callback may leave half done is its own and ends with
+        // it; the reactor is consistent while it runs.
         let answer = catch_unwind(AssertUnwindSafe(|| callback(self, event)));
         let end = match answer {
             Ok(Ok(Flow::Continue)) => None,

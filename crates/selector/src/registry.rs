@@ -1,8 +1,8 @@
-//! Descriptors with data: the face of CPython's `selectors` (S002-23 to S002-33).
+//! Descriptors with data, in the style of CPython's `selectors` (S002-23 to S002-33).
 //!
-//! A registry owns what it watches, so nothing is closed before it is deregistered (D05, D38). Its
-//! keys carry a generation: the event of a registration that ended, in this batch or an earlier
-//! one, never reaches the one that took its slot or its descriptor number.
+//! A registry owns the sources that it watches, so nothing is closed before it is deregistered
+//! (D05, D38). Its keys carry a generation: the event of a registration that ended, in this batch
+//! or an earlier one, never reaches the one that took its slot or its descriptor number.
 //!
 //! ```text
 //!   key     = slot index, generation        token = generation << 32 | index
@@ -44,8 +44,8 @@ impl Key {
 
 /// Watches sources of one type and keeps data beside each.
 ///
-/// `F` is what is watched: a `TcpStream`, an `OwnedFd`, an enum of those, an `Rc` of one that is
-/// used elsewhere too, or a `BorrowedFd`. `T` is the data, which may be a callback (see
+/// `F` is the type of the sources: a `TcpStream`, an `OwnedFd`, an enum of those, an `Rc` of one
+/// that is used elsewhere too, or a `BorrowedFd`. `T` is the data, which may be a callback (see
 /// [`Reactor`](crate::Reactor)).
 ///
 /// # Examples
@@ -81,7 +81,7 @@ pub struct Registry<F, T, S = Box<dyn Selector>> {
     vacant: Option<u32>,
     len: usize,
     events: Events,
-    /// The next event of the batch to hand out.
+    /// The index of the batch's next event.
     next: usize,
 }
 
@@ -122,7 +122,7 @@ impl<F: AsFd, T> Registry<F, T> {
 }
 
 impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
-    /// Makes a registry over a selector that watches nothing yet.
+    /// Creates a registry over a selector that watches nothing yet.
     pub fn with_selector(selector: S) -> Registry<F, T, S> {
         let events = Events::with_capacity(EVENTS);
         Registry { selector, slots: Vec::new(), vacant: None, len: 0, events, next: 0 }
@@ -132,8 +132,8 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
     ///
     /// # Errors
     ///
-    /// As [`Selector::register`]; [`AlreadyExists`](io::ErrorKind::AlreadyExists) when its
-    /// descriptor is watched already. The source and the data are dropped.
+    /// As [`Selector::register`]; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if its descriptor
+    /// is watched already. The source and the data are dropped.
     pub fn register(&mut self, source: F, interest: Interest, data: T) -> io::Result<Key> {
         let index = match self.vacant {
             Some(index) => index,
@@ -159,11 +159,11 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         self.len += 1;
     }
 
-    /// Changes what a source is watched for. Makes no call when that stays the same.
+    /// Changes what a source is watched for. Makes no system call if that stays the same.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the registration has ended.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the registration has ended.
     pub fn modify(&mut self, key: Key, interest: Interest) -> io::Result<()> {
         let taken = taken_mut(&mut self.slots, key).ok_or(io::ErrorKind::NotFound)?;
         if taken.interest != interest {
@@ -173,15 +173,15 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         Ok(())
     }
 
-    /// Stops watching a source and gives it back with its data. Its events that are still
-    /// in the batch are dropped.
+    /// Stops watching a source and returns it with its data. Its events that are still in the batch
+    /// are dropped.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the registration has ended.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the registration has ended.
     pub fn unregister(&mut self, key: Key) -> io::Result<(F, T)> {
         let taken = taken_mut(&mut self.slots, key).ok_or(io::ErrorKind::NotFound)?;
-        // Fails only when the selector has forgotten it, which is what we want.
+        // Fails only if the selector has forgotten the descriptor already.
         let _ = self.selector.deregister(taken.source.as_fd());
         let slot = &mut self.slots[key.index as usize];
         let state = std::mem::replace(&mut slot.state, State::Vacant { next: self.vacant });
@@ -214,7 +214,8 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         self.selector.wait(&mut self.events, deadline)
     }
 
-    /// The next source of the batch, `None` at its end. What was unregistered since is left out.
+    /// Returns the next source of the batch, `None` at its end. Sources unregistered meanwhile are
+    /// skipped.
     #[inline]
     pub fn next_ready(&mut self) -> Option<Ready<'_, F, T>> {
         let (key, event) = loop {
@@ -229,7 +230,7 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         Some(Ready { key, event, source, data })
     }
 
-    /// A source and its data.
+    /// Returns a source and its data.
     pub fn get(&self, key: Key) -> Option<(&F, &T)> {
         let slot = self.slots.get(key.index as usize)?;
         match &slot.state {
@@ -240,13 +241,13 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         }
     }
 
-    /// A source and its data, to change.
+    /// Returns a source and its data, to change.
     pub fn get_mut(&mut self, key: Key) -> Option<(&F, &mut T)> {
         let taken = taken_mut(&mut self.slots, key)?;
         Some((&taken.source, &mut taken.data))
     }
 
-    /// What a source is watched for.
+    /// Returns what a source is watched for.
     pub fn interest(&self, key: Key) -> Option<Interest> {
         let slot = self.slots.get(key.index as usize)?;
         match &slot.state {
@@ -255,7 +256,7 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         }
     }
 
-    /// Every registration: its key, source and data.
+    /// Returns every registration: its key, source and data.
     #[doc(alias = "get_map")]
     pub fn iter(&self) -> impl Iterator<Item = (Key, &F, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| match &slot.state {
@@ -267,22 +268,22 @@ impl<F: AsFd, T, S: Selector> Registry<F, T, S> {
         })
     }
 
-    /// How many sources are registered.
+    /// Returns the number of registered sources.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Is nothing registered?
+    /// Returns `true` if nothing is registered.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// A handle that ends a wait from any thread.
+    /// Returns a handle that ends a wait from any thread.
     pub fn waker(&self) -> Waker {
         self.selector.waker()
     }
 
-    /// The selector beneath, to ask for its name and capabilities.
+    /// Returns the selector beneath, to ask for its name and capabilities.
     pub fn selector(&self) -> &S {
         &self.selector
     }

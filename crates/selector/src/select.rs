@@ -19,7 +19,7 @@ use crate::event::{Event, Events, Interest, Readiness, Token};
 use crate::table::Table;
 use crate::waker::Waker;
 
-/// A descriptor is beyond what `select(2)` can watch.
+/// The error for a descriptor beyond the limit of `select(2)`.
 ///
 /// Found inside the [`io::Error`] of a registration:
 ///
@@ -50,7 +50,7 @@ impl error::Error for FdTooLarge {}
 ///
 /// # Examples
 ///
-/// Writable is what can be written to, not everything that was asked about:
+/// Only descriptors that can be written to are reported as writable:
 ///
 /// ```
 /// use std::io::Write;
@@ -80,7 +80,7 @@ pub struct Select {
     bound: RawFd,
     table: Table,
     waker: Waker,
-    /// Where the next scan begins: behind what the last full buffer had room for.
+    /// Where the next scan begins: behind the last event that had room in a full buffer.
     next: RawFd,
 }
 
@@ -89,7 +89,8 @@ impl Select {
     ///
     /// # Errors
     ///
-    /// The kernel's, and [`FdTooLarge`] when the waker's own descriptor does not fit any more.
+    /// `EMFILE` or `ENFILE` if no descriptor is left, and [`FdTooLarge`] if the waker's own
+    /// descriptor does not fit any more.
     pub fn new() -> io::Result<Select> {
         let waker = Waker::new()?;
         let mut asked = Sets::default();
@@ -106,7 +107,7 @@ impl Select {
         self.bound = FdSet::bound_of(all(&self.asked));
     }
 
-    /// Takes the answers of one call. Is the wait over?
+    /// Takes the answers of one call. Returns `true` if the wait is over.
     fn collect(&mut self, events: &mut Events, ready: &mut Sets) -> bool {
         let waker = self.waker.as_fd().as_raw_fd();
         let woken = ready.read.contains(waker);
@@ -130,9 +131,10 @@ impl Select {
         woken || !events.is_empty()
     }
 
-    /// Forgets the descriptors that are not open: closed without being deregistered. Was there any?
+    /// Forgets the descriptors that are not open: closed without being deregistered. Returns `true`
+    /// if there was any.
     ///
-    /// `select` itself only says that there is one, and would go on saying so.
+    /// `select` itself only reports that there is one, and would go on doing so.
     #[cold]
     fn forget_closed(&mut self) -> io::Result<bool> {
         let entries = self.table.entries();
@@ -148,7 +150,7 @@ impl Select {
     }
 }
 
-/// Searches in a row for a closed descriptor that may find none.
+/// How many searches in a row for a closed descriptor may find none.
 const FRUITLESS: u32 = 100;
 
 fn check(fd: RawFd) -> io::Result<()> {
@@ -213,8 +215,8 @@ impl Selector for Select {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(errno::EBADF) => {
-                    // None is found when another thread has opened the number again meanwhile;
-                    // again and again it is one of our own that somebody has closed.
+                    // None is found if another thread has opened the number again meanwhile; if
+                    // that repeats, it is one of our own descriptors that other code has closed.
                     fruitless = if self.forget_closed()? { 0 } else { fruitless + 1 };
                     if fruitless > FRUITLESS {
                         return Err(error);

@@ -1,10 +1,10 @@
 //! Signal-driven: the kernel sends this thread one real-time signal for each change of a
 //! descriptor.
 //!
-//! `F_SETSIG` and `F_SETOWN_EX` direct the signals of a descriptor at the thread that made the
+//! `F_SETSIG` and `F_SETOWN_EX` direct the signals of a descriptor at the thread that created the
 //! selector, where they are blocked and read in batches through a signalfd. A signal is a hint
-//! only: it tells a number, which may have been closed and reused since (D38), so what is reported
-//! comes from one `poll(2)` over the numbers of a batch. One wait goes like this:
+//! only: it carries a number, which may have been closed and reused since (D38), so the reported
+//! readiness comes from one `poll(2)` over the numbers of a batch. One wait goes like this:
 //!
 //! ```text
 //!   signalfd ──read──▶ due (each number once) ──poll──▶ events
@@ -17,8 +17,8 @@
 //! and the kernel sends one SIGIO instead. Then everything registered is due, once.
 //!
 //! Roomless: Unix sockets signal that they can be written to only after a write has failed *while*
-//! they had signals on. So a descriptor that was not writable when it was registered or modified is
-//! watched by the sleeping poll until it is.
+//! their signals were on. So a descriptor that was not writable when it was registered or modified
+//! is watched by the sleeping poll until it is.
 //!
 //! Reference: fcntl(2), signalfd(2), signal(7).
 #![expect(unsafe_code, reason = "switches signals off by number when dropped")]
@@ -39,10 +39,10 @@ use crate::event::{Event, Events, Interest, Readiness, Token};
 use crate::table::Table;
 use crate::waker::Waker;
 
-/// Full batches read from the signalfd before what they tell is looked at.
+/// Full batches read from the signalfd before their numbers are polled.
 const BATCHES: usize = 16;
 
-/// The signal selector was used outside the thread that made it.
+/// The error for a signal selector that is used outside the thread that created it.
 ///
 /// Found inside the [`io::Error`] of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +59,12 @@ impl fmt::Display for WrongThread {
 
 impl error::Error for WrongThread {}
 
-/// Watches by signals: edge-triggered, and only in the thread that made it.
+/// Watches by signals: edge-triggered, and only in the thread that created it.
 ///
 /// Each selector takes one real-time signal of its thread, from `SIGRTMAX` downwards. That signal
-/// and SIGIO stay blocked in the thread for good: a late one would end the process. Register one of
-/// the duplicates of a descriptor only: they share their signals. Regular files, eventfds and
-/// epolls send none and are refused (`ENOTTY`). Make it after a fork: signals go to a thread, not
+/// and SIGIO stay blocked in the thread for good: a late one would end the process. Register only
+/// one of the duplicates of a descriptor: they share their signals. Regular files, eventfds and
+/// epolls send none and are refused (`ENOTTY`). Create it after a fork: signals go to a thread, not
 /// to its copy.
 ///
 /// # Examples
@@ -92,11 +92,11 @@ impl error::Error for WrongThread {}
 pub struct Signal {
     table: Table,
     marks: Vec<Mark>,
-    /// To be looked at, each number once.
+    /// Numbers to be polled, each once.
     due: VecDeque<RawFd>,
     /// Watched for room by the sleeping poll; see the module.
     roomless: Vec<RawFd>,
-    /// The lines of a poll, reused.
+    /// The entries of a poll, reused.
     polled: Vec<Entry>,
     reader: SignalFd,
     target: Target,
@@ -106,16 +106,16 @@ pub struct Signal {
     overflows_seen: u64,
 }
 
-/// What is known about a number besides its registration.
+/// The state of a number besides its registration.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
-    /// In `due`.
+    /// Whether it is in `due`.
     due: bool,
-    /// Registered or modified since it was last looked at.
+    /// Whether it was registered or modified since it was last polled.
     fresh: bool,
-    /// To be watched for room.
+    /// Whether it is to be watched for room.
     roomless: bool,
-    /// In `roomless`, wanted or not; what is not wanted leaves at the next sleep.
+    /// Whether it is in `roomless`, wanted or not; unwanted ones leave at the next sleep.
     listed: bool,
 }
 
@@ -131,8 +131,8 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// The kernel's; [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) when selectors of this thread
-    /// have taken all real-time signals.
+    /// The error of the system call; [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) if selectors
+    /// of this thread have taken all real-time signals.
     pub fn new() -> io::Result<Signal> {
         let signal = take_signal().ok_or(io::ErrorKind::QuotaExceeded)?;
         Signal::with_signal(signal).inspect_err(|_| release_signal(signal))
@@ -163,7 +163,7 @@ impl Signal {
         Err(io::Error::other(WrongThread))
     }
 
-    /// Directs the signals here and makes the number due, for what happened before that.
+    /// Directs the signals here and makes the number due, for changes before that.
     fn arm(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         signal::direct(fd, self.target)?;
         let number = fd.as_raw_fd();
@@ -205,7 +205,8 @@ impl Signal {
         Ok(())
     }
 
-    /// Asks for the readiness of what is due, as much as the buffer has room for. Is the wait over?
+    /// Polls the due numbers, as many as the buffer has room for. Returns `true` if the wait is
+    /// over.
     fn look(&mut self, events: &mut Events) -> io::Result<bool> {
         self.polled.clear();
         self.polled.push(Entry::new(self.waker.as_fd(), poll::IN));
@@ -231,7 +232,7 @@ impl Signal {
     fn judge(&mut self, polled: Entry, events: &mut Events) {
         let (fd, answer) = (polled.fd(), polled.answer());
         if answer & poll::INVALID != 0 {
-            // Closed without being deregistered; it was in the table when the line was made.
+            // Closed without being deregistered; it was in the table when the entry was created.
             let _ = self.forget(fd);
             return;
         }
@@ -249,7 +250,8 @@ impl Signal {
         }
     }
 
-    /// Takes notice of a wake if the first line of the last poll says so. Was there one?
+    /// Takes a wake if the first entry of the last poll reports one. Returns `true` if there was
+    /// one.
     fn take_wake(&self) -> bool {
         let woken = self.polled[0].answer() != 0;
         if woken {
@@ -258,7 +260,7 @@ impl Signal {
         woken
     }
 
-    /// Sleeps until a signal comes, a roomless descriptor gets room, the waker or the deadline.
+    /// Sleeps until a signal comes, a roomless descriptor gets room, a wake or the deadline.
     fn sleep(&mut self, deadline: Option<Instant>) -> io::Result<Slept> {
         self.polled.clear();
         self.polled.push(Entry::new(self.waker.as_fd(), poll::IN));
@@ -295,12 +297,12 @@ impl Signal {
 enum Slept {
     /// By the deadline or the waker.
     Over,
-    /// By something to look at.
+    /// There is something to poll.
     Again,
 }
 
 fn make_due(marks: &mut [Mark], due: &mut VecDeque<RawFd>, fd: RawFd) {
-    // A number without mark was never registered here.
+    // A number without a mark was never registered here.
     let Some(mark) = usize::try_from(fd).ok().and_then(|at| marks.get_mut(at)) else { return };
     if !std::mem::replace(&mut mark.due, true) {
         due.push_back(fd);
@@ -334,8 +336,8 @@ impl Selector for Signal {
         })
     }
 
-    /// Costs as much as registering: the number may have been closed and reused behind our back,
-    /// and then its signals are not directed here.
+    /// Costs as much as registering: the number may have been closed and reused without our
+    /// knowledge, and then its signals are not directed here.
     fn modify(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
         self.check_thread()?;
         self.table.modify(fd, interest, token)?;
@@ -381,16 +383,16 @@ impl Selector for Signal {
 impl Drop for Signal {
     fn drop(&mut self) {
         for entry in self.table.entries() {
-            // SAFETY: required: open for the length of the borrow. By the contract, what is
-            // registered is deregistered before it is closed. A number that was closed all the same
-            // is answered with EBADF, and one that was reused is not directed at us and left alone.
+            // SAFETY: required: open for the length of the borrow. By the contract, descriptors are
+            // deregistered before they are closed. A number that was closed all the same is
+            // answered with EBADF, and one that was reused is not directed at us and left alone.
             let fd = unsafe { BorrowedFd::borrow_raw(entry.fd) };
             if signal::is_directed(fd, self.target) {
                 let _ = signal::set_async(fd, false);
             }
         }
         if self.check_thread().is_ok() {
-            // What is still queued counts against the limit of the user's signals.
+            // Signals that are still queued count against the limit of the user's signals.
             while self.reader.read(|_| {}).is_ok_and(|more| more) {}
             release_signal(self.target.signal());
         }

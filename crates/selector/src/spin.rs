@@ -2,7 +2,7 @@
 //!
 //! Each wait reports every descriptor for all of its interest, and the caller finds out by trying.
 //! So the cost is a failed attempt for each idle descriptor in each round, and a core that is never
-//! idle (D12): this selector is here to be studied and compared, not for production. A pause makes
+//! idle (D12): this selector exists to be studied and compared, not for production. A pause makes
 //! it bearable, at the price of latency.
 
 use std::io;
@@ -19,7 +19,7 @@ use crate::waker::Waker;
 
 /// Watches nothing and claims everything: the caller spins.
 ///
-/// With nothing to claim it sleeps until the deadline or the waker. Else a wait makes no system
+/// With no registration it sleeps until the deadline or the waker. Else a wait makes no system
 /// call, unless a pause is set and the deadline has not passed: then it sleeps that long first.
 ///
 /// # Examples
@@ -51,7 +51,7 @@ pub struct Spin {
     table: Table,
     waker: Waker,
     pause: Option<Duration>,
-    /// Where the next report begins: behind what the last buffer had room for.
+    /// Where the next report begins: behind the last event that had room in the buffer.
     next: usize,
 }
 
@@ -79,7 +79,7 @@ impl Spin {
         }
     }
 
-    /// Takes notice of a wake. Was there one?
+    /// Takes a wake. Returns `true` if there was one.
     fn take_wake(&self) -> bool {
         let woken = self.waker.is_pending();
         if woken {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A backend with an array of its own beside `entries` mirrors the two moves: push, and
-//! [`swap_remove`](Vec::swap_remove) at the position that [`Table::remove`] answers with.
+//! [`swap_remove`](Vec::swap_remove) at the position that [`Table::remove`] returns.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -52,7 +52,7 @@ impl Table {
         Ok(())
     }
 
-    /// Changes a registration and tells its position.
+    /// Changes a registration and returns its position.
     pub(crate) fn modify(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -66,7 +66,7 @@ impl Table {
         Ok(at)
     }
 
-    /// Removes a registration; the last one takes its position, which is told.
+    /// Removes a registration; the last one takes its position, which is returned.
     pub(crate) fn remove(&mut self, fd: RawFd) -> io::Result<usize> {
         let at = self.position(fd).ok_or(io::ErrorKind::NotFound)?;
         self.index_of[fd as usize] = NONE;
@@ -77,20 +77,20 @@ impl Table {
         Ok(at)
     }
 
-    /// Where a descriptor's registration is.
+    /// Returns the position of a descriptor's registration.
     #[inline]
     pub(crate) fn position(&self, fd: RawFd) -> Option<usize> {
         let at = *self.index_of.get(usize::try_from(fd).ok()?)?;
         (at != NONE).then_some(at as usize)
     }
 
-    /// The registration of a descriptor.
+    /// Returns the registration of a descriptor.
     #[inline]
     pub(crate) fn of(&self, fd: RawFd) -> Option<&Entry> {
         self.position(fd).map(|at| &self.entries[at])
     }
 
-    /// All registrations by position.
+    /// Returns all registrations by position.
     #[inline]
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
@@ -102,7 +102,7 @@ impl Table {
     }
 }
 
-/// Refuses the token that selectors keep for themselves.
+/// Refuses the token that selectors use themselves.
 pub(crate) fn refuse_reserved(token: Token) -> io::Result<()> {
     if token == Token::RESERVED {
         let message = "token u64::MAX is reserved for the selector";

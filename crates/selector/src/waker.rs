@@ -3,17 +3,17 @@
 //! An eventfd, and a flag so that only the first of several wakes costs a system call:
 //!
 //! ```text
-//!   idle      nobody asked since the last wait took notice
-//!   pending   somebody asked; a write to the eventfd has been made or is about to be
+//!   idle      there was no wake since the selector took the last one
+//!   pending   there was one; a write to the eventfd has been made or is about to be
 //!
-//!   idle → pending   any thread, in `wake`; who makes the transition writes, the others return
+//!   idle → pending   any thread, in `wake`; the thread that makes the transition writes, the
+//!                    others return
 //!   pending → idle   the selector, in `take`, after it has seen the write
 //! ```
 //!
 //! Nothing is lost: a wake that finds the flag pending comes before the selector's transition to
 //! idle, and what its thread did before is visible to the selector's thread after it. A write that
 //! the selector has not seen always has the flag pending, so a selector need not look while it is
-//! idle.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,8 +24,8 @@ use fiveways_sys::event_fd::EventFd;
 
 /// Ends the wait of a selector, or its next one, from any thread.
 ///
-/// Clones wake the same selector. Waking one that is gone does nothing. After a `fork` the two
-/// processes share one counter: make selectors after the fork.
+/// Clones wake the same selector. Waking one that was closed does nothing. After a `fork` the two
+/// processes share one counter: create selectors after the fork.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Inner>);
 
@@ -37,19 +37,19 @@ struct Inner {
 }
 
 impl Waker {
-    /// Makes a waker; one for each selector.
+    /// Creates a waker; one for each selector.
     ///
     /// # Errors
     ///
-    /// The kernel's: too many descriptors are open.
+    /// `EMFILE` or `ENFILE` if too many descriptors are open.
     pub fn new() -> io::Result<Waker> {
         Ok(Waker(Arc::new(Inner { event: EventFd::new()?, pending: AtomicBool::new(false) })))
     }
 
     /// Ends the wait, or the next one if there is none now.
     ///
-    /// What this thread did before is visible to the thread that returns from the wait. Several
-    /// wakes before the selector takes notice end one wait.
+    /// All that this thread did before is visible to the thread that returns from the wait. Several
+    /// wakes before the selector takes one end one wait.
     #[inline]
     pub fn wake(&self) {
         // ORDERING: acquire-release. The release pairs with the acquire in `take`, also for the
@@ -59,22 +59,22 @@ impl Waker {
         }
     }
 
-    /// Has somebody asked? Costs no system call.
+    /// Returns `true` if a wake is pending. Makes no system call.
     #[inline]
     pub fn is_pending(&self) -> bool {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// Takes notice, where the eventfd was read or its edge was seen.
+    /// Takes a wake, after the eventfd was read or its edge was seen.
     #[inline]
     pub(crate) fn take(&self) {
         // ORDERING: acquire pairs with the release in `wake`: reading the `true` of the last wake,
-        // we see what that thread did before. A plain store would not read it.
+        // we see all that its thread did before. A plain store would not read it.
         self.0.pending.swap(false, Ordering::AcqRel);
     }
 
-    /// Takes notice where the eventfd is watched by level: reads it first, so that a wake between
-    /// the two steps finds the flag pending and its effects are seen by `take`.
+    /// Takes a wake if the eventfd is watched by level: reads the eventfd first, so that a wake
+    /// between the two steps finds the flag pending and its effects are seen by `take`.
     pub(crate) fn drain(&self) {
         self.0.event.reset();
         self.take();

@@ -1,9 +1,9 @@
-//! A child process by its pidfd, which never names another one.
+//! A child process by its pidfd, which never refers to another process.
 //!
-//! The number of a process is free again as soon as it has been collected, and somebody else may
-//! collect it at any time: the kernel at once when SIGCHLD is ignored (`SA_NOCLDWAIT`), a wait for
-//! any child. So children are waited for and sent signals by descriptor; the number is used once,
-//! to [`open`] it.
+//! The id of a process is free again as soon as the process has been collected, and other code may
+//! collect it at any time: the kernel at once if SIGCHLD is ignored (`SA_NOCLDWAIT`), or a wait for
+//! any child. So children are waited for and sent signals by descriptor; the id is used once, to
+//! [`open`] it.
 //!
 //! References: pidfd_open(2), waitid(2) (`P_PIDFD`, Linux 5.4), wait(2) on ignored SIGCHLD.
 
@@ -17,18 +17,18 @@ use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use crate::process::{Patience, Pid, pidfd};
 
-/// Opens the pidfd of a child, which becomes readable when it has ended; `None`: this process has
-/// no such child, as it has ended and been collected.
+/// Opens the pidfd of a child, which becomes readable when the child has ended; returns `None` if
+/// this process has no such child, because it has ended and been collected.
 ///
 /// # Errors
 ///
-/// `EMFILE`, `ENFILE`; `ENOSYS` before Linux 5.3.
+/// `EMFILE` or `ENFILE` if no descriptor is left; `ENOSYS` before Linux 5.3.
 pub fn open(child: Pid) -> io::Result<Option<OwnedFd>> {
     let opened = match pidfd(child) {
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
         opened => opened?,
     };
-    // The number may be somebody else's by now: then that is no child of ours.
+    // The id may belong to another process by now: that one is no child of ours.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::PidFd(opened.as_fd()), look) {
         Err(Errno::CHILD) => Ok(None),
@@ -36,11 +36,11 @@ pub fn open(child: Pid) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Collects the child; `None`: it runs, and was to be [looked](Patience::Look) at only.
+/// Collects the child; returns `None` if it runs and `patience` is [`Patience::Look`].
 ///
 /// # Errors
 ///
-/// `ECHILD` when it has been collected by somebody else.
+/// `ECHILD` if it has been collected by other code.
 pub fn collect(pidfd: BorrowedFd<'_>, patience: Patience) -> io::Result<Option<ExitStatus>> {
     let options = match patience {
         Patience::Sleep => WaitIdOptions::EXITED,
@@ -50,7 +50,7 @@ pub fn collect(pidfd: BorrowedFd<'_>, patience: Patience) -> io::Result<Option<E
     Ok(ended.as_ref().map(status))
 }
 
-/// As wait(2) words it.
+/// Formats the status as std does.
 fn status(ended: &WaitIdStatus) -> ExitStatus {
     let dumped = if ended.dumped() { 0x80 } else { 0 };
     let by_signal = || ended.terminating_signal().map(|signal| signal | dumped);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The time since some point in the past, as of the kernel's last tick.
+/// Returns the time since some point in the past, as of the kernel's last tick.
 ///
-/// About 5 ns, a fifth of what [`std::time::Instant::now`] costs; never goes back.
+/// Costs about 5 ns, a fifth of [`std::time::Instant::now`]; never goes back.
 #[inline]
 pub fn coarse() -> Duration {
     let time = clock_gettime(ClockId::MonotonicCoarse);

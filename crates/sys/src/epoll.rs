@@ -17,9 +17,10 @@ use crate::timeout::timespec;
 
 pub use rustix::event::epoll::{Event, EventData, EventFlags};
 
-/// Does the kernel lack `epoll_pwait2` (Linux before 5.11, or a filter)? Found out by trying.
+/// Whether the kernel lacks `epoll_pwait2` (Linux before 5.11, or a filter). Found out by trying.
 ///
-/// Written once, from false to true, by whoever is refused; a stale false costs one more refusal.
+/// Written once, from false to true, by the first thread whose call is refused; a stale false costs
+/// one more refusal.
 static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
 
 /// An epoll instance.
@@ -36,19 +37,19 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// `EEXIST` when it is there already, `EPERM` when it cannot be waited for (a regular file).
+    /// `EEXIST` if it is registered already, `EPERM` if it cannot be waited for (a regular file).
     #[inline]
     pub fn add(&self, fd: BorrowedFd<'_>, flags: EventFlags, data: u64) -> io::Result<()> {
         Ok(kernel::add(&self.0, fd, EventData::new_u64(data), flags)?)
     }
 
-    /// Changes what is waited for (`EPOLL_CTL_MOD`); `ENOENT` when it is not there.
+    /// Changes what is waited for (`EPOLL_CTL_MOD`); `ENOENT` if it is not registered.
     #[inline]
     pub fn modify(&self, fd: BorrowedFd<'_>, flags: EventFlags, data: u64) -> io::Result<()> {
         Ok(kernel::modify(&self.0, fd, EventData::new_u64(data), flags)?)
     }
 
-    /// Removes a descriptor (`EPOLL_CTL_DEL`); `ENOENT` when it is not there.
+    /// Removes a descriptor (`EPOLL_CTL_DEL`); `ENOENT` if it is not registered.
     #[inline]
     pub fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(kernel::delete(&self.0, fd)?)
@@ -56,8 +57,8 @@ impl Epoll {
 
     /// Waits once for events and appends them to the vector, up to its spare capacity.
     ///
-    /// Answers with their number: zero when the timeout passed first, to the nanosecond where the
-    /// kernel has `epoll_pwait2`, else rounded up to milliseconds, so never early.
+    /// Returns their number: zero if the timeout passed first, to the nanosecond if the kernel has
+    /// `epoll_pwait2`, else rounded up to milliseconds, so never early.
     ///
     /// # Errors
     ///
@@ -115,7 +116,8 @@ impl AsFd for Epoll {
     }
 }
 
-/// Is the system call missing or filtered out? Old container filters say `EPERM`.
+/// Returns `true` if the system call is missing or filtered out. Old container filters answer
+/// `EPERM`.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }

@@ -1,6 +1,6 @@
-//! `eventfd(2)`: a counter that wakes whoever waits for its descriptor.
+//! `eventfd(2)`: a counter that wakes the waiters for its descriptor.
 
-#![expect(unsafe_code, reason = "a borrowed descriptor is put something else behind")]
+#![expect(unsafe_code, reason = "a borrowed descriptor is redirected to another file")]
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -19,16 +19,16 @@ impl EventFd {
         Ok(EventFd(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// Adds one, which wakes who waits.
+    /// Adds one, which wakes the waiters.
     ///
     /// Cannot fail: the descriptor is open, and a counter that is full (2⁶⁴ − 2) is readable, so
-    /// that whoever waits for it wakes anyway.
+    /// its waiters wake anyway.
     #[inline]
     pub fn add_one(&self) {
         self.add(1);
     }
 
-    /// Adds `count`, which wakes who waits; async-signal-safe.
+    /// Adds `count`, which wakes the waiters; async-signal-safe.
     ///
     /// Cannot fail for counts that never fill the counter, as [`add_one`](EventFd::add_one) says.
     #[inline]
@@ -36,30 +36,30 @@ impl EventFd {
         let _ = rustix::io::write(&self.0, &count.to_ne_bytes());
     }
 
-    /// Sets the counter to zero. Was it anything else?
+    /// Sets the counter to zero; returns `true` if it was not zero.
     #[inline]
     pub fn reset(&self) -> bool {
         self.take() > 0
     }
 
-    /// Sets the counter to zero and gives what it was.
+    /// Sets the counter to zero and returns its previous value.
     #[inline]
     pub fn take(&self) -> u64 {
         let mut count = [0_u8; 8];
         match rustix::io::read(&self.0, &mut count) {
             Ok(_) => u64::from_ne_bytes(count),
-            // It is zero already.
+            // The counter is zero already.
             Err(_) => 0,
         }
     }
 }
 
 impl EventFd {
-    /// Puts this counter behind another one's descriptor as well, which keeps its number.
+    /// Redirects another counter's descriptor, which keeps its number, to this counter.
     ///
     /// # Errors
     ///
-    /// The kernel's; then nothing has changed.
+    /// The error of dup3(2); then nothing has changed.
     pub fn put_behind(&self, other: BorrowedFd<'_>) -> io::Result<()> {
         // SAFETY: required: an open descriptor. It is borrowed, and not closed by the drop.
         let other = unsafe { OwnedFd::from_raw_fd(other.as_raw_fd()) };

@@ -26,23 +26,23 @@ use crate::set_once::SetOnce;
 pub struct Fault {
     /// The address that was touched.
     pub address: usize,
-    /// The stack pointer of the code that did it, where the processor is known to this file.
+    /// The stack pointer of the code that made the access, on processors that this file knows.
     pub stack_pointer: Option<usize>,
 }
 
-/// Looks at a fault; true if it has been reported and the process is to die of it.
+/// Handles a fault; returns `true` if it has been reported and the process is to die of it.
 pub type Observer = fn(Fault) -> bool;
 
 struct Installed {
     observer: Observer,
-    /// The actions that were there before, to be asked next.
+    /// The previous actions, which are called next.
     on_segv: libc::sigaction,
     on_bus: libc::sigaction,
 }
 
 static INSTALLED: SetOnce<Installed> = SetOnce::new();
 
-/// Room for the handlers' frames beside what the kernel puts on an alternate stack.
+/// Space for the handlers' frames beside what the kernel puts on an alternate stack.
 const HANDLER_ROOM: usize = 32 * 1024;
 
 /// Installs `observer` before the present actions of SIGSEGV and SIGBUS, once per process: later
@@ -68,10 +68,10 @@ pub fn observe(observer: Observer) -> io::Result<()> {
     set(SIGBUS, &action)
 }
 
-/// Gives the calling thread an alternate signal stack if it has none, or one that is too small for
-/// more than a word or two; it goes when the thread ends.
+/// Gives the calling thread an alternate signal stack if it has none, or only one that is too small
+/// for real work; it is freed when the thread ends.
 ///
-/// std gives one of some 8 KiB to the main thread and to the threads it starts. Threads of C
+/// std installs one of some 8 KiB in the main thread and in the threads it starts. Threads of C
 /// libraries have none.
 ///
 /// # Errors
@@ -89,12 +89,12 @@ pub fn ensure_alternate_stack() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the present handler of a signal run on the alternate stacks of threads that have one; there
-/// may be no room for it where it interrupts.
+/// Makes the present handler of a signal run on the alternate stacks of threads that have one; the
+/// stack that it interrupts may be too small for it.
 ///
 /// # Errors
 ///
-/// `EINVAL` when there is no such signal.
+/// `EINVAL` if there is no such signal.
 pub fn handle_on_alternate_stack(signal: c_int) -> io::Result<()> {
     let mut action = present(signal)?;
     let is_handled = !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
@@ -105,7 +105,8 @@ pub fn handle_on_alternate_stack(signal: c_int) -> io::Result<()> {
     set(signal, &action)
 }
 
-/// Writes bytes to standard error from anywhere, also from a signal handler; failures are ignored.
+/// Writes bytes to standard error from any context, also from a signal handler; failures are
+/// ignored.
 pub fn write_to_stderr(bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -121,7 +122,7 @@ thread_local! {
     static ALTERNATE: RefCell<Option<AlternateStack>> = const { RefCell::new(None) };
 }
 
-/// An alternate signal stack of this thread, below it a guard page.
+/// An alternate signal stack of this thread, with a guard page below it.
 struct AlternateStack {
     memory: Mapping,
 }
@@ -206,13 +207,14 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
     let previous = if signal == SIGSEGV { &installed.on_segv } else { &installed.on_bus };
     chain(previous, signal, info, context);
     if code <= 0 && previous.sa_sigaction == libc::SIG_DFL {
-        // Sent by kill(2): no instruction faults again. It waits until this handler has returned.
+        // A signal of kill(2) has no instruction that faults again: it is sent again, and waits
+        // until this handler has returned.
         // SAFETY: required: none. The action is the default by now.
         unsafe { libc::raise(signal) };
     }
 }
 
-/// Does what the action before ours would have done.
+/// Calls the previous action.
 fn chain(
     previous: &libc::sigaction,
     signal: c_int,
@@ -236,7 +238,7 @@ fn chain(
     }
 }
 
-/// The stack pointer of the interrupted code.
+/// Returns the stack pointer of the interrupted code.
 fn stack_pointer(context: *mut c_void) -> Option<usize> {
     let context = context.cast::<libc::ucontext_t>();
     if context.is_null() {

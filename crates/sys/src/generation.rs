@@ -1,10 +1,10 @@
-//! Telling a process from its forks.
+//! Distinguishing a process from its forks.
 //!
-//! A fork copies memory, but no threads: what a program keeps of helper threads is wrong in the
-//! copy, and a lock that another thread held at that moment is held for ever. So what goes with
-//! threads is kept [`PerProcess`], which a fork finds empty, by a number that is another one in
-//! each process. It lies in a page that the kernel clears when it forks, so asking costs a load,
-//! and no way to fork is missed.
+//! A fork copies memory, but no threads: the state that a program keeps of helper threads is wrong
+//! in the copy, and a lock that another thread held at that moment is held for ever. So state that
+//! belongs to threads is kept [`PerProcess`], which a fork finds empty, by a number that differs in
+//! each process. The number lies in a page that the kernel clears when it forks, so reading it
+//! costs a load, and no way to fork is missed.
 //!
 //! Reference: madvise(2) (`MADV_WIPEONFORK`, Linux 4.14).
 #![expect(unsafe_code, reason = "a page that is never freed, and values behind a pointer")]
@@ -15,16 +15,16 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-/// Where the number lies: null, then the page or [`NO_PAGE`], for ever.
+/// The place of the number: null, then the page or [`NO_PAGE`], for ever.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// Stands for a page that could not be had; then processes are told by their ids.
+/// Stands for a page that could not be mapped; then processes are distinguished by their ids.
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
 
-/// The number of this process among its forebears, copied by a fork.
+/// The number of this process among its ancestors, copied by a fork.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// A number that no process has that this one is a fork of.
+/// Returns a number that differs from those of all processes that this one is a fork of.
 #[inline]
 pub fn generation() -> u64 {
     // ORDERING: pairs with the exchange in `map_page`.
@@ -57,7 +57,7 @@ fn number_anew(word: &AtomicU64) -> u64 {
 fn map_page() -> &'static AtomicU64 {
     let page = wiped_page().unwrap_or(ptr::from_ref(&NO_PAGE).cast_mut());
     let order = (Ordering::AcqRel, Ordering::Acquire);
-    // One of two pages that are mapped at the same time is left.
+    // Of two pages that are mapped at the same time one is kept.
     let kept = PAGE.compare_exchange(ptr::null_mut(), page, order.0, order.1);
     let kept = kept.map_or_else(|there| there, |_| page);
     // SAFETY: required: valid for ever. As in `generation`, and it is not null.
@@ -75,10 +75,10 @@ fn wiped_page() -> Option<*mut AtomicU64> {
     wiped.ok().map(|()| page.cast())
 }
 
-/// A value that each process makes for itself: a fork finds none.
+/// A value that each process creates for itself: a fork finds none.
 ///
-/// What the fork was copied from has left stays where it is: it may be locked, or hold threads that
-/// are not there.
+/// The value of the process that was forked is left in place: it may be locked, or hold threads
+/// that the fork does not have.
 #[derive(Debug)]
 pub struct PerProcess<T> {
     /// Null, or the value of this process, or of one that it is a fork of.
@@ -93,7 +93,7 @@ struct Made<T> {
 }
 
 impl<T> PerProcess<T> {
-    /// Makes a place that is empty.
+    /// Creates an empty place.
     pub const fn new() -> PerProcess<T> {
         PerProcess { made: AtomicPtr::new(ptr::null_mut()), owns: PhantomData }
     }
@@ -106,8 +106,8 @@ impl<T> Default for PerProcess<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// The value of this process, which is made if there is none; of two that are made at the same
-    /// time one is dropped.
+    /// Returns the value of this process, created by `make` if there is none; of two that are
+    /// created at the same time one is dropped.
     #[inline]
     pub fn get(&self, make: impl FnOnce() -> T) -> &T {
         // ORDERING: pairs with the exchange in `put`.

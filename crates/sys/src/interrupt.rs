@@ -1,4 +1,4 @@
-//! Looking at another thread: a signal makes it run a function, wherever it is.
+//! Running a function in another thread by a signal, whatever that thread does.
 //!
 //! ```text
 //!   interrupt(thread) ── tgkill(SIGURG) ──▶ our action in that thread ──▶ observer(interrupted)
@@ -19,27 +19,27 @@ use libc::SIGURG;
 
 use crate::set_once::SetOnce;
 
-/// The number of a thread, as the kernel counts them.
+/// The kernel's number of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Thread(i32);
 
 impl Thread {
-    /// The calling thread.
+    /// Returns the calling thread.
     pub fn current() -> Thread {
         Thread(rustix::thread::gettid().as_raw_pid())
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn number(self) -> i32 {
         self.0
     }
 
-    /// For how long the thread, one of this process, has been ready to run and had no processor, in
-    /// all its life.
+    /// Returns the total time that the thread, one of this process, has been ready to run without a
+    /// processor.
     ///
     /// # Errors
     ///
-    /// `NotFound` when it has ended, and on kernels that do not count this (`CONFIG_SCHED_INFO`).
+    /// `NotFound` if it has ended, and on kernels that do not count this (`CONFIG_SCHED_INFO`).
     #[doc(alias = "schedstat")]
     pub fn time_in_run_queue(self) -> io::Result<Duration> {
         let text = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0))?;
@@ -48,14 +48,14 @@ impl Thread {
     }
 }
 
-/// What a thread was doing when it was interrupted.
+/// The state of a thread when it was interrupted.
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupted {
-    /// The instruction it was about to run, where the processor is known to this file.
+    /// The next instruction, on processors that this file knows.
     pub instruction: Option<usize>,
 }
 
-/// Looks at what was interrupted; runs in the signal handler.
+/// Called with the state of the interrupted thread, in the signal handler.
 pub type Observer = fn(Interrupted);
 
 struct Installed {
@@ -95,7 +95,7 @@ pub fn observe(observer: Observer) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// `ESRCH` when it has ended.
+/// `ESRCH` if it has ended.
 #[doc(alias = "tgkill")]
 pub fn interrupt(thread: Thread) -> io::Result<()> {
     let process = rustix::process::getpid().as_raw_pid();
@@ -121,7 +121,7 @@ extern "C" fn on_interrupt(signal: c_int, info: *mut libc::siginfo_t, context: *
     unsafe { *errno = kept };
 }
 
-/// Does what the action before ours would have done: by default that is nothing.
+/// Calls the previous action; by default there is none.
 fn chain(
     previous: &libc::sigaction,
     signal: c_int,
@@ -144,7 +144,7 @@ fn chain(
     }
 }
 
-/// The instruction pointer of the interrupted code.
+/// Returns the instruction pointer of the interrupted code.
 fn instruction(context: *mut c_void) -> Option<usize> {
     let context = context.cast::<libc::ucontext_t>();
     if context.is_null() {

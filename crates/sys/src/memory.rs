@@ -1,8 +1,8 @@
-//! Address space for stacks: mapping, guarding, giving back, and asking what is resident.
+//! Address space for stacks: mapping, guarding, discarding, and asking which pages are resident.
 //!
 //! A [`Mapping`] owns one anonymous, private, lazily committed range. Its operations take offsets
-//! into the range, so that no call can touch memory of somebody else; they are `unsafe` where they
-//! take memory away from whoever may be using it.
+//! into the range, so that no call can touch memory of other code; they are `unsafe` if they take
+//! memory away that may be in use.
 //!
 //! Guards come in two kinds. `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, costs 0.3
 //! µs and no extra mapping. `mprotect(PROT_NONE)` works everywhere but splits the mapping in up to
@@ -89,7 +89,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// Nobody uses the memory of the range, now or later.
+    /// The memory of the range is not used, now or later.
     pub unsafe fn guard(&self, range: Range<usize>) -> io::Result<()> {
         let len = self.checked(&range);
         let start = self.at(range.start);
@@ -111,7 +111,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// Nobody uses the memory of the range, now or later.
+    /// The memory of the range is not used, now or later.
     pub unsafe fn protect(&self, range: Range<usize>) -> io::Result<()> {
         let len = self.checked(&range);
         // SAFETY: required: nobody uses the pages. The caller promises it.
@@ -132,7 +132,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// Nobody relies on what the range holds.
+    /// No code relies on what the range holds.
     pub unsafe fn discard(&self, range: Range<usize>) -> io::Result<()> {
         let len = self.checked(&range);
         // SAFETY: required: the content may be lost. The caller promises it.
@@ -173,12 +173,12 @@ impl Mapping {
         Ok(None)
     }
 
-    /// The address at an offset, for the kernel.
+    /// Returns the address at an offset, for the kernel.
     fn at(&self, offset: usize) -> *mut c_void {
         self.base.as_ptr().wrapping_add(offset).cast()
     }
 
-    /// The length of a range that lies inside the mapping.
+    /// Returns the length of a range that lies inside the mapping.
     fn checked(&self, range: &Range<usize>) -> usize {
         assert!(
             range.start <= range.end && range.end <= self.len,

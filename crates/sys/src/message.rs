@@ -1,7 +1,8 @@
 //! Message headers for `recvmsg` and `sendmsg`: vectored buffers, addresses, control data.
 //!
 //! A [`Message`] is self-referential once prepared: the header points at the address beside it. It
-//! is prepared after it has come to rest in its frame and not moved until the call (or the ring) is
+//! is prepared in its final place in a frame and not moved until the call (or the ring) is done
+//! with it, which the caller of [`Message::prepare`] promises.
 //! done with it, which [`Message::prepare`] makes its caller promise.
 #![expect(unsafe_code, reason = "builds the kernel's msghdr and hands it over")]
 
@@ -43,12 +44,12 @@ const fn rights_len(count: usize) -> usize {
 }
 
 impl Rights {
-    /// Makes room for descriptors to arrive.
+    /// Creates control data for the arrival of descriptors.
     pub fn room() -> Rights {
         Rights::with(rights_len(ROOM), [-1; ROOM])
     }
 
-    /// Makes the control data that sends one descriptor: the receiver gets a duplicate.
+    /// Creates the control data that sends one descriptor: the receiver gets a duplicate.
     pub fn one(fd: BorrowedFd<'_>) -> Rights {
         Rights::with(rights_len(1), [fd.as_raw_fd(), -1])
     }
@@ -62,7 +63,7 @@ impl Rights {
         Rights { header, fds }
     }
 
-    /// Where it lies, and its length, for [`Message::control`]: as far as it is used.
+    /// Returns its address and the used length, for [`Message::control`].
     pub fn as_control(&mut self) -> (*mut u8, usize) {
         let len = self.header.cmsg_len;
         (std::ptr::from_mut(self).cast(), len)
@@ -102,7 +103,7 @@ impl Default for Message {
 }
 
 impl Message {
-    /// Makes an empty header.
+    /// Creates an empty header.
     pub fn new() -> Message {
         // SAFETY: required: all-zero is a valid `msghdr`. It holds integers and pointers only.
         let header = unsafe { std::mem::zeroed() };
@@ -131,7 +132,7 @@ impl Message {
         self.header.msg_controllen = len;
     }
 
-    /// Asks for the sender's address on receive.
+    /// Requests the sender's address on receive.
     pub fn want_name(&mut self) {
         self.header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     }
@@ -146,7 +147,7 @@ impl Message {
         self.header.msg_namelen = len as libc::socklen_t;
     }
 
-    /// Ties the header to where it lies now and gives its address for the kernel.
+    /// Points the header at its own fields and returns its address for the kernel.
     ///
     /// The pointer is good until the message moves.
     pub fn prepare(&mut self) -> *mut Header {
@@ -156,7 +157,7 @@ impl Message {
         &raw mut self.header
     }
 
-    /// The sender's address of a received message, if it has one.
+    /// Returns the sender's address of a received message, if it has one.
     pub fn name(&self) -> Option<Address> {
         let len = self.header.msg_namelen;
         if self.header.msg_name.is_null() || len == 0 {
@@ -167,12 +168,12 @@ impl Message {
         Some(unsafe { Address::read(at, len) })
     }
 
-    /// Length of the control data that arrived.
+    /// Returns the length of the control data that arrived.
     pub fn control_len(&self) -> usize {
         self.header.msg_controllen
     }
 
-    /// Flags that the kernel reported (`MSG_TRUNC`, `MSG_CTRUNC` …).
+    /// Returns the flags that the kernel reported (`MSG_TRUNC`, `MSG_CTRUNC` …).
     pub fn flags(&self) -> u32 {
         self.header.msg_flags as u32
     }

@@ -6,7 +6,7 @@
 //! other than the kernel can answer them (I8).
 //!
 //! Invariant I5: nothing here changes a socket's blocking mode except [`set_nonblocking`]; a single
-//! call that must not block says so with `MSG_DONTWAIT`.
+//! call that must not block has the flag `MSG_DONTWAIT`.
 //!
 //! References: socket(7), tcp(7), unix(7), recv(2), send(2).
 #![expect(
@@ -38,18 +38,18 @@ pub const TRUNCATE: u32 = RecvFlags::TRUNC.bits();
 /// `MSG_NOSIGNAL`: a broken pipe is an error, never a signal.
 pub const NO_SIGNAL: u32 = SendFlags::NOSIGNAL.bits();
 
-/// `IPPROTO_TCP`, as `SO_PROTOCOL` tells it.
+/// `IPPROTO_TCP`, a value of `SO_PROTOCOL`.
 pub const TCP: i32 = libc::IPPROTO_TCP;
-/// `AF_INET`, as `SO_DOMAIN` tells it.
+/// `AF_INET`, a value of `SO_DOMAIN`.
 pub const INET: i32 = libc::AF_INET;
-/// `AF_INET6`, as `SO_DOMAIN` tells it.
+/// `AF_INET6`, a value of `SO_DOMAIN`.
 pub const INET6: i32 = libc::AF_INET6;
-/// `AF_UNIX`, as `SO_DOMAIN` tells it.
+/// `AF_UNIX`, a value of `SO_DOMAIN`.
 pub const UNIX: i32 = libc::AF_UNIX;
-/// `SOCK_STREAM`, as `SO_TYPE` tells it.
+/// `SOCK_STREAM`, a value of `SO_TYPE`.
 pub const STREAM: i32 = libc::SOCK_STREAM;
 
-/// Would the call have had to wait?
+/// Returns `true` if the call would have had to wait.
 #[inline]
 pub fn is_would_block(answer: Answer) -> bool {
     answer == -libc::EAGAIN
@@ -75,7 +75,7 @@ fn encode(result: Result<usize, Errno>) -> Answer {
 /// Borrows the descriptor of an operation.
 ///
 /// The caller of every function here owns the descriptor for the length of the call; a number that
-/// is not open gives `EBADF` and nothing worse.
+/// is not open gives `EBADF` and no worse.
 #[inline]
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: required: not -1. Operations are made from owned descriptors, which are never -1.
@@ -118,11 +118,11 @@ pub unsafe fn recv_once(fd: RawFd, buf: *mut u8, len: usize, flags: u32) -> Answ
     }
 }
 
-/// Receives what is there, without waiting. Descriptors that come with it are closed.
+/// Receives available data, without waiting. Descriptors that come with it are closed.
 ///
 /// # Errors
 ///
-/// `WouldBlock` when there is nothing; the kernel's.
+/// `WouldBlock` if there is no data; else the error of recv(2).
 pub fn recv_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: required: valid for writes of `len` bytes. It is borrowed.
@@ -160,7 +160,7 @@ pub unsafe fn send_once(fd: RawFd, buf: *const u8, len: usize, flags: u32) -> An
 }
 
 /// Accepts one connection in blocking mode with close-on-exec; the answer is its descriptor, and
-/// the kernel's own word for its peer is placed at `peer`.
+/// the peer's address as the kernel reports it is written to `peer`.
 ///
 /// # Safety
 ///
@@ -179,10 +179,11 @@ pub unsafe fn accept(fd: RawFd, peer: *mut Option<Address>) -> Answer {
     }
 }
 
-/// The name of a Unix socket, byte for byte as unix(7) lays it out; `None` for other families.
+/// Returns the name of a Unix socket, byte for byte as unix(7) lays it out; `None` for other
+/// families.
 ///
-/// Nothing for an unnamed socket; a zero and then an abstract name; or a path, which may end with a
-/// zero.
+/// It is empty for an unnamed socket; else a zero and an abstract name; or a path, which may end
+/// with a zero.
 pub fn unix_name(address: &Address) -> Option<&[u8]> {
     if address.address_family() != AddressFamily::UNIX {
         return None;
@@ -222,7 +223,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 
 /// Waits until `fd` is readable (or writable), for the paths of plain threads.
 ///
-/// The time limit is an instant and survives interruptions. Answers whether it became ready.
+/// The time limit is an instant and survives interruptions. Returns whether `fd` became ready.
 pub fn wait_ready(
     fd: BorrowedFd<'_>,
     writable: bool,
@@ -255,7 +256,7 @@ fn poll_until(
 
 /// Waits until one of two descriptors is readable, for acceptors on plain threads.
 ///
-/// Answers for each whether it is ready.
+/// Returns for each whether it is ready.
 pub fn wait_either(
     a: BorrowedFd<'_>,
     b: BorrowedFd<'_>,
@@ -355,7 +356,7 @@ fn bytes_of(value: &mut i32) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(data, size_of::<i32>()) }
 }
 
-/// Reads an option into `value`; answers its length in bytes.
+/// Reads an option into `value`; returns its length in bytes.
 pub fn option(fd: RawFd, name: OptionName, value: &mut [u8]) -> io::Result<usize> {
     let mut len = value.len() as libc::socklen_t;
     let (data, len_at) = (value.as_mut_ptr(), &raw mut len);
@@ -372,13 +373,14 @@ pub fn set_option(fd: RawFd, name: OptionName, value: &[u8]) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// How many bytes a TCP socket has received, read or not (`tcpi_bytes_received`, Linux 4.1).
+/// Returns the number of bytes a TCP socket has received, read or not (`tcpi_bytes_received`, Linux
+/// 4.1).
 ///
 /// # Errors
 ///
-/// `Unsupported` from an older kernel; the kernel's.
+/// `Unsupported` from an older kernel; else the error of getsockopt(2).
 pub fn bytes_received(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    // Where it is in a `tcp_info`: behind 8 bytes, 24 words and three counts of 64 bits.
+    // Its offset in a `tcp_info`: after 8 bytes, 24 words and three counts of 64 bits.
     const AT: usize = 8 + 24 * 4 + 3 * 8;
     let mut info = [0; AT + 8];
     let len = option(raw(fd), option_name::INFO, &mut info)?;
@@ -388,7 +390,7 @@ pub fn bytes_received(fd: BorrowedFd<'_>) -> io::Result<u64> {
     }
 }
 
-/// What kind of socket to open.
+/// The kind of socket to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A byte stream (TCP, Unix stream).
@@ -435,7 +437,7 @@ pub enum Control<'a> {
     Shutdown(BorrowedFd<'a>, Shutdown),
 }
 
-/// What a control call answers.
+/// The answer of a control call.
 #[derive(Debug)]
 pub enum Reply {
     /// Nothing beyond success.
@@ -444,17 +446,17 @@ pub enum Reply {
     Opened(OwnedFd),
     /// Two connected sockets.
     Pair(OwnedFd, OwnedFd),
-    /// An address; `None` when there is none to tell.
+    /// An address; `None` if there is none.
     Name(Option<Address>),
     /// A length in bytes.
     Len(usize),
 }
 
-/// Makes a control call of the kernel.
+/// Makes a control call to the kernel.
 ///
 /// # Errors
 ///
-/// The kernel's.
+/// The error of the system call.
 pub fn control(call: Control<'_>) -> io::Result<Reply> {
     use rustix::net;
     match call {
@@ -511,11 +513,11 @@ fn open(family: Family, kind: Kind) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, socket_type(kind), SocketFlags::CLOEXEC, None)?)
 }
 
-/// Takes ownership of a descriptor that an accept answered with.
+/// Takes ownership of a descriptor that is the answer of an accept.
 ///
 /// # Safety
 ///
-/// `answer` must be a descriptor from [`accept`] (or a ring's accept) that nobody else owns.
+/// `answer` must be a descriptor from [`accept`] (or a ring's accept) that has no other owner.
 pub unsafe fn own(answer: Answer) -> OwnedFd {
     // SAFETY: required: an open descriptor without another owner; passed on to our caller.
     unsafe { OwnedFd::from_raw_fd(answer) }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket, as the kernel knows it.
+//! The process and user at the other end of a Unix socket, as the kernel knows them.
 //!
 //! References: unix(7), `SO_PEERCRED`.
 
@@ -14,11 +14,11 @@ pub struct Peer {
     pub user: u32,
 }
 
-/// The peer of a connected Unix stream socket.
+/// Returns the peer of a connected Unix stream socket.
 ///
 /// # Errors
 ///
-/// The kernel's.
+/// The error of getsockopt(2).
 #[doc(alias = "SO_PEERCRED")]
 pub fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let peer = rustix::net::sockopt::socket_peercred(socket)?;
@@ -26,7 +26,7 @@ pub fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     Ok(Peer { process, user: peer.uid.as_raw() })
 }
 
-/// The effective user of this process.
+/// Returns the effective user of this process.
 #[doc(alias = "geteuid")]
 pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

@@ -1,8 +1,8 @@
 //! Pipes, terminals and other descriptors that are read and written by read(2) and write(2).
 //!
-//! For them there is no per-call "do not wait" as sockets have (I5). An end that is ours alone can
-//! be made non-blocking ([`set_nonblocking`](crate::net::set_nonblocking)); one that is shared with
-//! other processes, as standard input is, must stay as it is: [`read_if_ready`].
+//! They have no per-call "do not wait" as sockets have (I5). A descriptor that only this process
+//! uses can be made non-blocking ([`set_nonblocking`](crate::net::set_nonblocking)); one that is
+//! shared with other processes, as standard input is, must keep its mode: [`read_if_ready`].
 //!
 //! Reference: pipe(7), preadv2(2).
 #![expect(unsafe_code, reason = "a descriptor comes as a number from another process")]
@@ -15,39 +15,39 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::net::wait_ready;
 
-/// Reads once, again after an interruption.
+/// Reads once; repeats the call after an interruption.
 ///
 /// # Errors
 ///
-/// The kernel's: `WouldBlock` of a non-blocking descriptor that has nothing.
+/// The error of read(2): `WouldBlock` from a non-blocking descriptor that has no data.
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut *buf))?)
 }
 
-/// Writes once, again after an interruption.
+/// Writes once; repeats the call after an interruption.
 ///
 /// # Errors
 ///
-/// The kernel's: `WouldBlock` of a non-blocking descriptor that has no room.
+/// The error of write(2): `WouldBlock` from a non-blocking descriptor that has no room.
 pub fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, buf))?)
 }
 
-/// Reads from a descriptor in blocking mode if there is something, without waiting.
+/// Reads from a descriptor in blocking mode if it has data, without waiting.
 ///
-/// Pipes can be asked for exactly that (`RWF_NOWAIT`). Terminals cannot: they are asked first
-/// whether there is something, so another process that reads in between makes this wait.
+/// Pipes support exactly that (`RWF_NOWAIT`). Terminals do not: they are polled first, so another
+/// process that reads in between makes this wait.
 ///
 /// # Errors
 ///
-/// `WouldBlock` when there is nothing; the kernel's.
+/// `WouldBlock` if there is no data; else the error of read(2).
 pub fn read_if_ready(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     const HERE: u64 = u64::MAX;
     let mut bufs = [IoSliceMut::new(buf)];
     let flags = ReadWriteFlags::NOWAIT;
     let at_once = || rustix::io::preadv2(fd, &mut bufs, HERE, flags);
     match rustix::io::retry_on_intr(at_once) {
-        // "Nothing at once" is said of a file whose bytes are on the disk, too.
+        // `EAGAIN` is also the answer for a file whose bytes are on the disk.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL | Errno::AGAIN) => {}
         result => return Ok(result?),
     }
@@ -61,7 +61,7 @@ pub fn read_if_ready(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 ///
-/// When there is no descriptor left.
+/// If there is no descriptor left.
 pub fn standard_input() -> io::Result<OwnedFd> {
     duplicate_high(rustix::stdio::stdin())
 }
@@ -70,7 +70,7 @@ pub fn standard_input() -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// When there is no descriptor left.
+/// If there is no descriptor left.
 pub fn duplicate_high(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
 }
@@ -79,13 +79,13 @@ pub fn duplicate_high(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// `EBADF` when it is not open.
+/// `EBADF` if it is not open.
 pub fn duplicate_number(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(Errno::BADF.into());
     }
     // SAFETY: required: open for the length of the use, not -1. It is not negative; if it is not
-    // open the kernel says so, and nothing else happens.
+    // open the kernel answers with an error, and nothing else happens.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     duplicate_high(fd)
 }
@@ -95,7 +95,7 @@ pub fn duplicate_number(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// The kernel's.
+/// The error of fcntl(2).
 pub fn keep_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
 }

@@ -1,7 +1,7 @@
 //! `poll(2)` over a table that lives longer than one call.
 //!
-//! The table holds descriptor numbers, not borrows: asking for the readiness of a number that has
-//! been closed answers [`INVALID`] and touches nothing.
+//! The table holds descriptor numbers, not borrows: a number that has been closed is reported as
+//! [`INVALID`], and nothing is touched.
 #![expect(unsafe_code, reason = "passes a table and a timeout to ppoll")]
 
 use std::io;
@@ -17,16 +17,16 @@ pub const IN: i16 = libc::POLLIN;
 pub const PRIORITY: i16 = libc::POLLPRI;
 /// `POLLOUT`
 pub const OUT: i16 = libc::POLLOUT;
-/// `POLLERR`, reported whether asked for or not
+/// `POLLERR`, reported whether requested or not
 pub const ERROR: i16 = libc::POLLERR;
-/// `POLLHUP`, reported whether asked for or not
+/// `POLLHUP`, reported whether requested or not
 pub const HANGUP: i16 = libc::POLLHUP;
 /// `POLLRDHUP`: the peer will send no more
 pub const READ_HANGUP: i16 = libc::POLLRDHUP;
 /// `POLLNVAL`: the number is not open
 pub const INVALID: i16 = libc::POLLNVAL;
 
-/// One line of the table (`struct pollfd`).
+/// One entry of the table (`struct pollfd`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -36,42 +36,42 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Makes a line that asks for some flags of a descriptor.
+    /// Creates an entry that asks for some flags of a descriptor.
     #[inline]
     pub fn new(fd: BorrowedFd<'_>, asked: i16) -> Entry {
         Entry::of_number(fd.as_raw_fd(), asked)
     }
 
-    /// Makes a line for a number that may have been closed since.
+    /// Creates an entry for a number that may have been closed since.
     #[inline]
     pub fn of_number(fd: RawFd, asked: i16) -> Entry {
         Entry { fd, asked, answer: 0 }
     }
 
-    /// The descriptor's number.
+    /// Returns the descriptor's number.
     #[inline]
     pub fn fd(&self) -> RawFd {
         self.fd
     }
 
-    /// Changes what is asked for.
+    /// Changes the flags that are asked for.
     #[inline]
     pub fn ask(&mut self, asked: i16) {
         self.asked = asked;
     }
 
-    /// The flags of the last call.
+    /// Returns the flags of the last call.
     #[inline]
     pub fn answer(&self) -> i16 {
         self.answer
     }
 }
 
-/// Waits once until a line has an answer and tells how many have one; `None` waits without end.
+/// Waits once until an entry has an answer and returns how many have one; `None` waits without end.
 ///
 /// # Errors
 ///
-/// `EINTR` after a signal; `EINVAL` when the table is longer than the descriptor limit.
+/// `EINTR` after a signal; `EINVAL` if the table is longer than the descriptor limit.
 #[inline]
 pub fn poll(table: &mut [Entry], timeout: Option<Duration>) -> io::Result<usize> {
     let mut timeout = timeout.map(timespec);

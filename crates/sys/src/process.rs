@@ -1,4 +1,4 @@
-//! Processes and threads: making, ending, awaiting, placing and timing them.
+//! Processes and threads: creating, ending, collecting, placing and timing them.
 //!
 //! Role: the server's process supervision (`fork`, [`wait`], [`kill`]) and the instrument that
 //! starts servers and reads their clocks.
@@ -27,11 +27,11 @@ pub enum Forked {
     Parent(Pid),
 }
 
-/// Makes a copy of this process with this one thread in it.
+/// Creates a copy of this process with only this thread in it.
 ///
 /// # Errors
 ///
-/// The kernel's: `EAGAIN` at the limit of processes, `ENOMEM`.
+/// The error of fork(2): `EAGAIN` at the limit of processes, `ENOMEM`.
 ///
 /// # Safety
 ///
@@ -59,7 +59,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Did it exit with status zero?
+    /// Returns `true` if it exited with status zero.
     pub fn is_success(self) -> bool {
         self == Exit::Status(0)
     }
@@ -74,7 +74,7 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// May [`wait`] sleep until there is something to report?
+/// Whether [`wait`] may sleep until there is something to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// Sleep until a child ends.
@@ -85,9 +85,9 @@ pub enum Patience {
 
 /// Collects a child that has ended: the given one, or any.
 ///
-/// Answers `None` when none has ended and `patience` is [`Patience::Look`]. Interruptions by
-/// signals are waited out under [`Patience::Sleep`], so a supervisor that must see its own signals
-/// waits for [`pidfd`]s instead.
+/// Returns `None` if none has ended and `patience` is [`Patience::Look`]. Interruptions by signals
+/// are waited out under [`Patience::Sleep`], so a supervisor that must see its own signals waits
+/// for [`pidfd`]s instead.
 ///
 /// # Errors
 ///
@@ -159,17 +159,18 @@ pub fn kill_group(group: Pid, signal: Signal) -> io::Result<()> {
     Ok(process::kill_process_group(group, signal)?)
 }
 
-/// The id of this process.
+/// Returns the id of this process.
 pub fn id() -> Pid {
     process::getpid()
 }
 
-/// The id of the process that started this one; `None` when that is outside our pid namespace.
+/// Returns the id of the process that started this one; `None` if that is outside our pid
+/// namespace.
 pub fn parent_id() -> Option<Pid> {
     process::getppid()
 }
 
-/// Asks for a signal when the *thread* that started this process ends (`PR_SET_PDEATHSIG`).
+/// Requests a signal for the end of the *thread* that started this process (`PR_SET_PDEATHSIG`).
 ///
 /// Not inherited by `fork`. A parent that ended before the call sends nothing: compare
 /// [`parent_id`] with the id it should have, afterwards.
@@ -177,14 +178,14 @@ pub fn set_parent_death_signal(signal: Option<Signal>) -> io::Result<()> {
     Ok(process::set_parent_process_death_signal(signal)?)
 }
 
-/// The processors this thread may run on, in ascending order.
+/// Returns the processors this thread may run on, in ascending order.
 #[doc(alias = "sched_getaffinity")]
 pub fn affinity() -> io::Result<Vec<usize>> {
     let set = rustix::thread::sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
-/// Keeps this thread, and those it makes later, on the given processors.
+/// Restricts this thread, and those it starts later, to the given processors.
 ///
 /// Allocates nothing, so it may be called between fork and exec.
 ///
@@ -200,8 +201,8 @@ pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// The processor time a process has used: all its threads, also those that have ended, in user
-/// and kernel mode, to the nanosecond. Its child processes count for themselves.
+/// Returns the processor time a process has used: all its threads, also those that have ended, in
+/// user and kernel mode, to the nanosecond. Its child processes count for themselves.
 ///
 /// # Errors
 ///
@@ -220,13 +221,13 @@ pub fn cpu_time_of(pid: Pid) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// The processor time this thread has used.
+/// Returns the processor time this thread has used.
 pub fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The number of threads of this process, this one included.
+/// Returns the number of threads of this process, this one included.
 ///
 /// # Errors
 ///
@@ -238,13 +239,13 @@ pub fn thread_count() -> io::Result<usize> {
 /// How many descriptors this process may have open; `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorLimit {
-    /// What holds now.
+    /// The present limit.
     pub soft: Option<u64>,
     /// How far `soft` may be raised without privilege.
     pub hard: Option<u64>,
 }
 
-/// The limit on descriptors (`RLIMIT_NOFILE`).
+/// Returns the limit on descriptors (`RLIMIT_NOFILE`).
 pub fn descriptor_limit() -> DescriptorLimit {
     let limit = process::getrlimit(Resource::Nofile);
     DescriptorLimit { soft: limit.current, hard: limit.maximum }
@@ -260,7 +261,7 @@ pub fn set_descriptor_limit(limit: DescriptorLimit) -> io::Result<()> {
     Ok(process::setrlimit(Resource::Nofile, limit)?)
 }
 
-/// Raises the soft limit on descriptors to the hard one, and answers with what holds then.
+/// Raises the soft limit on descriptors to the hard one, and returns the limits that hold then.
 pub fn raise_descriptor_limit() -> DescriptorLimit {
     let limit = descriptor_limit();
     let raised = DescriptorLimit { soft: limit.hard, ..limit };

@@ -23,7 +23,7 @@ const WORDS: usize = LIMIT as usize / WORD;
 pub struct FdSet([c_ulong; WORDS]);
 
 impl FdSet {
-    /// Adds or removes a descriptor. `false`: it does not fit.
+    /// Adds or removes a descriptor. Returns `false` if it does not fit.
     #[inline]
     pub fn set(&mut self, fd: RawFd, member: bool) -> bool {
         let Some((word, bit)) = place(fd) else { return false };
@@ -35,13 +35,13 @@ impl FdSet {
         true
     }
 
-    /// Is the descriptor a member?
+    /// Returns `true` if the descriptor is a member.
     #[inline]
     pub fn contains(&self, fd: RawFd) -> bool {
         place(fd).is_some_and(|(word, bit)| self.0[word] & bit != 0)
     }
 
-    /// The first member of any of the sets at or above `from`.
+    /// Returns the first member of any of the sets at or above `from`.
     #[inline]
     pub fn first_of(sets: [&FdSet; 3], from: RawFd) -> Option<RawFd> {
         let (first, _) = place(from)?;
@@ -56,7 +56,7 @@ impl FdSet {
         None
     }
 
-    /// One more than the highest member of any of the sets; zero when they are empty.
+    /// Returns one more than the highest member of any of the sets; zero if they are empty.
     #[inline]
     pub fn bound_of(sets: [&FdSet; 3]) -> RawFd {
         for word in (0..WORDS).rev() {
@@ -75,7 +75,7 @@ fn place(fd: RawFd) -> Option<(usize, c_ulong)> {
     Some((at / WORD, 1 << (at % WORD)))
 }
 
-/// The three sets of a call: going in what is asked, coming out what is ready.
+/// The three sets of a call: the descriptors to watch before it, the ready ones after it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sets {
     /// Readable: data, end of stream, hang-up or error.
@@ -86,7 +86,7 @@ pub struct Sets {
     pub priority: FdSet,
 }
 
-/// Waits once for descriptors below `bound` and tells how many set bits there are.
+/// Waits once for descriptors below `bound` and returns the number of set bits.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
 //! A value that is set once in a process, and that its forks have as well.
 //!
-//! As `std::sync::OnceLock`, but no thread waits for another that is about to set it: in a fork
-//! that thread is not there, and the wait would have no end.
+//! Unlike `std::sync::OnceLock`, no thread waits for another that is about to set it: a fork does
+//! not have that thread, and the wait would have no end.
 //!
 //! ```text
-//!   null ──set (compare-and-swap)──▶ the value, for as long as the place
+//!   null ──set (compare-and-swap)──▶ the value, for as long as the `SetOnce` lives
 //! ```
 #![expect(unsafe_code, reason = "a value behind a pointer")]
 
@@ -21,7 +21,7 @@ pub struct SetOnce<T> {
 }
 
 impl<T> SetOnce<T> {
-    /// Makes a place that is empty.
+    /// Creates an empty place.
     pub const fn new() -> SetOnce<T> {
         SetOnce { at: AtomicPtr::new(ptr::null_mut()), owns: PhantomData }
     }
@@ -34,7 +34,7 @@ impl<T> Default for SetOnce<T> {
 }
 
 impl<T: Send + Sync> SetOnce<T> {
-    /// The value, if it was set. Safe in signal handlers.
+    /// Returns the value, if it was set. Safe in signal handlers.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // ORDERING: pairs with the exchange in `put`.
@@ -47,8 +47,8 @@ impl<T: Send + Sync> SetOnce<T> {
         self.get().is_none() && self.put(value).1
     }
 
-    /// The value, which is made if there is none; of two that are made at the same time one is
-    /// dropped.
+    /// Returns the value, created by `make` if there is none; of two that are created at the same
+    /// time one is dropped.
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         match self.get() {

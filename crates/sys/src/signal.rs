@@ -17,7 +17,7 @@ pub use libc::{
 /// A signal number.
 pub type Signal = i32;
 
-/// Sent in place of a real-time signal that found no room in the queue.
+/// Sent in place of a real-time signal for which the queue had no room.
 pub const OVERFLOW: Signal = libc::SIGIO;
 
 /// `F_SETSIG`, `F_GETSIG`, `F_SETOWN_EX`, `F_GETOWN_EX` and `F_OWNER_TID` of
@@ -31,17 +31,17 @@ const OWNER_THREAD: i32 = 0;
 /// Signals read in one batch.
 const BATCH: usize = 64;
 
-/// The real-time signals that are free for programs.
+/// Returns the real-time signals that are free for programs.
 pub fn real_time() -> std::ops::RangeInclusive<Signal> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
-/// A set of signals, as the kernel lays it out: bit n − 1 is signal n.
+/// A set of signals in the kernel's layout: bit n − 1 is signal n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignalSet(u64);
 
 impl SignalSet {
-    /// Makes a set of some signals.
+    /// Creates a set of some signals.
     pub fn of(signals: &[Signal]) -> SignalSet {
         SignalSet(signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)))
     }
@@ -56,10 +56,10 @@ pub fn block(signals: SignalSet) -> io::Result<()> {
     check(answer)
 }
 
-/// What a process does when a signal comes.
+/// What a process does on a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// What the system does by itself (`SIG_DFL`), most often ending the process.
+    /// The system's default (`SIG_DFL`), most often ending the process.
     Default,
     /// Nothing (`SIG_IGN`).
     Ignore,
@@ -67,7 +67,7 @@ pub enum Disposition {
     Handler,
 }
 
-/// Asks what this process does when a signal comes.
+/// Returns what this process does on a signal.
 ///
 /// # Errors
 ///
@@ -95,12 +95,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// The calling thread.
+    /// Returns the calling thread as the target.
     pub fn here(signal: Signal) -> Target {
         Target { thread: rustix::thread::gettid().as_raw_pid(), signal }
     }
 
-    /// The signal.
+    /// Returns the signal.
     pub fn signal(self) -> Signal {
         self.signal
     }
@@ -108,11 +108,12 @@ impl Target {
 
 /// Directs the signals of a descriptor at a thread, with the descriptor's number in `si_fd`.
 ///
-/// Concerns the open file description, so every duplicate of the descriptor as well.
+/// Applies to the open file description, so to every duplicate of the descriptor as well.
 ///
 /// # Errors
 ///
-/// The kernel's: `ENOTTY` when this kind of file sends no signals (regular files, eventfd, epoll).
+/// The error of fcntl(2): `ENOTTY` if this kind of file sends no signals (regular files, eventfd,
+/// epoll).
 pub fn direct(fd: BorrowedFd<'_>, to: Target) -> io::Result<()> {
     let owner = Owner { kind: OWNER_THREAD, id: to.thread };
     let (call, number) = (libc::SYS_fcntl, fd.as_raw_fd());
@@ -123,7 +124,7 @@ pub fn direct(fd: BorrowedFd<'_>, to: Target) -> io::Result<()> {
     set_async(fd, true)
 }
 
-/// Do the signals of a descriptor go there?
+/// Returns `true` if the signals of a descriptor go to that target.
 pub fn is_directed(fd: BorrowedFd<'_>, to: Target) -> bool {
     let mut owner = Owner { kind: 0, id: 0 };
     let (call, number) = (libc::SYS_fcntl, fd.as_raw_fd());
@@ -139,8 +140,8 @@ pub fn is_directed(fd: BorrowedFd<'_>, to: Target) -> bool {
 
 /// Switches the signals of a descriptor (`O_ASYNC`) on or off.
 ///
-/// By `FIOASYNC`, one call that leaves the other status flags alone and says so when the file
-/// cannot send signals, which `F_SETFL` does not.
+/// Uses `FIOASYNC`, one call that leaves the other status flags alone and fails if the file cannot
+/// send signals, which `F_SETFL` does not.
 pub fn set_async(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let on = i32::from(on);
     let (call, number) = (libc::SYS_ioctl, fd.as_raw_fd());
@@ -159,7 +160,7 @@ fn check(answer: libc::c_long) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What a signal says.
+/// The content of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The descriptor of this number changed in some way.
@@ -192,7 +193,8 @@ impl SignalFd {
         Ok(SignalFd { fd, buf: Box::new_uninit_slice(BATCH * RECORD) })
     }
 
-    /// Reads one batch and hands each note on. `true`: the batch was full, there may be more.
+    /// Reads one batch and calls `take` with each note. Returns `true` if the batch was full: there
+    /// may be more.
     pub fn read(&mut self, mut take: impl FnMut(Note)) -> io::Result<bool> {
         let (bytes, _) = match rustix::io::read(&self.fd, &mut *self.buf) {
             Ok(filled) => filled,

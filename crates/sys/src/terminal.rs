@@ -4,7 +4,7 @@
 
 use std::os::fd::AsFd;
 
-/// The columns and lines of a terminal; `None` if it is none, or does not know.
+/// Returns the columns and lines of a terminal; `None` if it is none, or has no size.
 pub fn size(terminal: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(terminal).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))

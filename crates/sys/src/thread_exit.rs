@@ -1,10 +1,10 @@
 //! Whether a thread has begun to destroy its thread-locals.
 //!
 //! Frames that are suspended may borrow a thread-local, and must neither run nor be unwound once
-//! that is gone. Rust registers each destructor of a thread-local with the C library, which calls
-//! them when the thread ends or calls `exit`, the newest first. So a destructor of our own (a
+//! that is destroyed. Rust registers each destructor of a thread-local with the C library, which
+//! calls them when the thread ends or calls `exit`, the newest first. So a destructor of our own (a
 //! *mark*) that is newer than all others when frames are suspended runs before any thread-local is
-//! destroyed that they can know:
+//! destroyed that the frames can refer to:
 //!
 //! ```text
 //!   list of the C library     B ◀── A ◀── mark     frames that borrow A are suspended here
@@ -12,16 +12,17 @@
 //!   the thread ends           C, then mark (unwinds them), then A
 //! ```
 //!
-//! A mark that runs has what is suspended [unwound](unwind_by): afterwards nobody can borrow A, not
-//! even a thread that a frame has lent it to, since a frame that lends waits for the borrower.
-//! Where nothing can be unwound the destructors of A and B are not run at all. That is so in
-//! `exit`, which runs them in the midst of the frames of its caller: the process ends, and they are
-//! leaked.
+//! A mark that runs has all suspended frames [unwound](unwind_by): afterwards A cannot be borrowed
+//! any more, not even by a thread that a frame has lent it to, since a frame that lends waits for
+//! the borrower. If nothing can be unwound, the destructors of A and B are not run at all. That is
+//! so in `exit`, which runs them while the frames of its caller still exist: the process ends, and
+//! the thread-locals are leaked.
 //!
 //! Marks cannot be taken back, and a new one is needed only if something was registered since the
-//! last. That is told by the head of the C library's list. Nothing exports it, so it is looked for
-//! among the thread-locals of that library: the one word that points to what was registered last,
-//! and that to what was before. Where it is not found, each mark is a new one: right, but 32 bytes
+//! last. The head of the C library's list shows that. No symbol exports it, so it is searched for
+//! among the thread-locals of that library: the one word that points to the last registration,
+//! which points to the one before. If it is not found, each mark is a new one: correct, but 32
+//! bytes are kept until the thread ends.
 //! are kept until the thread ends.
 #![expect(unsafe_code, reason = "the C library's list of destructors is raw memory")]
 
@@ -37,23 +38,24 @@ use std::ptr;
 use crate::fault::write_to_stderr;
 use crate::set_once::SetOnce;
 
-/// A moment of the calling thread.
+/// A moment in the life of the calling thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// Is every thread-local of the calling thread still there that was there at that moment?
+    /// Returns `true` if no thread-local of the calling thread that existed at that moment is
+    /// destroyed.
     #[inline]
     pub fn lasts(self) -> bool {
         ENDING.with(|ending| ending.marks_run.get()) == self.0
     }
 }
 
-/// Gives this moment of the calling thread, and sees to it that its end will be noticed.
+/// Returns this moment of the calling thread, and ensures that the thread's end will be noticed.
 ///
 /// # Panics
 ///
-/// Where [`prepare`] gives an error.
+/// If [`prepare`] returns an error.
 #[inline]
 pub fn epoch() -> Epoch {
     ENDING.with(|ending| {
@@ -64,32 +66,33 @@ pub fn epoch() -> Epoch {
     })
 }
 
-/// Finds out whether ends can be noticed here.
+/// Checks whether the ends of threads can be noticed here.
 ///
 /// # Errors
 ///
-/// `Unsupported` where the C library does not know of destructors of thread-locals.
+/// `Unsupported` if the C library does not know destructors of thread-locals.
 pub fn prepare() -> io::Result<()> {
     register().map(|_| ())
 }
 
-/// Unwinds all that the calling thread has suspended and that may borrow its thread-locals, unless
-/// it is told that the process ends. True: some of that is left.
+/// Unwinds all suspended frames of the calling thread that may borrow its thread-locals, unless
+/// `exits` is true: the process ends. Returns `true` if some frames are left.
 pub type Unwind = fn(exits: bool) -> bool;
 
 static UNWIND: SetOnce<Unwind> = SetOnce::new();
 
-/// Sets what unwinds frames before a thread destroys what they may borrow, once per process.
+/// Sets the function that unwinds frames before a thread destroys what they may borrow; once per
+/// process.
 #[inline]
 pub fn unwind_by(unwind: Unwind) {
     UNWIND.get_or_init(|| unwind);
 }
 
-/// The time in which a thread runs frames that nothing can unwind: only `exit` can end it then.
+/// A period in which a thread runs frames that cannot be unwound: only `exit` can end it then.
 #[derive(Debug)]
 pub struct Inside(PhantomData<*const ()>);
 
-/// Begins such a time, which lasts as long as the value. See [`keep_mark`].
+/// Begins such a period, which lasts as long as the value. See [`keep_mark`].
 pub fn inside() -> Inside {
     ENDING.with(|ending| ending.inside.set(ending.inside.get() + 1));
     Inside(PhantomData)
@@ -101,11 +104,11 @@ impl Drop for Inside {
     }
 }
 
-/// Sees to it that no thread-local of the calling thread which is there now is destroyed by an
-/// `exit` in such a [time](inside). To be called whenever frames were suspended.
+/// Ensures that no thread-local of the calling thread that exists now is destroyed by an `exit` in
+/// such a [period](inside). To be called whenever frames were suspended.
 ///
-/// Does nothing where ends cannot be noticed. Where the head of the list is not known,
-/// thread-locals that are first used after the first call are not protected.
+/// Does nothing if ends cannot be noticed. If the head of the list is not known, thread-locals that
+/// are first used after the first call are not protected.
 #[inline]
 pub fn keep_mark() {
     ENDING.with(|ending| {
@@ -115,8 +118,8 @@ pub fn keep_mark() {
     });
 }
 
-/// `__cxa_thread_atexit_impl`: what is to be called, with what, and an address in the object that
-/// must stay loaded for it.
+/// `__cxa_thread_atexit_impl`: the destructor, its argument, and an address in the object that must
+/// stay loaded for it.
 type Register = unsafe extern "C" fn(Destructor, *const c_void, *const c_void) -> c_int;
 type Destructor = unsafe extern "C" fn(*const c_void);
 
@@ -137,17 +140,18 @@ fn register() -> io::Result<Register> {
     })
 }
 
-/// What a thread knows of its end. Without a destructor, so that it is always there.
+/// The state of the calling thread. Without a destructor, so that it can be used until the very
+/// end.
 struct Ending {
     /// Marks that have run.
     marks_run: Cell<u64>,
-    /// Where the C library keeps the head of its list; null: not known.
+    /// The address of the head of the C library's list; null if it is not known.
     head: Cell<*const *const Record>,
-    /// The last mark; [`NONE`]: there is none, or it has run.
+    /// The last mark; [`NONE`] if there is none, or if it has run.
     newest: Cell<*const Record>,
-    /// Was the head looked for?
+    /// Whether the head was searched for.
     looked: Cell<bool>,
-    /// How many [`Inside`]s there are.
+    /// The number of [`Inside`] values.
     inside: Cell<u32>,
 }
 
@@ -177,7 +181,7 @@ struct Record {
 }
 
 impl Ending {
-    /// Is the newest of the registered destructors a mark of ours?
+    /// Returns `true` if the newest of the registered destructors is one of our marks.
     #[inline]
     fn is_marked(&self) -> bool {
         let head = self.head.get();
@@ -200,7 +204,8 @@ impl Ending {
         }
     }
 
-    /// As [`Ending::mark`], where a mark is missed: one that costs memory for good is made once.
+    /// As [`Ending::mark`], if a mark is missing; without a known head, which costs memory for
+    /// good, only once.
     #[cold]
     fn mark_again(&self) {
         let is_known = !self.head.get().is_null();
@@ -209,9 +214,9 @@ impl Ending {
         }
     }
 
-    /// Runs before everything that was registered before it.
+    /// The mark: runs before all destructors that were registered earlier.
     fn run_mark(&self) {
-        // Its record is freed, and another's may come to lie there.
+        // Its record is freed, and another record may get the same address.
         self.newest.set(NONE);
         let is_inside = self.inside.get() > 0;
         // The main thread ends with its process.
@@ -223,7 +228,7 @@ impl Ending {
         }
     }
 
-    /// Leaves the thread-locals that are not yet destroyed as they are.
+    /// Leaks the thread-locals that are not yet destroyed.
     fn leave_the_rest(&self) {
         let head = self.head.get().cast_mut();
         if head.is_null() {
@@ -240,7 +245,8 @@ impl Ending {
     }
 }
 
-/// What marks are registered with, which tells them apart while the head is looked for.
+/// The arguments that marks are registered with; they distinguish marks while the head is searched
+/// for.
 static ARGUMENTS: [u8; 2] = [0; 2];
 
 fn add(register: Register, which: usize) {
@@ -254,7 +260,7 @@ extern "C" fn run_mark(_: *const c_void) {
     ENDING.with(Ending::run_mark);
 }
 
-/// Looks for the head of the calling thread's list, among the C library's thread-locals.
+/// Searches the C library's thread-locals for the head of the calling thread's list.
 fn find_head(register: Register) -> Option<*const *const Record> {
     let block = thread_locals_of(register as usize)?;
     let words = block.step_by(size_of::<usize>()).map(|at| at as *const *const Record);
@@ -269,7 +275,8 @@ fn find_head(register: Register) -> Option<*const *const Record> {
     heads.next().is_none().then_some(*head)
 }
 
-/// Does the word point to the second mark, and that to the first, where it has pointed before?
+/// Returns `true` if the word points to the second mark, which points to the first, where the word
+/// has pointed before.
 fn is_head(word: *const *const Record, first: *const Record) -> bool {
     // SAFETY: required: readable. Callers took it from this thread's block.
     let second = unsafe { word.read_volatile() };
@@ -280,7 +287,7 @@ fn is_head(word: *const *const Record, first: *const Record) -> bool {
     second.is_some() && read(first).is_some_and(|first| has_argument(&first, 0))
 }
 
-/// Reads what may be a record, or anything.
+/// Reads what may be a record, or any other memory.
 fn read(record: *const Record) -> Option<Record> {
     let last = record.wrapping_byte_add(size_of::<Record>() - size_of::<usize>());
     let readable = record.is_aligned() && is_readable(record.addr()) && is_readable(last.addr());
@@ -289,8 +296,8 @@ fn read(record: *const Record) -> Option<Record> {
     readable.then(|| unsafe { record.read_volatile() })
 }
 
-/// Can the eight bytes at this address be read? The kernel reads a set of signals before it finds
-/// out that it is not told what to do with it.
+/// Returns `true` if the eight bytes at this address can be read. The kernel reads a set of signals
+/// before it rejects the invalid operation.
 fn is_readable(address: usize) -> bool {
     const NOTHING: c_int = -1;
     let none = ptr::null_mut::<c_void>();
@@ -300,7 +307,8 @@ fn is_readable(address: usize) -> bool {
     answer == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
-/// The addresses of the calling thread's block of thread-locals of the object that has this code.
+/// Returns the addresses of the calling thread's block of thread-locals of the object that has this
+/// code.
 fn thread_locals_of(code: usize) -> Option<Range<usize>> {
     let mut search = Search { code, found: None };
     // SAFETY: required: a callback for what it is called with. `look` takes a `Search`.
@@ -342,7 +350,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells at its end whether a moment lasts.
+    /// Reports in its destructor whether a moment lasts.
     struct Teller(&'static str, OnceCell<(Epoch, Sender<(&'static str, bool)>)>);
 
     impl Drop for Teller {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Turns a duration into a `timespec`, cut at 2³¹ − 1 seconds (68 years).
 ///
-/// Who waits longer waits again: a return without result before the deadline is not the deadline.
+/// The caller of a longer wait waits again: a return without result before the deadline is not the
+/// deadline.
 #[inline]
 pub fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {

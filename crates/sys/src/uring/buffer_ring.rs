@@ -1,4 +1,4 @@
-//! The ring of buffers out of which the kernel picks one when bytes have arrived.
+//! The ring of buffers from which the kernel picks one when bytes have arrived.
 //!
 //! ```text
 //!   page-aligned memory, `entries` × 16 bytes, shared with the kernel:
@@ -26,11 +26,11 @@ pub struct BufferRing {
 }
 
 impl BufferRing {
-    /// Makes a ring for up to `entries` buffers, a power of two of at most 32,768.
+    /// Creates a ring for up to `entries` buffers, a power of two of at most 32,768.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` when there is no room for it.
+    /// `ENOMEM` if there is no memory for it.
     pub fn new(entries: u16) -> io::Result<BufferRing> {
         debug_assert!(entries.is_power_of_two(), "the kernel masks with the number of entries");
         let pages = Mapping::new(usize::from(entries) * size_of::<BufRingEntry>())?;
@@ -54,8 +54,9 @@ impl BufferRing {
     ///
     /// # Safety
     ///
-    /// `start` must be valid for writes of `len` bytes, and nobody else may touch them, from the
-    /// publication until a completion names `id`. No more buffers than entries may be out.
+    /// `start` must be valid for writes of `len` bytes, and no other code may touch them, from the
+    /// publication until a completion names `id`. No more buffers than entries may be published at
+    /// a time.
     #[inline]
     pub unsafe fn add(&mut self, start: *mut u8, len: u32, id: u16) {
         let at = usize::from(self.tail & (self.entries - 1));
@@ -71,7 +72,7 @@ impl BufferRing {
         self.tail = self.tail.wrapping_add(1);
     }
 
-    /// Shows the kernel what was added.
+    /// Publishes the added buffers to the kernel.
     #[inline]
     pub fn publish(&mut self) {
         let first = self.first();

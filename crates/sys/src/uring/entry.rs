@@ -1,4 +1,4 @@
-//! One request to the ring, made by typed constructors.
+//! One request to the ring, created by typed constructors.
 
 use std::os::fd::RawFd;
 use std::ptr;
@@ -9,7 +9,8 @@ use io_uring::{opcode, squeue};
 use crate::message::Header;
 use crate::net::{Address, DONT_WAIT, NO_SIGNAL};
 
-/// `IORING_RECVSEND_POLL_FIRST`: known not to be ready, so wait before the first try.
+/// `IORING_RECVSEND_POLL_FIRST`: the socket is known not to be ready, so the kernel polls before
+/// the first try.
 const POLL_FIRST: u16 = 1;
 
 /// A request; see [`super::Ring::push`] for what must stay valid.

@@ -1,7 +1,7 @@
-//! The kernel's completion ring, set up by trying and reached through a few typed calls.
+//! The kernel's completion ring, set up by trial and used through a few typed calls.
 //!
-//! Role: the only place that names the `io-uring` crate. A [`Ring`] is used by the thread that
-//! opened it. [`Entry`] is a request, [`Completion`] an answer, [`BufferRing`] the memory out of
+//! Role: the only module that names the `io-uring` crate. A [`Ring`] is used by the thread that
+//! opened it. [`Entry`] is a request, [`Completion`] an answer, [`BufferRing`] the memory from
 //! which the kernel picks a buffer when bytes have arrived.
 //!
 //! Set-up asks for every flag that helps and drops them one by one, youngest first, as long as the
@@ -25,19 +25,19 @@ pub use buffer_ring::BufferRing;
 pub use entry::Entry;
 pub use refusal::Refused;
 
-/// How large a ring is to be.
+/// The size of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSize {
     /// Requests that can be queued between two calls of the kernel.
     pub entries: u32,
-    /// Completions that fit before the kernel has to keep some aside.
+    /// Completions that fit before the kernel has to buffer further ones.
     pub completions: u32,
 }
 
 /// One answer of the kernel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Completion {
-    /// What the request was tagged with.
+    /// The tag of the request.
     pub user_data: u64,
     /// A count or a negated `errno`.
     pub result: i32,
@@ -45,19 +45,19 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Will the same request complete again?
+    /// Returns `true` if the same request will complete again.
     #[inline]
     pub fn has_more(&self) -> bool {
         cqueue::more(self.flags)
     }
 
-    /// The buffer that the kernel picked.
+    /// Returns the buffer that the kernel picked.
     #[inline]
     pub fn buffer(&self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
     }
 
-    /// Was there more to receive?
+    /// Returns `true` if there was more to receive.
     #[inline]
     pub fn left_some(&self) -> bool {
         cqueue::sock_nonempty(self.flags)
@@ -69,7 +69,7 @@ pub struct Ring {
     ring: IoUring,
     /// Flags for every enter.
     enter: u32,
-    /// Does the kernel tell in the queue's flags that it has work to be fetched?
+    /// Whether the kernel sets a flag of the queue when it has completions to be fetched.
     tells: bool,
 }
 
@@ -79,11 +79,11 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-/// A flag of set-up, and how to ask for it.
+/// A flag of set-up, and how to request it.
 type Flag = fn(&mut Builder) -> &mut Builder;
 
-/// What is asked for when everything is granted, the first to be dropped first. Completions are
-/// worked on when the worker asks (`DEFER_TASKRUN`), which wants one thread to be the only issuer.
+/// The flags of the first attempt; the first is dropped first. Completions are processed when the
+/// worker asks (`DEFER_TASKRUN`), which requires one thread to be the only issuer.
 const DEFERRED: [Flag; 6] = [
     Builder::setup_no_sqarray,
     Builder::setup_defer_taskrun,
@@ -93,7 +93,7 @@ const DEFERRED: [Flag; 6] = [
     Builder::setup_clamp,
 ];
 
-/// What is asked for when that was refused: completions wait for the next kernel call of any kind.
+/// The flags if those were refused: completions wait for the next kernel call of any kind.
 const COOPERATIVE: [Flag; 5] = [
     Builder::setup_single_issuer,
     Builder::setup_taskrun_flag,
@@ -102,7 +102,7 @@ const COOPERATIVE: [Flag; 5] = [
     Builder::setup_clamp,
 ];
 
-/// Opcodes without which the driver is not one, by number and name.
+/// Opcodes that the driver needs, by number and name.
 const NEEDED: [(u8, &str); 7] = [
     (opcode::Recv::CODE, "recv"),
     (opcode::Send::CODE, "send"),
@@ -113,7 +113,8 @@ const NEEDED: [(u8, &str); 7] = [
     (opcode::AsyncCancel::CODE, "cancel"),
 ];
 
-/// The flag sets to try, in order; and will the kernel tell of work to be fetched?
+/// The flag sets to try, in order, each with whether the kernel then flags completions to be
+/// fetched.
 fn flag_sets() -> impl Iterator<Item = (&'static [Flag], bool)> {
     // The indirection array may stay; without deferring there is no point in the first list.
     let deferred = (0..2).map(|dropped| (&DEFERRED[dropped..], true));
@@ -146,8 +147,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`Refused`] inside, which names what is missing: no io_uring in this kernel, forbidden by
-    /// the administrator or a filter, or a kernel that lacks an operation.
+    /// [`Refused`] inside, which names what is missing: no io_uring in this kernel, a prohibition
+    /// by the administrator or a filter, or a kernel that lacks an operation.
     pub fn open(size: RingSize) -> io::Result<Ring> {
         let (ring, tells) = set_up(size, |builder, entries| builder.build(entries))
             .map_err(refusal::explain_set_up)?;
@@ -165,13 +166,13 @@ impl Ring {
         check_operations(&ring)?;
         let mut enter = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if given.is_feature_no_iowait() {
-            // An idle server is idle, not "waiting for I/O", in the machine's books.
+            // An idle server is accounted as idle, not as "waiting for I/O".
             enter |= EnterFlags::NO_IOWAIT;
         }
         Ok(Ring { ring, enter: enter.bits(), tells })
     }
 
-    /// Queues a request for the next [`Ring::enter`]. `false`: the queue is full.
+    /// Queues a request for the next [`Ring::enter`]. Returns `false` if the queue is full.
     ///
     /// # Safety
     ///
@@ -182,26 +183,27 @@ impl Ring {
         unsafe { self.ring.submission().push(&entry.0) }.is_ok()
     }
 
-    /// Requests queued and not yet given to the kernel.
+    /// Returns the number of requests queued and not yet given to the kernel.
     #[inline]
     pub fn queued(&mut self) -> usize {
         self.ring.submission().len()
     }
 
-    /// Are there completions to take without calling the kernel?
+    /// Returns `true` if there are completions to take without calling the kernel.
     #[inline]
     pub fn has_completions(&mut self) -> bool {
         !self.ring.completion().is_empty()
     }
 
-    /// Would a call of the kernel bring something: requests to give, or completions it keeps back?
+    /// Returns `true` if a call of the kernel has an effect: there are requests to give, or
+    /// completions that it holds back.
     #[inline]
     pub fn wants_enter(&mut self) -> bool {
         let queue = self.ring.submission();
         !self.tells || !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
-    /// Gives the queued requests to the kernel and fetches completions; it may sleep for the first
+    /// Gives the queued requests to the kernel and fetches completions; may sleep until the first
     /// one.
     ///
     /// Returns early when interrupted, and when the kernel can take no more requests at the moment
@@ -209,7 +211,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// Any means a ring that is of no more use.
+    /// Any error means that the ring cannot be used any more.
     #[inline]
     pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let queued = self.queued() as u32;
@@ -233,7 +235,7 @@ impl Ring {
         }
     }
 
-    /// Takes completions; answers how many.
+    /// Takes completions; returns their number.
     #[inline]
     pub fn take(&mut self, into: &mut [Completion]) -> usize {
         let mut queue = self.ring.completion();
@@ -258,7 +260,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`Refused`] inside when the kernel has no such rings.
+    /// [`Refused`] inside if the kernel has no such rings.
     pub unsafe fn register_buffers(&mut self, buffers: &BufferRing, group: u16) -> io::Result<()> {
         let (at, entries) = (buffers.address(), buffers.entries());
         let submitter = self.ring.submitter();
@@ -272,17 +274,17 @@ impl Ring {
         })
     }
 
-    /// Takes a group of buffers away from the kernel.
+    /// Takes a group of buffers back from the kernel.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when there is no such group.
+    /// `EINVAL` if there is no such group.
     pub fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
         self.ring.submitter().unregister_buf_ring(group)
     }
 }
 
-/// How long to sleep for the first completion.
+/// The longest sleep until the first completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all.
@@ -293,7 +295,7 @@ pub enum Wait {
     AtMost(Duration),
 }
 
-/// Is it over as soon as one tries again?
+/// Returns `true` if the condition is over as soon as the call is repeated.
 #[cold]
 fn is_passing(error: &io::Error) -> bool {
     let errno = error.raw_os_error();

@@ -1,4 +1,4 @@
-//! Why there is no ring here, in words that say what would help.
+//! The reasons why there is no ring here, with what would help.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::fs::{Mode, OFlags};
 
-/// io_uring is not to be had here; the message names what is missing.
+/// io_uring is not available here; the message names what is missing.
 #[derive(Debug)]
 pub struct Refused {
     message: String,
@@ -34,7 +34,7 @@ pub(super) fn lacking(what: &str, cause: Option<io::Error>) -> io::Error {
     refused(io::ErrorKind::Unsupported, format!("io_uring of this kernel lacks {what}"), cause)
 }
 
-/// Explains why a ring could not be set up. What is no refusal passes through.
+/// Explains why a ring could not be set up. Other errors pass through.
 pub(super) fn explain_set_up(error: io::Error) -> io::Error {
     let message = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
@@ -51,7 +51,7 @@ pub(super) fn explain_set_up(error: io::Error) -> io::Error {
     refused(io::ErrorKind::PermissionDenied, message, Some(error))
 }
 
-/// Words for who forbade it, from the value of `kernel.io_uring_disabled`.
+/// Names the origin of a prohibition, from the value of `kernel.io_uring_disabled`.
 fn forbidden_by(setting: Option<u8>) -> String {
     match setting {
         Some(b'2') => "io_uring is refused here: kernel.io_uring_disabled = 2".to_owned(),
@@ -64,7 +64,7 @@ fn forbidden_by(setting: Option<u8>) -> String {
     }
 }
 
-/// The first character of the setting, if the kernel has it.
+/// Returns the first character of the setting, if the kernel has it.
 fn disabled_setting() -> Option<u8> {
     let path = c"/proc/sys/kernel/io_uring_disabled";
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
