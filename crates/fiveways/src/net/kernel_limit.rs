@@ -1,21 +1,23 @@
-//! A time limit that the kernel keeps for plain threads: `SO_RCVTIMEO` or `SO_SNDTIMEO`.
+//! A time limit that the kernel enforces for plain threads: `SO_RCVTIMEO` or `SO_SNDTIMEO`.
 //!
 //! A blocking call then ends by itself, so a read with a limit is one `recv` and not a `recv`, a
-//! `poll` and a `recv`. The kernel keeps the limit in the *open socket*, which has more users than
-//! one value of ours: clones, which may have other limits, and descriptors that were duplicated or
-//! sent away, whose users know of no limit. A call reads the limit once, when it begins.
+//! `poll` and a `recv`. The kernel stores the limit in the *open socket*, which has more users than
+//! one value of this library: clones, which may have other limits, and descriptors that were
+//! duplicated or sent away, whose users know of no limit. A call reads the limit once, when it
+//! begins.
 //!
 //! ```text
 //!   calls    bit 31: given away; else how many calls rely on the limit just now
 //!   set_to   what the kernel has, in nanoseconds; NONE; CHANGING while that is not certain
 //! ```
 //!
-//! 1. A call never waits longer than its own limit: the limit is made longer only while one call
-//!    relies on it, the one that wants that. It counts itself, writes CHANGING, and then looks at
-//!    the count; another counts itself, and then looks at what is set. One of them sees the other.
-//! 2. A call may end early: the limit is made shorter at any time. The caller asks again then.
-//! 3. What is given away has no limit: the last call that relied on one takes it off, and no later
-//!    call sets one again.
+//! 1. A call never waits longer than its own limit: the limit is raised only while exactly one call
+//!    relies on it, the one that raises it. That call counts itself, writes CHANGING, and then
+//!    reads the count; another call counts itself, and then reads the limit. One of them sees the
+//!    other.
+//! 2. A call may end early: the limit may be lowered at any time. The caller then tries again.
+//! 3. A socket that is given away has no limit: the last call that relied on one removes it, and no
+//!    later call sets one again.
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -50,7 +52,7 @@ impl KernelLimit {
         }
     }
 
-    /// Begins a call that the kernel ends after `limit` nanoseconds or earlier; `None`: it would
+    /// Begins a call that the kernel ends after `limit` nanoseconds or earlier; `None` if it would
     /// not.
     #[inline]
     pub(super) fn begin(&self, fd: RawFd, limit: u64) -> Option<Call<'_>> {
@@ -65,7 +67,8 @@ impl KernelLimit {
         (is_set || self.set(fd, limit)).then_some(call)
     }
 
-    /// Sets the limit; false: the kernel would wait longer. Only for one who has counted itself.
+    /// Sets the limit; returns `false` if the kernel would wait longer. The caller must have
+    /// counted itself.
     #[cold]
     fn set(&self, fd: RawFd, limit: u64) -> bool {
         let _changing = self.changing.lock();
@@ -86,12 +89,12 @@ impl KernelLimit {
         is_set
     }
 
-    /// Is somebody in a call that relies on it?
+    /// Returns `true` if a call in progress relies on it.
     pub(super) fn is_relied_on(&self) -> bool {
         self.calls.load(Ordering::SeqCst) & !GIVEN_AWAY != 0
     }
 
-    /// Takes the limit off for good: others are to use the open socket who know of none.
+    /// Removes the limit for good: the open socket is about to get users that know of no limit.
     pub(super) fn give_away(&self, fd: RawFd) {
         let before = self.calls.fetch_or(GIVEN_AWAY, Ordering::SeqCst);
         if before & !GIVEN_AWAY == 0 {
@@ -140,7 +143,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// What the kernel has, as std tells it.
+    /// The kernel's limit, as std reports it.
     fn kept(stream: &UnixStream) -> Option<u64> {
         stream.read_timeout().expect("a socket").map(|limit| limit.as_secs())
     }

@@ -1,11 +1,11 @@
-//! A socket's time limits: of each read, of each write, of its idleness, of everything.
+//! A socket's time limits: for each read, for each write, for idleness, and for all calls together.
 //!
-//! They are kept here: a task's calls are given a deadline. For a plain thread the kernel keeps
-//! them beside, so that a call with a limit is one system call ([`KernelLimit`]).
+//! They are kept here: each call of a task gets a deadline. For a plain thread the kernel enforces
+//! them as well, so that a call with a limit is one system call ([`KernelLimit`]).
 //!
-//! The idle limit is about the connection, which several values may share (clones): whichever of
-//! them moves a byte notes when. A call that ran into the limit looks at that note, and goes on if
-//! it is news.
+//! The idle limit concerns the connection, which several values may share (clones): each of them
+//! records when it moves a byte. A call that ran into the limit reads that record, and continues if
+//! it is more recent.
 #![expect(unsafe_code, reason = "operations point at the caller's buffers")]
 
 use std::io;
@@ -23,27 +23,27 @@ use crate::net::kernel_limit::{Call, KernelLimit, NONE};
 use crate::net::timeout::{Limit, TimeoutError, is_own_deadline};
 use crate::net::traffic::Traffic;
 
-/// What instants are counted from.
+/// The reference instant for all stored times.
 static EPOCH: SetOnce<Instant> = SetOnce::new();
 
-/// The instant that times are counted from.
+/// Returns the reference instant for all stored times.
 fn epoch() -> Instant {
     *EPOCH.get_or_init(clock::now)
 }
 
-/// Below this the kernel's ticks are too coarse, and a poll with the exact limit costs little
-/// beside it.
+/// Below this the kernel's ticks are too coarse, and an additional poll with the exact limit costs
+/// little in comparison.
 const KERNEL_LEAST: u64 = 50_000_000;
 
-/// A blocking send tells how much has moved only when it ends. Where idleness counts, it ends after
+/// A blocking send reports how much has moved only when it ends. If idleness counts, it ends after
 /// this part of the limit.
 const SLICES: u64 = 4;
 
-/// When all calls of a socket have to end, as it keeps it.
+/// The instant by which all calls of a socket must end, in the form in which the socket stores it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End(u64);
 
-/// The limits of a value for a socket.
+/// The limits of one value for a socket.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     /// Nanoseconds; 0: no limit.
@@ -51,20 +51,20 @@ pub(crate) struct Limits {
     write: AtomicU64,
     /// Nanoseconds after [`EPOCH`] at which everything ends; 0: never.
     end: AtomicU64,
-    /// What it has in common with its clones, once that is needed.
+    /// The part shared with its clones, once that is needed.
     shared: OnceLock<Arc<Shared>>,
 }
 
-/// What all values for one open socket have in common.
+/// The state shared by all values for one open socket.
 #[derive(Debug)]
 struct Shared {
     /// Nanoseconds; 0: no limit.
     idle: AtomicU64,
-    /// How long closing may take to be in order, in nanoseconds; 0: it is not.
+    /// How long a graceful close may take, in nanoseconds; 0: no graceful close.
     linger: AtomicU64,
-    /// Nanoseconds after [`EPOCH`] at which something moved last, while there is an idle limit.
+    /// Nanoseconds after [`EPOCH`] at which a byte last moved, while there is an idle limit.
     moved: AtomicU64,
-    /// Which way bytes moved, once a server wants to know.
+    /// The direction in which bytes moved, once a server wants to know.
     traffic: OnceLock<Arc<Traffic>>,
     receives: KernelLimit,
     sends: KernelLimit,
@@ -84,7 +84,7 @@ impl Default for Shared {
 }
 
 impl Limits {
-    /// The limits of a clone: the same.
+    /// The limits for a clone: the same.
     pub(crate) fn of_clone(&self) -> Limits {
         let copy = |from: &AtomicU64| AtomicU64::new(from.load(Ordering::Relaxed));
         Limits {
@@ -123,7 +123,7 @@ impl Limits {
         some(self.shared.get().map_or(0, |shared| shared.idle.load(Ordering::Relaxed)))
     }
 
-    /// Sets the idle limit of the connection, which begins to count now.
+    /// Sets the idle limit of the connection, counted from now.
     pub(crate) fn set_idle_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         let limit = nanos(limit)?;
         if limit != 0 || self.shared.get().is_some() {
@@ -134,7 +134,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Sets how long closing may take to be in order; `None`: it is not.
+    /// Sets how long a graceful close may take; `None`: no graceful close.
     pub(crate) fn set_linger_close(&self, limit: Option<Duration>) {
         if let Some(limit) = limit {
             let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
@@ -142,13 +142,13 @@ impl Limits {
         }
     }
 
-    /// How long closing may take to be in order, for the last value of the connection.
+    /// How long a graceful close may take, if this is the last value for the connection.
     pub(crate) fn linger_close(&self) -> Option<Duration> {
         let shared = self.shared.get().filter(|shared| Arc::strong_count(shared) == 1)?;
         some(shared.linger.load(Ordering::Relaxed))
     }
 
-    /// When a call that begins now has to end by its own limit or the end of everything.
+    /// The deadline of a call that begins now, by its own limit or the end of all calls.
     pub(crate) fn deadline(&self, direction: Direction) -> Option<Instant> {
         let own = some(self.of(direction).load(Ordering::Relaxed));
         let own = own.and_then(clock::after);
@@ -159,13 +159,13 @@ impl Limits {
         some(self.end.load(Ordering::Relaxed)).map(|end| epoch() + end)
     }
 
-    /// Makes every call end at this instant at the latest, whatever limits it has itself. Gives
-    /// what was so before, for [`Limits::set_end_back`].
+    /// Makes every call end at this instant at the latest, regardless of its own limits. Returns
+    /// the previous setting, for [`Limits::set_end_back`].
     pub(crate) fn end_by(&self, end: Option<Instant>) -> End {
         let before = self.end.load(Ordering::Relaxed);
         if let Some(end) = end {
             let nanos = end.saturating_duration_since(epoch()).as_nanos();
-            // Half a millennium is never; zero would be.
+            // Half a millennium counts as never; zero would as well.
             let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).max(1);
             let earlier = if before == 0 { nanos } else { nanos.min(before) };
             self.end.store(earlier, Ordering::Relaxed);
@@ -173,31 +173,31 @@ impl Limits {
         End(before)
     }
 
-    /// Ends what [`Limits::end_by`] began.
+    /// Reverts [`Limits::end_by`].
     pub(crate) fn set_end_back(&self, before: End) {
         self.end.store(before.0, Ordering::Relaxed);
     }
 
-    /// Leaves no limit in the kernel: the open socket is to be used by others, too.
+    /// Removes the limit from the kernel: the open socket is about to get other users as well.
     pub(crate) fn give_away(&self, fd: RawFd) {
         let shared = self.shared();
         shared.receives.give_away(fd);
         shared.sends.give_away(fd);
     }
 
-    /// As [`Limits::give_away`], when nobody uses this value any more.
+    /// As [`Limits::give_away`], when this value is not used any more.
     pub(crate) fn give_up(&self, fd: RawFd) {
         if self.shared.get().is_some() {
             self.give_away(fd);
         }
     }
 
-    /// What is noted of the connection's traffic from now on.
+    /// The record of the connection's traffic, which is kept from now on.
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(self.shared().traffic.get_or_init(Arc::default))
     }
 
-    /// Notes what an operation has moved, if somebody wants to know.
+    /// Records what an operation has moved, if a server wants to know.
     #[inline]
     pub(crate) fn note(&self, op: &Op, count: usize) {
         if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
@@ -205,7 +205,7 @@ impl Limits {
         }
     }
 
-    /// Notes that a reader was given bytes that had been received before.
+    /// Records that a reader was given bytes that had been received before.
     #[inline]
     pub(crate) fn note_given(&self) {
         if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
@@ -213,7 +213,7 @@ impl Limits {
         }
     }
 
-    /// Notes that bytes were used which a reader had been lent.
+    /// Records that bytes of a reader's loan were used.
     #[inline]
     pub(crate) fn note_consumed(&self, count: usize) {
         if let Some(traffic) = self.shared.get().and_then(|shared| shared.traffic.get()) {
@@ -225,7 +225,7 @@ impl Limits {
     ///
     /// # Safety
     ///
-    /// As of [`perform`].
+    /// Those of [`perform`].
     #[inline]
     pub(crate) unsafe fn perform(&self, op: Op) -> io::Result<usize> {
         let own = self.of(op.direction()).load(Ordering::Relaxed);
@@ -237,11 +237,11 @@ impl Limits {
         unsafe { self.perform_limited(op, own) }
     }
 
-    /// As [`Limits::perform`], where there are some.
+    /// As [`Limits::perform`], if there are limits.
     ///
     /// # Safety
     ///
-    /// As of [`perform`].
+    /// Those of [`perform`].
     unsafe fn perform_limited(&self, op: Op, own: u64) -> io::Result<usize> {
         let end = self.end();
         let own_end = some(own).and_then(clock::after);
@@ -273,7 +273,7 @@ impl Limits {
         }
     }
 
-    /// Has the kernel end a plain thread's call after `limit` nanoseconds, if the deadline comes
+    /// Makes the kernel end a plain thread's call after `limit` nanoseconds, if the deadline comes
     /// then.
     fn keep(&self, op: &Op, limit: u64, deadline: Option<Instant>) -> Option<Call<'_>> {
         let shared = self.shared();
@@ -282,7 +282,8 @@ impl Limits {
             Direction::Write => &shared.sends,
         };
         if let Some(deadline) = deadline {
-            // The kernel begins to count when the call begins: earlier is well, later is not.
+            // The kernel counts from the beginning of the call: ending earlier is fine, later is
+            // not.
             let left = deadline.saturating_duration_since(clock::now());
             let late = Duration::from_nanos(limit).saturating_sub(left);
             if limit < KERNEL_LEAST || late > Duration::from_nanos(limit / 16) {
@@ -308,14 +309,15 @@ impl<'a> Idleness<'a> {
         (limit != 0).then_some(Idleness { shared, limit, end, was_patient: false })
     }
 
-    /// Looks again when the end has come: has something moved, so that it is later now?
+    /// Called when the end has come: returns `true` if a byte has moved in the meantime, so that
+    /// the end is now later.
     fn goes_on(&mut self, direction: Direction) -> bool {
         let (now, end) = (clock::now(), self.shared.idle_end(self.limit));
         if end > now {
             (self.end, self.was_patient) = (end, false);
             return true;
         }
-        // A thread in a blocking send has not told yet what moved; it does within its slice.
+        // A thread in a blocking send has not yet reported what moved; it does so within its slice.
         let waits = direction == Direction::Read && self.shared.sends.is_relied_on();
         if waits && !self.was_patient {
             self.end = now + Duration::from_nanos(self.limit / SLICES + self.limit / 16);
@@ -327,21 +329,21 @@ impl<'a> Idleness<'a> {
 }
 
 impl Shared {
-    /// Notes that something has moved, just now.
+    /// Records that a byte has moved just now.
     #[inline]
     fn note_move(&self) {
         let now = clock::now().saturating_duration_since(epoch()).as_nanos();
         self.moved.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// When the limit is over, as far as is known.
+    /// The instant at which the limit is over, as far as is known.
     fn idle_end(&self, limit: u64) -> Instant {
         let moved = self.moved.load(Ordering::Relaxed);
         epoch() + Duration::from_nanos(moved.saturating_add(limit))
     }
 }
 
-/// The limit that the kernel is to keep for a call, in nanoseconds.
+/// The limit for the kernel to enforce on a call, in nanoseconds.
 fn in_kernel(direction: Direction, own: u64, idleness: Option<&Idleness<'_>>) -> u64 {
     let own = if own == 0 { NONE } else { own };
     let idle = idleness.map_or(NONE, |idleness| match direction {
@@ -358,7 +360,7 @@ fn limit_of(direction: Direction) -> TimeoutError {
     })
 }
 
-/// 0 stands for none.
+/// Returns `None` for 0.
 fn some(nanos: u64) -> Option<Duration> {
     (nanos != 0).then(|| Duration::from_nanos(nanos))
 }
@@ -369,7 +371,7 @@ fn nanos(limit: Option<Duration>) -> io::Result<u64> {
             let message = "a time limit of zero would mean none: use set_nonblocking";
             Err(io::Error::new(io::ErrorKind::InvalidInput, message))
         }
-        // Half a millennium is no limit.
+        // Half a millennium counts as no limit.
         Some(limit) => Ok(u64::try_from(limit.as_nanos()).unwrap_or(0)),
         None => Ok(0),
     }

@@ -1,15 +1,15 @@
 //! TCP, UDP and Unix sockets with std's names, for tasks and plain threads alike.
 //!
 //! Everything here has the signatures of `std::net` and `std::os::unix::net`. In a task a call that
-//! must wait suspends the task and the worker serves others; on a plain thread it blocks the
-//! thread. The differences that matter:
+//! must wait suspends the task, and the worker runs others; on a plain thread it blocks the thread.
+//! The main differences:
 //!
-//! - streams are also [`BufRead`](std::io::BufRead): bytes where the kernel or the worker put them;
-//! - time limits are kept by the library: a late call fails with [`TimedOut`](std::io::ErrorKind),
-//!   and [`TimeoutError`] says which it was;
-//! - `set_nonblocking` concerns the calls made through the value, not the kernel's socket;
-//! - the peer of an accepted connection is remembered, so asking for it cannot fail (D25);
-//! - name look-up happens on a thread of its own and does not stall the worker.
+//! - streams also implement [`BufRead`](std::io::BufRead), without copying received bytes;
+//! - the library enforces time limits: a call that exceeds one fails with
+//!   [`TimedOut`](std::io::ErrorKind), and [`TimeoutError`] identifies the limit;
+//! - `set_nonblocking` affects the calls made through the value, not the kernel's socket;
+//! - the peer of an accepted connection is remembered, so `peer_addr` cannot fail;
+//! - name resolution runs on a separate thread and does not stall the worker.
 
 mod udp;
 mod unix;

@@ -1,4 +1,4 @@
-//! Turning names into addresses without stalling a worker.
+//! Resolving names to addresses without stalling a worker.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -6,24 +6,24 @@ use std::{option, slice, vec};
 
 use fiveways_runtime::unblock;
 
-/// What can be turned into socket addresses, as [`std::net::ToSocketAddrs`].
+/// Values that can be resolved to socket addresses; as [`std::net::ToSocketAddrs`].
 ///
 /// # Differences from std
 ///
-/// A look-up by name runs on a thread of its own, so that it suspends only the task that asked.
+/// A look-up by name runs on a separate thread, so that it suspends only the calling task.
 pub trait ToSocketAddrs {
     /// The addresses.
     type Iter: Iterator<Item = SocketAddr>;
 
-    /// Turns the value into addresses.
+    /// Resolves the value to addresses.
     ///
     /// # Suspends
     ///
-    /// For a name, until the system's resolver has answered.
+    /// For a name, until the system's resolver has answered; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// When the text is not `host:port`, or the name is not known.
+    /// `InvalidInput` if the text is not `host:port`; the resolver's error if the name is unknown.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
@@ -105,7 +105,7 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// Tries an operation on each address in turn; gives the first success or the last error.
+/// Tries an operation on each address in turn; returns the first success or the last error.
 pub(crate) fn each<T>(
     addresses: impl ToSocketAddrs,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,

@@ -1,14 +1,14 @@
-//! What every socket type has: time limits, its pending error, its descriptor; and what every
-//! stream type has: reading and writing.
+//! The methods common to all socket types (time limits, the pending error, the descriptor) and to
+//! all stream types (reading and writing).
 //!
 //! The methods are std's, with std's signatures, on each type: hence macros. Their bodies are one
 //! call each.
 
-/// Implements what the socket types have in common, given where the `Socket` is.
+/// Implements the methods common to all socket types, given the expression for the `Socket`.
 macro_rules! settings {
     ($type:ty, |$this:ident| $socket:expr) => {
         impl $type {
-            /// Sets the time limit of each read (receive, accept); `None`: none.
+            /// Sets the time limit of each read (receive, accept); `None`: no limit.
             ///
             /// # Errors
             ///
@@ -19,7 +19,7 @@ macro_rules! settings {
                 $socket.set_read_timeout(limit)
             }
 
-            /// Sets the time limit of each write (send); `None`: none.
+            /// Sets the time limit of each write (send); `None`: no limit.
             ///
             /// # Errors
             ///
@@ -33,7 +33,7 @@ macro_rules! settings {
             ///
             /// # Errors
             ///
-            /// Never; std's signature.
+            /// Never fails; the signature is std's.
             pub fn read_timeout(&self) -> io::Result<Option<std::time::Duration>> {
                 let $this = self;
                 Ok($socket.read_timeout())
@@ -43,7 +43,7 @@ macro_rules! settings {
             ///
             /// # Errors
             ///
-            /// Never; std's signature.
+            /// Never fails; the signature is std's.
             pub fn write_timeout(&self) -> io::Result<Option<std::time::Duration>> {
                 let $this = self;
                 Ok($socket.write_timeout())
@@ -53,7 +53,7 @@ macro_rules! settings {
             ///
             /// # Errors
             ///
-            /// The kernel's, about the asking.
+            /// Any error of `getsockopt(2)`; none is expected for an open socket.
             #[doc(alias = "SO_ERROR")]
             pub fn take_error(&self) -> io::Result<Option<io::Error>> {
                 let $this = self;
@@ -64,7 +64,7 @@ macro_rules! settings {
             ///
             /// # Errors
             ///
-            /// Never; std's signature.
+            /// Never fails; the signature is std's.
             #[doc(alias = "setblocking")]
             pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
                 let $this = self;
@@ -106,16 +106,16 @@ macro_rules! settings {
     };
 }
 
-/// Implements the idle limit for a stream type, given where the `Socket` is.
+/// Implements the idle limit for a stream type, given the expression for the `Socket`.
 macro_rules! idle_limit {
     ($type:ty, |$this:ident| $socket:expr) => {
         impl $type {
             /// Sets the idle limit of the connection: from now on, a call on it (through this value
-            /// or a clone) that waits fails when nothing has moved either way for this long;
-            /// `None`: none.
+            /// or a clone) that waits fails if no byte has moved in either direction for this long;
+            /// `None`: no limit.
             ///
-            /// It counts from the last byte that was read or written, through whichever value, and
-            /// whatever was done meanwhile. The error is a
+            /// The limit counts from the last byte that was read or written through any value for
+            /// the connection, whatever else was done in the meantime. The error is a
             /// [`TimeoutError`](crate::net::TimeoutError).
             ///
             /// # Errors
@@ -135,7 +135,7 @@ macro_rules! idle_limit {
     };
 }
 
-/// Implements reading and writing for a type with a field `stream`, by value and by reference.
+/// Implements reading and writing for a type with a field `stream`, for `T` and for `&T`.
 macro_rules! read_and_write {
     ($type:ty) => {
         crate::net::settings::read_and_write!(@ $type);

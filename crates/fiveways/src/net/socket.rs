@@ -1,9 +1,9 @@
-//! What every socket type is made of: a descriptor, its generation, its time limits.
+//! The part common to all socket types: a descriptor, its generation, its time limits.
 //!
-//! Time limits and the "non-blocking" wish are kept here and not in the kernel's socket, whose mode
-//! stays blocking (I5): they are looked at per call, and a socket can move between coroutines,
-//! threads and processes with nothing to flip. (A limit that the kernel keeps as well for plain
-//! threads is taken off before others get the open socket.)
+//! Time limits and the non-blocking mode are kept here and not in the kernel's socket, whose mode
+//! stays blocking (I5): they are read per call, and a socket can move between coroutines, threads
+//! and processes without a change of mode. (A limit that the kernel enforces as well for plain
+//! threads is removed before the open socket gets other users.)
 #![expect(unsafe_code, reason = "operations point at the caller's buffers")]
 
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::net::limits::Limits;
 
 static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
 
-/// An open socket. Closing it tells this thread's driver.
+/// An open socket. Closing it notifies this thread's driver.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: ManuallyDrop<OwnedFd>,
@@ -52,7 +52,7 @@ impl Socket {
         }
     }
 
-    /// Wraps a descriptor that nobody else owns.
+    /// Wraps a descriptor without another owner.
     pub(crate) fn from_fd(fd: OwnedFd) -> Socket {
         Socket {
             fd: ManuallyDrop::new(fd),
@@ -62,15 +62,15 @@ impl Socket {
         }
     }
 
-    /// Wraps a descriptor that comes from elsewhere, in whatever mode, and sets the one in which it
-    /// is used here: blocking, or for a listener not (I5).
+    /// Wraps a descriptor that comes from elsewhere, in any mode, and sets the mode in which it is
+    /// used here: blocking, or non-blocking for a listener (I5).
     pub(crate) fn taken_over(fd: OwnedFd, listens: bool) -> Socket {
-        // Failing means that it is no socket, which the first call will tell.
+        // A failure means that it is no socket, which the first call will report.
         let _ = net::set_nonblocking(fd.as_fd(), listens);
         Socket::from_fd(fd)
     }
 
-    /// Gives the descriptor up without closing it.
+    /// Returns the descriptor without closing it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         let source = self.source();
         self.limits.give_up(source.fd);
@@ -103,7 +103,7 @@ impl Socket {
         self.nonblocking.store(on, Ordering::Relaxed);
     }
 
-    /// The flag for a data call: `MSG_DONTWAIT` if the user asked for non-blocking.
+    /// The flag for a data call: `MSG_DONTWAIT` in non-blocking mode.
     #[inline]
     fn flags(&self) -> u32 {
         if self.is_nonblocking() { DONT_WAIT } else { 0 }
@@ -159,7 +159,7 @@ impl Socket {
         self.send_message(&mut message, 0)
     }
 
-    /// Receives one datagram; its sender's address if it has one.
+    /// Receives one datagram; returns its sender's address if it has one.
     pub(crate) fn recv_from(
         &self,
         buf: &mut [u8],
@@ -191,7 +191,7 @@ impl Socket {
         self.send_message(&mut message, flags)
     }
 
-    /// Sends bytes of a stream, and with the first of them a descriptor.
+    /// Sends bytes of a stream, and a descriptor with the first of them.
     pub(crate) fn send_with(&self, buf: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
         let bufs = [IoSlice::new(buf)];
         let mut rights = Rights::one(fd);
@@ -204,8 +204,8 @@ impl Socket {
         self.send_message(&mut message, 0)
     }
 
-    /// Receives bytes of a stream, and the descriptors that came with them. Tells whether there
-    /// were more of these than could be taken.
+    /// Receives bytes of a stream, and the descriptors that came with them. Also returns whether
+    /// there were more descriptors than could be taken.
     pub(crate) fn recv_with(
         &self,
         buf: &mut [u8],
@@ -239,8 +239,9 @@ impl Socket {
         unsafe { self.limits.perform(op) }
     }
 
-    /// Accepts one connection; its peer's address as the accept itself tells it, for a connection
-    /// that was reset while it was queued has none to ask for, and may still bring bytes.
+    /// Accepts one connection, and returns its peer's address as reported by the accept itself: a
+    /// connection that was reset while it was queued has no address to ask for, but may still
+    /// deliver bytes.
     pub(crate) fn accept(&self) -> io::Result<(Socket, Option<Address>)> {
         let mut peer = None;
         let op = Op::Accept { source: self.source(), peer: &mut peer };
@@ -253,11 +254,11 @@ impl Socket {
         Ok((Socket::from_fd(fd), peer))
     }
 
-    /// Performs an operation at once or never, or else within the limits.
+    /// Performs an operation without waiting in non-blocking mode, otherwise within the limits.
     ///
     /// # Safety
     ///
-    /// As of [`perform`].
+    /// Those of [`perform`].
     #[inline]
     pub(crate) unsafe fn perform_at_once_or(
         &self,
@@ -279,12 +280,12 @@ impl Socket {
         self.as_fd()
     }
 
-    /// Makes this thread's driver forget the socket, which goes elsewhere.
+    /// Makes this thread's driver forget the socket, which is about to leave the thread.
     pub(crate) fn leave(&self) {
         forget(self.source());
     }
 
-    /// Waits until the descriptor is readable (or writable), or at its end, or in error.
+    /// Waits until the descriptor is readable (or writable), at its end, or in error.
     pub(crate) fn wait_ready(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
         let source = self.source();
         let op = if writable { Op::Writable { source } } else { Op::Readable { source } };
@@ -303,12 +304,12 @@ impl Socket {
         control(Control::Bind(self.as_fd(), address)).map(drop)
     }
 
-    /// Connects a datagram socket: sets its default peer, at once.
+    /// Connects a datagram socket: sets its default peer, without waiting.
     pub(crate) fn set_peer(&self, address: &Address) -> io::Result<()> {
         control(Control::Connect(self.as_fd(), address)).map(drop)
     }
 
-    /// Begins to listen. A listener is non-blocking in the kernel: accept has no per-call flag
+    /// Starts listening. A listener is non-blocking in the kernel: accept has no per-call flag
     /// (I5).
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
         control(Control::SetNonblocking(self.as_fd(), true))?;
@@ -341,12 +342,12 @@ impl Socket {
         Ok(i32::from_ne_bytes(value))
     }
 
-    /// Reads an option that is no integer.
+    /// Reads an option whose value is not an integer.
     pub(crate) fn option_bytes(&self, name: OptionName, value: &mut [u8]) -> io::Result<()> {
         control(Control::Option(self.as_fd(), name, value)).map(drop)
     }
 
-    /// What `SO_LINGER` is set to.
+    /// The value of `SO_LINGER`.
     pub(crate) fn linger(&self) -> io::Result<Option<Duration>> {
         let mut value = [0_u8; 8];
         self.option_bytes(net::option_name::LINGER, &mut value)?;
@@ -355,7 +356,7 @@ impl Socket {
         Ok((on != 0).then(|| Duration::from_secs(seconds.max(0) as u64)))
     }
 
-    /// Would closing it wait, for what was written to arrive?
+    /// Returns `true` if closing it would wait for written data to arrive.
     fn lingers(&self) -> bool {
         matches!(self.linger(), Ok(Some(limit)) if !limit.is_zero())
     }
@@ -379,14 +380,14 @@ fn name(reply: Reply) -> io::Result<Address> {
     }
 }
 
-/// Reads an internet address.
+/// Converts an internet address.
 pub(crate) fn inet(address: Address) -> io::Result<SocketAddr> {
     SocketAddr::try_from(address).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, "the socket has no internet address")
     })
 }
 
-/// Writes a socket as std does: what has no name is left out.
+/// Formats a socket as std does: an address that is not available is left out.
 pub(crate) fn debug<A: fmt::Debug, const N: usize>(
     f: &mut fmt::Formatter<'_>,
     what: &str,
@@ -402,7 +403,7 @@ pub(crate) fn debug<A: fmt::Debug, const N: usize>(
     fields.field("fd", &fd).finish()
 }
 
-/// Under the non-blocking wish, being late means that there was nothing to be had at once.
+/// In non-blocking mode, an expired deadline means that the call would have had to wait.
 pub(crate) fn if_at_once(at_once: Option<Instant>, error: io::Error) -> io::Error {
     if at_once.is_some() && error.kind() == io::ErrorKind::TimedOut {
         return io::ErrorKind::WouldBlock.into();
@@ -410,14 +411,14 @@ pub(crate) fn if_at_once(at_once: Option<Instant>, error: io::Error) -> io::Erro
     error
 }
 
-/// What a connection that closes in order reads at once, and in all.
+/// How many bytes a graceful close reads at once, and in total.
 const REST_PIECE: usize = 16 << 10;
 const REST_MOST: usize = 64 << 20;
 
 impl Socket {
-    /// Says that nothing more comes, and reads what the peer still sends, until it closes too or
-    /// the limit has passed: a close with unread bytes would be a reset, which takes from the peer
-    /// what it has not read yet.
+    /// Shuts down the sending side, and reads what the peer still sends, until it closes too or the
+    /// limit has passed: a close with unread bytes would be a reset, which makes the peer lose what
+    /// it has not read yet.
     #[cold]
     fn close_in_order(&self, limit: Duration) {
         let Some(end) = clock::after(limit) else { return };
@@ -432,19 +433,20 @@ impl Socket {
                 Ok(0) => return,
                 Ok(count) => read += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Late, cancelled, or the peer has gone.
+                // The limit has passed, the task is cancelled, or the peer is gone.
                 Err(_) => return,
             }
         }
     }
 }
 
-/// Closes a descriptor that may take its time on a thread where that holds up nobody.
+/// Closes a descriptor whose close may block, on a thread where that delays nobody.
 #[cold]
 fn close_elsewhere(fd: OwnedFd) {
     let number = fd.as_raw_fd();
     if let Err(call) = hand_to_thread(Box::new(move || drop(fd))) {
-        // All threads are busy: then the kernel sends what is left, for as long as it likes.
+        // All threads are busy: the kernel then sends what is left in the background, without a
+        // limit.
         let _ = net::set_option(number, net::option_name::LINGER, &[0; 8]);
         drop(call);
     }

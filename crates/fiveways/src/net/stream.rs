@@ -1,8 +1,8 @@
-//! What the stream types share: reading, writing, and what was received and not used yet.
+//! The part common to the stream types: reading, writing, and received bytes that are not used yet.
 //!
-//! `Read` asks the socket for what it has room for; `BufRead`, as any buffered reader, may receive
-//! more than is used. Reads that follow, of any kind, take those bytes first. They are in one of
-//! two places:
+//! `Read` asks the socket for as much as the buffer can hold; `BufRead`, like any buffered reader,
+//! may receive more than is used. Later reads of any kind take those bytes first. They are in one
+//! of two places:
 //!
 //! ```text
 //!   kept       lent to this value, and its alone
@@ -10,7 +10,7 @@
 //!              duplicated; whoever reads first has them
 //! ```
 //!
-//! Beyond that nothing has left the socket: a duplicate, a descriptor, another process reads on
+//! No other bytes have left the socket: a duplicate, a raw descriptor or another process continues
 //! where the last reader stopped.
 #![expect(unsafe_code, reason = "the driver places loans through a pointer")]
 
@@ -27,27 +27,27 @@ use fiveways_sys::net::PEEK;
 
 use crate::net::socket::{Socket, if_at_once};
 
-/// A connected stream socket with what was received of it and not used.
+/// A connected stream socket with the received bytes that are not used yet.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) socket: Socket,
     pub(crate) ahead: Ahead,
 }
 
-/// A connection taken apart, to be put together elsewhere.
+/// The parts of a connection, for reassembly on another thread.
 pub(crate) struct Parts {
-    /// Dropped before the socket is closed: a server's note of the connection.
+    /// Dropped before the socket is closed: a server's record of the connection.
     pub(crate) ticket: Option<Box<dyn Send + Sync>>,
     pub(crate) socket: Socket,
     pub(crate) unread: Vec<u8>,
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// What was received of a socket and not used.
+/// Received bytes of a socket that are not used yet.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     kept: Kept,
-    /// There is one as soon as the value has a duplicate.
+    /// Created as soon as the value has a duplicate.
     leftover: OnceLock<Arc<Kept>>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Ahead {
 #[derive(Debug, Default)]
 struct Kept {
     loan: Mutex<Option<Loan>>,
-    /// Is there a loan? A hint that saves the lock; true whenever there is.
+    /// `true` if there may be a loan: a hint that saves the lock; always `true` if there is one.
     is_some: AtomicBool,
 }
 
@@ -64,7 +64,7 @@ impl Stream {
         Stream::with_unread(socket, Vec::new())
     }
 
-    /// Makes a stream of which these bytes have been received already.
+    /// Makes a stream of which these bytes have already been received.
     pub(crate) fn with_unread(socket: Socket, unread: Vec<u8>) -> Stream {
         let ahead = Ahead { kept: Kept::default(), leftover: OnceLock::new() };
         if !unread.is_empty() {
@@ -73,8 +73,8 @@ impl Stream {
         Stream { socket, ahead }
     }
 
-    /// Makes a second value for the same connection. What this one has received and not used is
-    /// there for either from now on.
+    /// Makes a second value for the same connection. Either value can read, from now on, the bytes
+    /// that this one has received and not used.
     pub(crate) fn try_clone(&self) -> io::Result<Stream> {
         let socket = self.socket.try_clone()?;
         let leftover = self.ahead.leftover.get_or_init(Arc::default);
@@ -85,8 +85,8 @@ impl Stream {
         Ok(Stream { socket, ahead: Ahead { kept: Kept::default(), leftover } })
     }
 
-    /// Takes the stream out of its worker: a socket that no driver watches, and what was received
-    /// of it and not used.
+    /// Detaches the stream from its worker: returns a socket that no driver watches, and the
+    /// received bytes that are not used yet.
     pub(crate) fn take_out(self) -> (Socket, Vec<u8>) {
         self.socket.leave();
         let Stream { socket, ahead } = self;
@@ -95,12 +95,12 @@ impl Stream {
         (socket, loans.flat_map(|loan| loan.bytes()).copied().collect())
     }
 
-    /// Is there anything that was received and not used?
+    /// Returns `true` if received bytes are not used yet.
     pub(crate) fn is_ahead(&self) -> bool {
         self.ahead.has_bytes()
     }
 
-    /// Gives the descriptor up; bytes received and not used are lost to it.
+    /// Returns the descriptor; received bytes that are not used yet are lost.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.socket.into_fd()
     }
@@ -147,14 +147,14 @@ impl Ahead {
         bufs: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
         if self.has_bytes() {
-            // Filling one buffer is a short read, which vectored reads may be.
+            // Filling only one buffer is a short read, which vectored reads may be.
             let first = bufs.iter_mut().find(|buf| !buf.is_empty());
             return first.map_or(Ok(0), |buf| self.read(socket, buf));
         }
         socket.recv_vectored(bufs)
     }
 
-    /// Gives bytes where the kernel or the worker put them; empty at the end of the stream.
+    /// Returns received bytes in place; empty at the end of the stream.
     #[inline]
     pub(crate) fn fill_buf(&mut self, socket: &Socket) -> io::Result<&[u8]> {
         if self.kept.get_mut().as_ref().is_none_or(Loan::is_empty) {
@@ -166,12 +166,12 @@ impl Ahead {
         Ok(self.kept.get_mut().as_ref().map_or(&[], Loan::bytes))
     }
 
-    /// Gets the next bytes, as a loan of this value's own.
+    /// Receives the next bytes, as a loan of this value.
     #[inline]
     fn fill(&mut self, socket: &Socket) -> io::Result<()> {
         let leftover = self.take_leftover();
         let kept = self.kept.get_mut();
-        // Gives the old buffer back first, so that it can be the one that is filled.
+        // Returns the old buffer first, so that it can be the one that is filled.
         *kept = leftover;
         if kept.is_some() {
             socket.limits.note_given();
@@ -200,18 +200,18 @@ impl Ahead {
         }
     }
 
-    /// Are there bytes that come before those in the socket?
+    /// Returns `true` if there are bytes that come before those in the socket.
     fn has_bytes(&self) -> bool {
         self.kept.has_bytes() || self.leftover.get().is_some_and(|leftover| leftover.has_bytes())
     }
 
-    /// Takes what all values of the connection have in common.
+    /// Takes the bytes shared by all values for the connection.
     #[inline]
     fn take_leftover(&self) -> Option<Loan> {
         self.leftover.get().and_then(|leftover| leftover.take())
     }
 
-    /// Copies bytes that come before those in the socket; `None`: there are none.
+    /// Copies bytes that come before those in the socket; `None` if there are none.
     #[inline]
     fn copy(&self, buf: &mut [u8], consume: bool) -> Option<usize> {
         if let Some(count) = self.kept.copy(buf, consume) {
@@ -240,7 +240,7 @@ impl Kept {
         kept.take().filter(is_filled)
     }
 
-    /// Adds to the end.
+    /// Appends a loan.
     #[cold]
     fn add(&self, more: Loan) {
         let mut kept = self.loan.lock();

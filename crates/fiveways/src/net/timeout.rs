@@ -1,16 +1,17 @@
-//! Which limit a late call has run into.
+//! The error that identifies the time limit a call exceeded.
 
 use std::fmt;
 use std::io;
 
 use fiveways_runtime::Elapsed;
 
-/// A call on a socket ran into one of the socket's time limits.
+/// The error of a call that exceeded one of the socket's time limits.
 ///
 /// The [`io::Error`] of such a call has the kind [`TimedOut`](io::ErrorKind::TimedOut) and this as
-/// its source; [`TimeoutError::of`] finds it. Other late calls have the same kind and another
-/// source: the kernel gave the peer up (`ETIMEDOUT`, an error with a number), or a
-/// [`task::timeout`](crate::task::timeout) is over ([`Elapsed`](crate::task::Elapsed)).
+/// its source; [`TimeoutError::of`] finds it. Other calls that fail with the same kind have another
+/// source: the kernel closed the connection because the peer did not respond (`ETIMEDOUT`, an OS
+/// error), or a [`task::timeout`](crate::task::timeout) has passed
+/// ([`Elapsed`](crate::task::Elapsed)).
 ///
 /// # Examples
 ///
@@ -41,7 +42,7 @@ pub(super) enum Limit {
 }
 
 impl TimeoutError {
-    /// The limit that an error is about, if it is about one; looks through wrapped errors.
+    /// Returns the limit that an error is about, if any; looks through wrapped errors.
     pub fn of(error: &io::Error) -> Option<&TimeoutError> {
         find(error)
     }
@@ -56,13 +57,13 @@ impl TimeoutError {
         self.0 == Limit::Write
     }
 
-    /// Returns `true` for the idle limit: nothing moved either way on the connection.
+    /// Returns `true` for the idle limit: no byte moved in either direction on the connection.
     pub fn is_idle(&self) -> bool {
         self.0 == Limit::Idle
     }
 }
 
-/// Finds what an error carries, or one that it wraps.
+/// Finds the payload of an error, or of one that it wraps.
 fn find<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
     let mut next = error.get_ref().map(|error| error as &(dyn std::error::Error + 'static));
     while let Some(error) = next {
@@ -95,7 +96,7 @@ impl From<TimeoutError> for io::Error {
     }
 }
 
-/// Is it the error of a call whose own deadline has come, and not the kernel's nor a scope's?
+/// Returns `true` if a call's own deadline has passed, and not the kernel's or a scope's.
 pub(super) fn is_own_deadline(error: &io::Error) -> bool {
     let is_late = error.kind() == io::ErrorKind::TimedOut;
     is_late && error.raw_os_error().is_none() && find::<Elapsed>(error).is_none()

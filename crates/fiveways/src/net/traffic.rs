@@ -1,4 +1,5 @@
-//! Which way bytes of a connection moved last, for a server that closes idle connections at a stop.
+//! The direction in which bytes of a connection last moved, for a server that closes idle
+//! connections at a stop.
 //!
 //! ```text
 //!   new ──receive──▶ in a request ──send──▶ idle, found so 0 times ──look──▶ … 1 time ──▶ …
@@ -6,38 +7,39 @@
 //!                          └───────── receive ─────┴────────────────────────────┘
 //! ```
 //!
-//! Whoever moves bytes writes, through whichever value for the connection; the server looks, and
-//! only once it stops. The kernel knows how many bytes have come: those that nobody has read yet,
-//! or that somebody reads by the bare descriptor, keep a connection from being idle.
+//! Every value for the connection records the bytes that it moves; the server reads the record, and
+//! only once it stops. The kernel reports how many bytes have arrived: bytes that are still unread,
+//! or that were read through the raw descriptor, keep a connection from being idle.
 //!
-//! Bytes that `BufRead` lends are read when they are consumed. Those of the next request, which
-//! came with the one before, are received when a reader is given them after the answer was sent.
+//! Bytes lent by `BufRead` count as read when they are consumed. Bytes of the next request that
+//! arrived together with the previous one count as received when a reader is given them after the
+//! answer was sent.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fiveways_driver::{Direction, Op};
 use fiveways_sys::net::PEEK;
 
-/// How often a connection must be found idle, one look after the other, before it is taken to be.
+/// How many consecutive checks must find a connection idle before it counts as idle.
 const LOOKS: u32 = 3;
 
 /// As [`LOOKS`], while nothing was received: the first request may be on its way.
 const LOOKS_NEW: u32 = 20;
 
-/// Something was received, and nothing sent since.
+/// Bytes were received, and none sent since.
 const IN_REQUEST: u32 = u32::MAX;
 
-/// What is noted of a connection's traffic.
+/// The record of a connection's traffic.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// How often it was found idle since bytes were sent, or [`IN_REQUEST`].
     found_idle: AtomicU32,
-    /// Bytes received, those of a loan as they are consumed.
+    /// Bytes received; those of a loan count as they are consumed.
     received: AtomicU64,
 }
 
 impl Traffic {
-    /// Notes what an operation has moved.
+    /// Records what an operation has moved.
     #[inline]
     pub(crate) fn note(&self, op: &Op, count: usize) {
         match op.direction() {
@@ -52,13 +54,13 @@ impl Traffic {
         }
     }
 
-    /// Notes that a reader was given bytes.
+    /// Records that a reader was given bytes.
     #[inline]
     pub(crate) fn note_given(&self) {
         self.found_idle.store(IN_REQUEST, Ordering::Relaxed);
     }
 
-    /// Notes that bytes were used, which a reader was given before.
+    /// Records that bytes were used that a reader was given before.
     #[inline]
     pub(crate) fn note_consumed(&self, count: usize) {
         // ORDERING: Release: pairs with the load in `becomes_idle`, which sees what `note_given`
@@ -66,8 +68,9 @@ impl Traffic {
         self.received.fetch_add(count as u64, Ordering::Release);
     }
 
-    /// Is the connection idle now, and was it not taken to be before? To be asked at each look.
-    /// `arrived` gives how many bytes have come according to the kernel; `None`: it cannot tell.
+    /// Returns `true` if the connection is idle now and did not count as idle before. Called at
+    /// each check. `arrived` returns how many bytes have arrived according to the kernel; `None` if
+    /// that is unknown.
     pub(crate) fn becomes_idle(&self, arrived: impl FnOnce() -> Option<u64>) -> bool {
         let found = self.found_idle.load(Ordering::Relaxed);
         if found == IN_REQUEST {
@@ -117,7 +120,7 @@ mod tests {
         Op::Send { source: SOURCE, buf: ptr::null(), len: 0, flags: 0 }
     }
 
-    /// At which look of a hundred the connection is taken to be idle.
+    /// At which of a hundred checks the connection counts as idle.
     fn idle_at(traffic: &Traffic, arrived: u64) -> Vec<u32> {
         (1..=100).filter(|_| traffic.becomes_idle(|| Some(arrived))).collect()
     }

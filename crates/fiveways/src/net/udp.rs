@@ -15,8 +15,8 @@ use crate::net::tcp::family;
 
 /// A UDP socket; as [`std::net::UdpSocket`].
 ///
-/// A datagram longer than the buffer is cut off, as with std; a datagram of no bytes is not the end
-/// of anything.
+/// A datagram longer than the buffer is truncated, as with std; an empty datagram does not mean the
+/// end of anything.
 pub struct UdpSocket {
     socket: Socket,
 }
@@ -28,11 +28,12 @@ impl fmt::Debug for UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds to the first address that can be had.
+    /// Binds to the first address that can be bound.
     ///
     /// # Errors
     ///
-    /// Of the last address tried.
+    /// The error of resolving the address or, if no address can be bound, that of the last one
+    /// tried.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         each(address, |address| {
             let socket = Socket::open(family(&address), Kind::Datagram)?;
@@ -41,25 +42,25 @@ impl UdpSocket {
         })
     }
 
-    /// Receives one datagram and tells its sender.
+    /// Receives one datagram and returns its sender.
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a datagram; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's; `TimedOut` after the read time limit.
+    /// Any error of `recvmsg(2)`; `TimedOut` after the read time limit.
     #[doc(alias = "recvfrom")]
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.receive(buf, 0)
     }
 
-    /// As [`UdpSocket::recv_from`], leaving the datagram there.
+    /// As [`UdpSocket::recv_from`], without removing the datagram.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`UdpSocket::recv_from`].
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.receive(buf, PEEK)
     }
@@ -78,7 +79,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's; `InvalidInput` when there is no address.
+    /// Any error of `sendmsg(2)`; `InvalidInput` if there is no address; `TimedOut` after the write
+    /// time limit.
     #[doc(alias = "sendto")]
     pub fn send_to(&self, buf: &[u8], address: impl ToSocketAddrs) -> io::Result<usize> {
         let Some(address) = address.to_socket_addrs()?.next() else {
@@ -87,11 +89,11 @@ impl UdpSocket {
         self.socket.send_to(buf, Some(&Address::from(address)), 0)
     }
 
-    /// Sets the peer of `send` and `recv`; datagrams of others are dropped from now on.
+    /// Sets the peer of `send` and `recv`; datagrams from other senders are dropped from now on.
     ///
     /// # Errors
     ///
-    /// Of the last address tried.
+    /// The error of resolving the address or, if none can be used, that of the last one tried.
     pub fn connect(&self, address: impl ToSocketAddrs) -> io::Result<()> {
         each(address, |address| self.socket.set_peer(&Address::from(address)))
     }
@@ -104,29 +106,29 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's; `ConnectionRefused` when an earlier datagram met no socket.
+    /// Any error of `sendmsg(2)`; `ConnectionRefused` if an earlier datagram reached no socket.
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.socket.send_to(buf, None, 0)
     }
 
-    /// Receives one datagram of the connected peer.
+    /// Receives one datagram from the connected peer.
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a datagram; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// As [`UdpSocket::recv_from`].
+    /// Those of [`UdpSocket::recv_from`].
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.socket.recv_from(buf, 0)?.0)
     }
 
-    /// As [`UdpSocket::recv`], leaving the datagram there.
+    /// As [`UdpSocket::recv`], without removing the datagram.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`UdpSocket::recv_from`].
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.socket.recv_from(buf, PEEK)?.0)
     }
@@ -135,7 +137,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// `NotConnected` when there is none.
+    /// `NotConnected` if there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         inet(self.socket.peer_name()?)
     }
@@ -144,7 +146,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet(self.socket.local_name()?)
     }
@@ -153,7 +155,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn try_clone(&self) -> io::Result<UdpSocket> {
         Ok(UdpSocket { socket: self.socket.try_clone()? })
     }
@@ -162,7 +164,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`: for example an address that is no multicast group, or no such
+    /// interface.
     pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.socket.set_option_bytes(option::JOIN_V4, &membership_v4(group, interface))
     }
@@ -171,7 +174,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`: for example a group that was not joined.
     pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.socket.set_option_bytes(option::LEAVE_V4, &membership_v4(group, interface))
     }
@@ -180,7 +183,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`: for example an address that is no multicast group, or no such
+    /// interface.
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.set_option_bytes(option::JOIN_V6, &membership_v6(group, interface))
     }
@@ -189,7 +193,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`: for example a group that was not joined.
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.set_option_bytes(option::LEAVE_V6, &membership_v6(group, interface))
     }
@@ -206,16 +210,16 @@ macro_rules! options {
                 ///
                 /// # Errors
                 ///
-                /// The kernel's.
+                /// Any error of `setsockopt(2)`; `InvalidInput` for a value out of range.
                 pub fn $set(&self, value: $type) -> io::Result<()> {
                     self.socket.set_option(option::$name, i32::try_from(value).unwrap_or(i32::MAX))
                 }
 
-                /// What the setter of the same name has set.
+                /// Returns the value set by the setter of the same name.
                 ///
                 /// # Errors
                 ///
-                /// The kernel's.
+                /// Any error of `getsockopt(2)`; none is expected for an open socket.
                 pub fn $get(&self) -> io::Result<$type> {
                     Ok(from_option(self.socket.option(option::$name)?))
                 }
@@ -227,9 +231,9 @@ macro_rules! options {
 options! {
     /// Allows datagrams to broadcast addresses.
     set_broadcast, broadcast: bool = BROADCAST;
-    /// Hears its own multicast datagrams (IPv4).
+    /// Enables receiving the socket's own multicast datagrams (IPv4).
     set_multicast_loop_v4, multicast_loop_v4: bool = MULTICAST_LOOP_V4;
-    /// Hears its own multicast datagrams (IPv6).
+    /// Enables receiving the socket's own multicast datagrams (IPv6).
     set_multicast_loop_v6, multicast_loop_v6: bool = MULTICAST_LOOP_V6;
     /// Sets the hop limit of multicast datagrams (IPv4).
     set_multicast_ttl_v4, multicast_ttl_v4: u32 = MULTICAST_TTL_V4;
@@ -237,7 +241,7 @@ options! {
     set_ttl, ttl: u32 = TTL;
 }
 
-/// An option's value as std's type for it.
+/// Converts an option's value to std's type for it.
 fn from_option<T: FromOption>(value: i32) -> T {
     T::from_option(value)
 }
@@ -273,7 +277,7 @@ fn membership_v6(group: &Ipv6Addr, interface: u32) -> [u8; 20] {
 }
 
 impl From<OwnedFd> for UdpSocket {
-    /// Takes a socket over, in whatever mode it is.
+    /// Takes ownership of a socket in any mode.
     fn from(fd: OwnedFd) -> UdpSocket {
         UdpSocket { socket: Socket::taken_over(fd, false) }
     }

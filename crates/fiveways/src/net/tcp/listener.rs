@@ -16,7 +16,7 @@ use crate::net::socket::{Socket, debug, inet};
 
 /// A TCP listener; as [`std::net::TcpListener`].
 ///
-/// Its backlog is the system's maximum, and its address can be bound again at once
+/// Its backlog is the system's maximum, and its address can be bound again immediately
 /// (`SO_REUSEADDR`).
 pub struct TcpListener {
     socket: Socket,
@@ -29,11 +29,12 @@ impl fmt::Debug for TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on the first address that can be had.
+    /// Listens on the first address that can be bound.
     ///
     /// # Errors
     ///
-    /// Of the last address tried.
+    /// The error of resolving the address or, if no address can be bound, that of the last one
+    /// tried.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
         each(address, |address| TcpListener::bind_with(&address, BACKLOG, true, false))
     }
@@ -60,8 +61,8 @@ impl TcpListener {
         self.socket.set_option(option::REUSE_PORT, 1)
     }
 
-    /// Keeps an address for listeners that share it, without listening: the kernel gives a share of
-    /// the connections to each socket that listens, whether it ever accepts or not.
+    /// Reserves an address for listeners that share it, without listening: the kernel assigns
+    /// connections to every socket that listens, whether it accepts or not.
     pub(crate) fn reserve(address: &SocketAddr) -> io::Result<TcpListener> {
         let socket = Socket::open(family(address), Kind::Stream)?;
         socket.set_option(option::REUSE_ADDRESS, 1)?;
@@ -75,7 +76,7 @@ impl TcpListener {
         self.socket.leave();
     }
 
-    /// Tells whether connections of ours can be accepted from it.
+    /// Checks that connections of type [`TcpStream`] can be accepted from it.
     pub(crate) fn check(&self) -> io::Result<()> {
         let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         let domain = self.socket.option(option::DOMAIN)?;
@@ -95,20 +96,21 @@ impl TcpListener {
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a connection; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's; those of a single connection (`ConnectionAborted`) and of exhausted limits
-    /// (`EMFILE`) leave the listener in order: try again. A connection that its peer has reset
-    /// already is accepted: its stream gives what was sent before, and then tells of the reset.
+    /// Any error of `accept(2)`. Those of a single connection (`ConnectionAborted`) and of
+    /// exhausted limits (`EMFILE`) leave the listener usable: try again. A connection that its peer
+    /// has already reset is still accepted: its stream returns what was sent before, and then the
+    /// reset.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (socket, peer) = self.socket.accept()?;
         let peer = inet(peer.ok_or(io::ErrorKind::ConnectionAborted)?)?;
         Ok((TcpStream::new(socket, Some(peer)), peer))
     }
 
-    /// An iterator over connections, without end.
+    /// Returns an endless iterator over connections.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }
@@ -117,7 +119,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet(self.socket.local_name()?)
     }
@@ -126,7 +128,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn try_clone(&self) -> io::Result<TcpListener> {
         Ok(TcpListener { socket: self.socket.try_clone()? })
     }
@@ -135,7 +137,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; `InvalidInput` for a value out of range.
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
         self.socket.set_option(option::TTL, hops as i32)
     }
@@ -144,13 +146,13 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockopt(2)`; none is expected for an open socket.
     pub fn ttl(&self) -> io::Result<u32> {
         Ok(self.socket.option(option::TTL)? as u32)
     }
 }
 
-/// Connections of a [`TcpListener`], without end.
+/// An endless iterator over the connections of a [`TcpListener`].
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
@@ -178,7 +180,7 @@ impl<'a> IntoIterator for &'a TcpListener {
 settings!(TcpListener, |this| this.socket);
 
 impl From<OwnedFd> for TcpListener {
-    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
+    /// Takes ownership of a listening socket; makes it non-blocking, as all listeners are here.
     fn from(fd: OwnedFd) -> TcpListener {
         TcpListener { socket: Socket::taken_over(fd, true) }
     }

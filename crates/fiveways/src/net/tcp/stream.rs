@@ -17,15 +17,16 @@ use crate::net::settings::{idle_limit, read_and_write, settings};
 use crate::net::socket::{Socket, debug, inet};
 use crate::net::stream::{Ahead, Parts, Stream};
 
-/// A TCP connection; as [`std::net::TcpStream`], and [`BufRead`] besides.
+/// A TCP connection; as [`std::net::TcpStream`], and also [`BufRead`].
 ///
-/// `BufRead` is the fast path: `fill_buf` gives the bytes where the kernel or the worker put them.
-/// It may receive more than is used; reads that follow, of any kind, take those bytes first. `Read`
-/// asks the socket for exactly what it is given room for.
+/// `BufRead` is the fast path: `fill_buf` returns received bytes without copying them. It may
+/// receive more than is used; later reads of any kind take those bytes first. `Read` asks the
+/// socket for exactly as much as its buffer can hold.
 ///
 /// # Differences from std
 ///
-/// Time limits give [`io::ErrorKind::TimedOut`]; `set_nonblocking` concerns this value only.
+/// A call that exceeds a time limit fails with [`io::ErrorKind::TimedOut`]; `set_nonblocking`
+/// affects this value only.
 ///
 /// # Examples
 ///
@@ -52,17 +53,17 @@ use crate::net::stream::{Ahead, Parts, Stream};
 /// # }
 /// ```
 pub struct TcpStream {
-    /// Dropped before the socket is closed: a server's note of this connection.
+    /// Dropped before the socket is closed: a server's record of this connection.
     ticket: Option<Box<dyn Send + Sync>>,
     stream: Stream,
     peer: OnceLock<SocketAddr>,
 }
 
-/// How long an address that does not answer keeps the next from being tried: time for a first
-/// packet that was lost to be sent again.
+/// How long an address that does not answer delays the next one: enough for a lost first packet to
+/// be sent again.
 const SHARE: Duration = Duration::from_secs(3);
 
-/// Do two addresses name the same port of the same machine?
+/// Returns `true` if two addresses name the same port of the same machine.
 fn is_same(a: &SocketAddr, b: &SocketAddr) -> bool {
     (a.ip(), a.port()) == (b.ip(), b.port())
 }
@@ -83,11 +84,11 @@ impl TcpStream {
         }
     }
 
-    /// Opens a connection to the first address that takes it.
+    /// Opens a connection to the first address that accepts it.
     ///
-    /// An address that does not answer keeps the next from being tried for three seconds, or for
-    /// its share of the time that the task has left; when none has answered, the silent ones are
-    /// asked once more, for as long as the kernel does.
+    /// An address that does not answer delays the next one by three seconds, or by its share of the
+    /// time that the task has left; if none has answered, the silent addresses are tried once more,
+    /// for as long as the kernel tries.
     ///
     /// # Suspends
     ///
@@ -95,8 +96,9 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Of the last address tried. `ConnectionRefused` also where nobody listens and the kernel
-    /// connected the socket to itself, as it may for a port of this machine.
+    /// The error of resolving the address, or that of the last address tried. `ConnectionRefused`
+    /// also if nothing listens and the kernel connected the socket to itself, as it may for a port
+    /// of this machine.
     #[doc(alias = "create_connection")]
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let addresses: Vec<_> = address.to_socket_addrs()?.collect();
@@ -112,7 +114,7 @@ impl TcpStream {
         tried
     }
 
-    /// Tries each address for its share of the time, and tells those that did not answer in it.
+    /// Tries each address for its share of the time, and returns those that did not answer in it.
     fn connect_in_turn(
         addresses: &[SocketAddr],
         silent: &mut Vec<SocketAddr>,
@@ -135,11 +137,12 @@ impl TcpStream {
     ///
     /// # Suspends
     ///
-    /// Until connected or late; a plain thread blocks.
+    /// Until connected or the limit has passed; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when late; `InvalidInput` for a limit of zero.
+    /// `TimedOut` after the limit; `InvalidInput` for a limit of zero; otherwise any error of
+    /// `connect(2)`.
     pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         if limit.is_zero() {
             let message = "cannot connect within a time limit of zero";
@@ -153,7 +156,7 @@ impl TcpStream {
         socket.connect(&Address::from(*address), by)?;
         let stream = TcpStream::new(socket, Some(*address));
         if stream.local_addr().is_ok_and(|own| is_same(&own, address)) {
-            // Not even kept in memory for a while, as one that is closed in order would be.
+            // Not even kept in memory for a while, as a socket after a graceful close is.
             let _ = stream.set_linger(Some(Duration::ZERO));
             let message = format!("nobody listens at {address}: the connection met itself");
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message));
@@ -161,11 +164,13 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// The peer's address. For accepted and connected streams it is remembered and cannot fail.
+    /// Returns the peer's address. For accepted and connected streams it is remembered and cannot
+    /// fail.
     ///
     /// # Errors
     ///
-    /// The kernel's, for a stream made from a descriptor.
+    /// For a stream made from a descriptor, any error of `getpeername(2)`: `NotConnected` if the
+    /// connection is gone.
     #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         if let Some(peer) = self.peer.get() {
@@ -179,37 +184,37 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet(self.socket().local_name()?)
     }
 
-    /// Ends one or both directions.
+    /// Shuts down one or both directions.
     ///
     /// # Errors
     ///
-    /// The kernel's: `NotConnected` when the connection is gone.
+    /// `NotConnected` if the connection is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket().shutdown(how)
     }
 
     /// Makes a second value for the same connection.
     ///
-    /// Bytes that this value has received through `BufRead` and not used are there for either value
-    /// from now on: whichever reads first has them. What one of them receives later and does not
-    /// use stays with it, as with any buffered reader.
+    /// Bytes that this value has received through `BufRead` and not used become available to both
+    /// values: the first that reads gets them. Bytes that one of them receives later and does not
+    /// use stay with it, as with any buffered reader.
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     #[doc(alias = "dup")]
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream { ticket: None, stream: self.stream.try_clone()?, peer: self.peer.clone() })
     }
 
-    /// Splits into a reader and a writer that can be used at once: bytes lent by the reader can be
-    /// written while they are looked at.
+    /// Splits into a reader and a writer that can be used at the same time: bytes lent by the
+    /// reader can be written while they are borrowed.
     ///
     /// # Examples
     ///
@@ -235,34 +240,34 @@ impl TcpStream {
         (ReadHalf { socket, ahead }, WriteHalf { socket })
     }
 
-    /// Receives without removing what it received.
+    /// Receives bytes without removing them from the socket.
     ///
     /// # Suspends
     ///
-    /// Until there is something; a plain thread blocks.
+    /// Until bytes are available; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// As a read.
+    /// Those of a read.
     #[doc(alias = "MSG_PEEK")]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.stream.ahead.peek(self.socket(), buf)
     }
 
-    /// Sends small writes at once instead of gathering them (`TCP_NODELAY`).
+    /// Sends small writes at once instead of coalescing them (`TCP_NODELAY`).
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; none is expected for an open socket.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.socket().set_option(option::NO_DELAY, i32::from(on))
     }
 
-    /// Are small writes sent at once?
+    /// Returns `true` if small writes are sent at once.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockopt(2)`; none is expected for an open socket.
     pub fn nodelay(&self) -> io::Result<bool> {
         Ok(self.socket().option(option::NO_DELAY)? != 0)
     }
@@ -271,7 +276,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; `InvalidInput` for a value out of range.
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
         self.socket().set_option(option::TTL, hops as i32)
     }
@@ -280,17 +285,17 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockopt(2)`; none is expected for an open socket.
     pub fn ttl(&self) -> io::Result<u32> {
         Ok(self.socket().option(option::TTL)? as u32)
     }
 
-    /// Probes a silent peer: after `idle` without traffic, then every `idle`, and gives up after
-    /// three probes without an answer; `None` turns probing off.
+    /// Probes a silent peer: after `idle` without traffic, then every `idle`, and closes the
+    /// connection after three unanswered probes; `None` turns probing off.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; `InvalidInput` for a value out of range.
     #[doc(alias = "SO_KEEPALIVE")]
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         let Some(idle) = idle else {
@@ -303,40 +308,40 @@ impl TcpStream {
         self.socket().set_option(option::KEEP_ALIVE, 1)
     }
 
-    /// Gives a silent peer up: when what was sent is not acknowledged for this long, or the peer
-    /// takes nothing for this long, calls fail with `TimedOut` (`ETIMEDOUT`). `None`: the system's
-    /// limit, some 15 minutes.
+    /// Sets how long a peer may fail to respond: if sent data is not acknowledged for this long, or
+    /// the peer accepts nothing for this long, calls fail with `TimedOut` (`ETIMEDOUT`). `None`:
+    /// the system's limit, about 15 minutes.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; `InvalidInput` for a value out of range.
     #[doc(alias = "TCP_USER_TIMEOUT")]
     pub fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        // Zero would stand for none.
+        // Zero would mean no limit.
         let millis = limit.map_or(0, |limit| limit.as_micros().div_ceil(1000).max(1));
         let millis = i32::try_from(millis).unwrap_or(i32::MAX);
         self.socket().set_option(option::USER_TIMEOUT, millis)
     }
 
-    /// What [`TcpStream::set_user_timeout`] has set.
+    /// Returns the value set by [`TcpStream::set_user_timeout`].
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockopt(2)`; none is expected for an open socket.
     pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
         let millis = self.socket().option(option::USER_TIMEOUT)?.max(0) as u64;
         Ok((millis != 0).then(|| Duration::from_millis(millis)))
     }
 
-    /// Makes `close` discard what is unsent and reset the connection (zero), or wait for it to
-    /// arrive (`SO_LINGER`); `None`: the kernel finishes in the background.
+    /// Makes `close` discard unsent data and reset the connection (zero), or wait until it has
+    /// arrived (`SO_LINGER`); `None`: the kernel sends it in the background.
     ///
     /// Rounded up to seconds, the kernel's unit. A drop in a task does not wait: the connection is
-    /// closed on a thread of its own.
+    /// closed on a separate thread.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `setsockopt(2)`; none is expected for an open socket.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let seconds = linger.map_or(0, |linger| {
             let seconds = linger.as_secs().saturating_add(u64::from(linger.subsec_nanos() > 0));
@@ -348,11 +353,11 @@ impl TcpStream {
         self.socket().set_option_bytes(option::LINGER, &value)
     }
 
-    /// What [`TcpStream::set_linger`] has set.
+    /// Returns the value set by [`TcpStream::set_linger`].
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockopt(2)`; none is expected for an open socket.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
         self.socket().linger()
     }
@@ -365,21 +370,21 @@ impl TcpStream {
         &self.stream
     }
 
-    /// Takes the connection out of its worker.
+    /// Detaches the connection from its worker.
     pub(crate) fn take_apart(self) -> Parts {
         let TcpStream { ticket, stream, peer } = self;
         let (socket, unread) = stream.take_out();
         Parts { ticket, socket, unread, peer: peer.into_inner() }
     }
 
-    /// Makes the connection again.
+    /// Reassembles the connection.
     pub(crate) fn put_together(parts: Parts) -> TcpStream {
         let Parts { ticket, socket, unread, peer } = parts;
         let stream = Stream::with_unread(socket, unread);
         TcpStream { ticket, stream, peer: peer.map_or_else(OnceLock::new, OnceLock::from) }
     }
 
-    /// Sets what is dropped just before the socket is closed (or given away).
+    /// Sets the value that is dropped just before the socket is closed (or given away).
     pub(crate) fn set_ticket(&mut self, ticket: Box<dyn Send + Sync>) {
         self.ticket = Some(ticket);
     }
@@ -390,15 +395,15 @@ settings!(TcpStream, |this| this.stream.socket);
 idle_limit!(TcpStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for TcpStream {
-    /// Takes a socket over, in whatever mode it is.
+    /// Takes ownership of a socket in any mode.
     fn from(fd: OwnedFd) -> TcpStream {
         TcpStream::new(Socket::taken_over(fd, false), None)
     }
 }
 
 impl From<TcpStream> for OwnedFd {
-    /// Gives the descriptor up. What this value has received through `BufRead` and not used is lost
-    /// to it: see [`TcpStream::detach`]. All else is in the socket.
+    /// Returns the descriptor. Bytes that this value has received through `BufRead` and not used
+    /// are lost: see [`TcpStream::detach`]. All others are in the socket.
     fn from(stream: TcpStream) -> OwnedFd {
         drop(stream.ticket);
         stream.stream.into_fd()
@@ -411,14 +416,14 @@ impl From<std::net::TcpStream> for TcpStream {
     }
 }
 
-/// The reading side of [`TcpStream::halves`].
+/// The read half returned by [`TcpStream::halves`].
 #[derive(Debug)]
 pub struct ReadHalf<'a> {
     socket: &'a Socket,
     ahead: &'a mut Ahead,
 }
 
-/// The writing side of [`TcpStream::halves`].
+/// The write half returned by [`TcpStream::halves`].
 #[derive(Debug)]
 pub struct WriteHalf<'a> {
     socket: &'a Socket,

@@ -15,7 +15,7 @@ use super::{of_path, of_std, pause, to_std};
 use crate::net::settings::settings;
 use crate::net::socket::{Socket, debug};
 
-/// How long a task waits before it sends to a full queue again.
+/// How long a task waits before it retries sending to a full queue.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A Unix datagram socket; as [`std::os::unix::net::UnixDatagram`].
@@ -35,7 +35,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `bind(2)`: `AddrInUse` if the path exists, `InvalidInput` if it is too long.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
         let this = UnixDatagram::unbound()?;
         this.socket.bind(&of_path(path.as_ref())?)?;
@@ -46,7 +46,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `bind(2)`: `AddrInUse` if the address is taken.
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
         let this = UnixDatagram::unbound()?;
         this.socket.bind(&of_std(address)?)?;
@@ -57,7 +57,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn unbound() -> io::Result<UnixDatagram> {
         Ok(UnixDatagram { socket: Socket::open(Family::Unix, Kind::Datagram)? })
     }
@@ -66,7 +66,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (a, b) = Socket::pair(Kind::Datagram)?;
         Ok((UnixDatagram { socket: a }, UnixDatagram { socket: b }))
@@ -76,7 +76,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `connect(2)`: `NotFound` if the path does not exist, `ConnectionRefused` if no
+    /// socket is bound to it.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.socket.set_peer(&of_path(path.as_ref())?)
     }
@@ -85,7 +86,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `connect(2)`: `ConnectionRefused` if no socket is bound to it.
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         self.socket.set_peer(&of_std(address)?)
     }
@@ -94,7 +95,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn try_clone(&self) -> io::Result<UnixDatagram> {
         Ok(UnixDatagram { socket: self.socket.try_clone()? })
     }
@@ -103,7 +104,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         to_std(self.socket.local_name()?)
     }
@@ -112,20 +113,20 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `NotConnected` when there is none.
+    /// `NotConnected` if there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         to_std(self.socket.peer_name()?)
     }
 
-    /// Receives one datagram and tells its sender.
+    /// Receives one datagram and returns its sender.
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a datagram; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `recvmsg(2)`; `TimedOut` after the read time limit.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, from) = self.socket.recv_from(buf, 0)?;
         let from = from.map_or_else(|| SocketAddr::from_pathname(""), to_std)?;
@@ -136,11 +137,11 @@ impl UnixDatagram {
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a datagram; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `recvmsg(2)`; `TimedOut` after the read time limit.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.socket.recv_from(buf, 0)?.0)
     }
@@ -153,7 +154,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `sendmsg(2)`: `NotFound` if the path does not exist, `ConnectionRefused` if no
+    /// socket is bound to it; `TimedOut` after the write time limit.
     pub fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         self.send_datagram(buf, Some(&of_path(path.as_ref())?))
     }
@@ -166,7 +168,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `sendmsg(2)`: `ConnectionRefused` if no socket is bound to the address;
+    /// `TimedOut` after the write time limit.
     pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         self.send_datagram(buf, Some(&of_std(address)?))
     }
@@ -179,15 +182,16 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `sendmsg(2)`: `NotConnected` if no peer was set, `ConnectionRefused` if it is
+    /// closed; `TimedOut` after the write time limit.
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.send_datagram(buf, None)
     }
 
-    /// Sends one datagram; in a task asks again after a pause while the receiver's queue is full.
+    /// Sends one datagram; in a task retries after a pause while the receiver's queue is full.
     ///
-    /// Nothing else serves there: an unconnected socket is called writable however full that queue
-    /// is, and the ring, which would wait, has used the bytes up by then and sends an empty
+    /// No notification helps here: poll reports an unconnected socket as writable however full that
+    /// queue is, and io_uring, which would wait, has used up the bytes by then and sends an empty
     /// datagram when there is room (Linux 6.18).
     fn send_datagram(&self, buf: &[u8], address: Option<&Address>) -> io::Result<usize> {
         if !in_task() {
@@ -207,11 +211,11 @@ impl UnixDatagram {
         }
     }
 
-    /// Ends one or both directions.
+    /// Shuts down one or both directions.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// `NotConnected` if no peer was set.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.shutdown(how)
     }
@@ -220,7 +224,7 @@ impl UnixDatagram {
 settings!(UnixDatagram, |this| this.socket);
 
 impl From<OwnedFd> for UnixDatagram {
-    /// Takes a socket over, in whatever mode it is.
+    /// Takes ownership of a socket in any mode.
     fn from(fd: OwnedFd) -> UnixDatagram {
         UnixDatagram { socket: Socket::taken_over(fd, false) }
     }

@@ -31,7 +31,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `bind(2)`: `AddrInUse` if the path exists, `InvalidInput` if it is too long.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
         UnixListener::bind_to(&of_path(path.as_ref())?)
     }
@@ -40,7 +40,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `bind(2)`: `AddrInUse` if the address is taken.
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         UnixListener::bind_to(&of_std(address)?)
     }
@@ -56,19 +56,19 @@ impl UnixListener {
     ///
     /// # Suspends
     ///
-    /// Until there is one; a plain thread blocks.
+    /// Until there is a connection; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `accept(2)`; exhausted limits (`EMFILE`) leave the listener usable: try again.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let (socket, peer) = self.socket.accept()?;
-        // Most peers have no name of their own.
+        // Most peers are unnamed.
         let peer = peer.map_or_else(|| SocketAddr::from_pathname(""), to_std)?;
         Ok((UnixStream::new(socket), peer))
     }
 
-    /// An iterator over connections, without end.
+    /// Returns an endless iterator over connections.
     pub fn incoming(&self) -> UnixIncoming<'_> {
         UnixIncoming { listener: self }
     }
@@ -77,7 +77,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn try_clone(&self) -> io::Result<UnixListener> {
         Ok(UnixListener { socket: self.socket.try_clone()? })
     }
@@ -86,13 +86,13 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         to_std(self.socket.local_name()?)
     }
 }
 
-/// Connections of a [`UnixListener`], without end.
+/// An endless iterator over the connections of a [`UnixListener`].
 #[derive(Debug)]
 pub struct UnixIncoming<'a> {
     listener: &'a UnixListener,
@@ -120,7 +120,7 @@ impl<'a> IntoIterator for &'a UnixListener {
 settings!(UnixListener, |this| this.socket);
 
 impl From<OwnedFd> for UnixListener {
-    /// Takes a listening socket over; makes it non-blocking, as all listeners are here.
+    /// Takes ownership of a listening socket; makes it non-blocking, as all listeners are here.
     fn from(fd: OwnedFd) -> UnixListener {
         UnixListener { socket: Socket::taken_over(fd, true) }
     }

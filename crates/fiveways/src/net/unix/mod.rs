@@ -19,7 +19,7 @@ pub use datagram::UnixDatagram;
 pub use listener::{UnixIncoming, UnixListener};
 pub use stream::UnixStream;
 
-/// Sleeps for a while, unless it is too late already.
+/// Sleeps for `length`, unless the deadline has passed.
 fn pause(length: Duration, by: Option<Instant>) -> io::Result<()> {
     let now = clock::now();
     if by.is_some_and(|by| by <= now) {

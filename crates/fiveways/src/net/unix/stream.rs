@@ -17,10 +17,10 @@ use crate::net::settings::{idle_limit, read_and_write, settings};
 use crate::net::socket::{Socket, debug};
 use crate::net::stream::{Parts, Stream};
 
-/// How long a connect waits before it tries a full backlog again.
+/// How long a connect waits before it retries a full backlog.
 const FULL_BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 
-/// A Unix stream; as [`std::os::unix::net::UnixStream`], and [`BufRead`](io::BufRead) besides.
+/// A Unix stream; as [`std::os::unix::net::UnixStream`], and also [`BufRead`](io::BufRead).
 pub struct UnixStream {
     stream: Stream,
 }
@@ -45,7 +45,8 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `connect(2)`: `NotFound` if the path does not exist, `ConnectionRefused` if
+    /// nothing listens there.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         UnixStream::connect_to(&of_path(path.as_ref())?, None)
     }
@@ -58,11 +59,12 @@ impl UnixStream {
     ///
     /// # Differences from std
     ///
-    /// std has this for TCP only.
+    /// std's `UnixStream` has no such function.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when late; `InvalidInput` for a limit of zero.
+    /// `TimedOut` after the limit; `InvalidInput` for a limit of zero; otherwise those of
+    /// [`UnixStream::connect`].
     pub fn connect_timeout(path: impl AsRef<Path>, limit: Duration) -> io::Result<UnixStream> {
         if limit.is_zero() {
             let message = "cannot connect within a time limit of zero";
@@ -79,7 +81,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Those of [`UnixStream::connect`].
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         UnixStream::connect_to(&of_std(address)?, None)
     }
@@ -88,7 +90,7 @@ impl UnixStream {
         let socket = Socket::open(Family::Unix, Kind::Stream)?;
         loop {
             match socket.connect(address, by) {
-                // A full backlog has no readiness to wait for: ask again after a pause.
+                // A full backlog has no readiness to wait for: retry after a pause.
                 Err(error) if error.raw_os_error() == Some(errno::EAGAIN) => {
                     pause(FULL_BACKLOG_PAUSE, by)?;
                 }
@@ -101,21 +103,21 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (a, b) = Socket::pair(Kind::Stream)?;
         Ok((UnixStream::new(a), UnixStream::new(b)))
     }
 
-    /// Makes a second value for the same connection; see [`TcpStream::try_clone`] for what this one
-    /// has received and not used.
+    /// Makes a second value for the same connection; [`TcpStream::try_clone`] describes which of
+    /// them reads the bytes that this one has received and not used.
     ///
     /// [`TcpStream::try_clone`]: crate::net::TcpStream::try_clone
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn try_clone(&self) -> io::Result<UnixStream> {
         Ok(UnixStream { stream: self.stream.try_clone()? })
     }
@@ -124,7 +126,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// Any error of `getsockname(2)`; none is expected for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         to_std(self.socket().local_name()?)
     }
@@ -133,29 +135,29 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// `NotConnected` if the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         to_std(self.socket().peer_name()?)
     }
 
-    /// Ends one or both directions.
+    /// Shuts down one or both directions.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// `NotConnected` if the connection is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket().shutdown(how)
     }
 
-    /// Receives without removing what it received.
+    /// Receives bytes without removing them from the socket.
     ///
     /// # Suspends
     ///
-    /// Until there is something; a plain thread blocks.
+    /// Until bytes are available; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// As a read.
+    /// Those of a read.
     #[doc(alias = "MSG_PEEK")]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.stream.ahead.peek(self.socket(), buf)
@@ -169,18 +171,18 @@ impl UnixStream {
         &self.stream
     }
 
-    /// Is there anything that was received and not used?
+    /// Returns `true` if received bytes are not used yet.
     pub(crate) fn is_ahead(&self) -> bool {
         self.stream.is_ahead()
     }
 
-    /// Takes the connection out of its worker.
+    /// Detaches the connection from its worker.
     pub(crate) fn take_apart(self) -> Parts {
         let (socket, unread) = self.stream.take_out();
         Parts { ticket: None, socket, unread, peer: None }
     }
 
-    /// Makes the connection again.
+    /// Reassembles the connection.
     pub(crate) fn put_together(parts: Parts) -> UnixStream {
         UnixStream { stream: Stream::with_unread(parts.socket, parts.unread) }
     }
@@ -191,15 +193,15 @@ settings!(UnixStream, |this| this.stream.socket);
 idle_limit!(UnixStream, |this| this.stream.socket);
 
 impl From<OwnedFd> for UnixStream {
-    /// Takes a socket over, in whatever mode it is.
+    /// Takes ownership of a socket in any mode.
     fn from(fd: OwnedFd) -> UnixStream {
         UnixStream::new(Socket::taken_over(fd, false))
     }
 }
 
 impl From<UnixStream> for OwnedFd {
-    /// Gives the descriptor up. What this value has received through `BufRead` and not used is lost
-    /// to it: see [`UnixStream::detach`]. All else is in the socket.
+    /// Returns the descriptor. Bytes that this value has received through `BufRead` and not used
+    /// are lost: see [`UnixStream::detach`]. All others are in the socket.
     fn from(stream: UnixStream) -> OwnedFd {
         stream.stream.into_fd()
     }
