@@ -6,11 +6,11 @@ use std::pin::pin;
 use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter};
 use fiveways_sys::lock::Mutex;
 
-/// Lets a number of tasks and threads meet, as [`std::sync::Barrier`]; then it can be used again.
+/// Lets a number of tasks and threads wait for each other, as [`std::sync::Barrier`]; reusable.
 ///
 /// # Cancellation
 ///
-/// A task that is unwound while it waits has not come: the others wait for one more.
+/// A task that is unwound while it waits does not count as arrived: the others wait for one more.
 ///
 /// # Examples
 ///
@@ -35,28 +35,28 @@ struct Waiting {
     queue: WaitQueue,
 }
 
-/// Whether the caller of [`Barrier::wait`] was the last to come.
+/// Returned by [`Barrier::wait`]: tells the leader from the others.
 #[derive(Clone, Copy, Debug)]
 pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
-    /// Is the caller the one of them all who may do what needs to be done once?
+    /// Returns `true` for exactly one of the callers, which can do what must be done once.
     pub fn is_leader(&self) -> bool {
         self.0
     }
 }
 
 impl Barrier {
-    /// Makes a barrier for `size` tasks and threads; 0 is as good as 1, as std's.
+    /// Makes a barrier for `size` tasks and threads; as with std, 0 acts as 1.
     pub const fn new(size: usize) -> Barrier {
         Barrier { size, waiting: Mutex::new(Waiting { arrived: 0, queue: WaitQueue::new() }) }
     }
 
-    /// Waits until as many have come as the barrier is for.
+    /// Waits until all the tasks and threads that the barrier is for have arrived.
     ///
     /// # Suspends
     ///
-    /// Until the last has come, who never waits; a plain thread blocks.
+    /// Until the last has arrived, which itself never waits; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -80,7 +80,7 @@ impl Barrier {
         drop(waiting);
         let leave = || {
             let mut waiting = self.waiting.lock();
-            // Who was taken out of the line has been counted out with its round.
+            // A waiter that was removed from the queue has been counted out with its round.
             if waiting.queue.remove(waiter) {
                 waiting.arrived -= 1;
             }

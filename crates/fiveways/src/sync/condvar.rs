@@ -12,19 +12,19 @@ use fiveways_sys::lock::{Mutex as StdMutex, MutexGuard as StdGuard};
 
 use super::mutex::MutexGuard;
 
-/// Notified with all others; [`CHOSEN`]: alone, in place of another.
+/// Notified together with all others; [`CHOSEN`]: notified alone.
 const TOGETHER: Selection = CHOSEN.saturating_add(1);
 
-/// Lets who holds a [`Mutex`](super::Mutex) wait for news about what it protects, as
+/// Lets the holder of a [`Mutex`](super::Mutex) wait for a change of the protected data, as
 /// [`std::sync::Condvar`].
 ///
-/// Waits may end without a notification, as std's: look at the condition again, or use
+/// As with std, waits may end without a notification: check the condition again, or use
 /// [`Condvar::wait_while`].
 ///
 /// # Cancellation
 ///
-/// A task that is unwound while it waits does not have the mutex, so it does not poison it. A
-/// notification that had reached it goes to another who waits.
+/// A task that is unwound while it waits does not hold the mutex, so it does not poison it. A
+/// notification that had reached it passes to another waiter.
 ///
 /// # Examples
 ///
@@ -45,24 +45,24 @@ const TOGETHER: Selection = CHOSEN.saturating_add(1);
 /// ```
 #[doc(alias("Condition", "threading.Condition", "pthread_cond_t"))]
 pub struct Condvar {
-    /// The length of the line; written under its lock. Who holds the mutex and sees 0 knows that
-    /// nobody waits for what it changed: the mutex orders this, so it needs no ordering of its own.
+    /// The length of the queue; written under its lock. A holder of the mutex that reads 0 knows
+    /// that nobody waits for its change: the mutex orders this, so it needs no ordering of its own.
     waiting: AtomicUsize,
     queue: StdMutex<WaitQueue>,
 }
 
-/// Whether a wait ended because the time was over.
+/// Whether a wait ended because of its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Was the time over?
+    /// Returns `true` if the wait ended because of its timeout.
     pub fn timed_out(&self) -> bool {
         self.0
     }
 }
 
-/// What a wait with a time limit gives: the guard, and whether the time was over.
+/// The value of a wait with a time limit: the guard, and whether the timeout passed.
 type Reacquired<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
 
 impl fmt::Debug for Condvar {
@@ -72,7 +72,7 @@ impl fmt::Debug for Condvar {
 }
 
 impl Condvar {
-    /// Makes a condition variable for which nobody waits.
+    /// Makes a condition variable without waiters.
     pub const fn new() -> Condvar {
         Condvar { waiting: AtomicUsize::new(0), queue: StdMutex::new(WaitQueue::new()) }
     }
@@ -81,7 +81,7 @@ impl Condvar {
     ///
     /// # Suspends
     ///
-    /// Until notified, and until the mutex is free; a plain thread blocks.
+    /// Until notified, and until the mutex is unlocked; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -96,11 +96,11 @@ impl Condvar {
         self.wait_at(guard, None, Location::caller()).0
     }
 
-    /// Waits as long as the condition holds, which is looked at under the lock.
+    /// Waits as long as the condition, which is evaluated under the lock, is `true`.
     ///
     /// # Suspends
     ///
-    /// Until notified and `condition` is false; a plain thread blocks.
+    /// Until notified while `condition` is `false`; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -128,7 +128,8 @@ impl Condvar {
     ///
     /// # Suspends
     ///
-    /// Until notified or the time is over, and until the mutex is free; a plain thread blocks.
+    /// Until notified or the timeout has passed, and until the mutex is unlocked; a plain thread
+    /// blocks.
     ///
     /// # Cancellation
     ///
@@ -151,12 +152,12 @@ impl Condvar {
 
     /// As [`Condvar::wait_while`], for no longer than `timeout`.
     ///
-    /// The result says that the time was over only if the condition still holds.
+    /// The result reports a timeout only if the condition is still `true`.
     ///
     /// # Suspends
     ///
-    /// Until notified and `condition` is false or the time is over, and until the mutex is free; a
-    /// plain thread blocks.
+    /// Until notified while `condition` is `false` or the timeout has passed, and until the mutex
+    /// is unlocked; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -187,7 +188,7 @@ impl Condvar {
         }
     }
 
-    /// Wakes one of those who wait, the first.
+    /// Wakes one waiter, the first.
     #[doc(alias("notify", "pthread_cond_signal"))]
     pub fn notify_one(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
@@ -201,7 +202,7 @@ impl Condvar {
         }
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiters.
     #[doc(alias = "pthread_cond_broadcast")]
     pub fn notify_all(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 {

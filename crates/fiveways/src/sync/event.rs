@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use fiveways_runtime::{CHOSEN, Reason, Selection, Unparker, WaitQueue, Waiter, clock, spend};
 use fiveways_sys::lock::Mutex;
 
-/// A flag that tasks and threads wait for, until somebody sets it; all of them go on then.
+/// A flag that tasks and threads wait for; setting it wakes all of them.
 ///
-/// Who waits while it is set goes on at once. Who was waiting when it was set goes on, even if it
-/// is cleared again before it runs. A [`select!`](crate::select) waits for it with `wait(event)`.
+/// A wait returns at once if the flag is set. A task that was waiting when the flag was set
+/// continues even if the flag is cleared before it runs. A [`select!`](crate::select) waits for it
+/// with `wait(event)`.
 ///
 /// # Examples
 ///
@@ -31,9 +32,9 @@ use fiveways_sys::lock::Mutex;
 /// ```
 #[doc(alias("threading.Event", "gevent.event.Event", "eventfd"))]
 pub struct Event {
-    /// Set and cleared under the lock of the line.
+    /// Set and cleared under the lock of the queue.
     set: AtomicBool,
-    /// Each with what it is to be selected for.
+    /// Each waiter with the value it is to be selected for.
     queue: Mutex<WaitQueue<Selection>>,
 }
 
@@ -49,23 +50,23 @@ impl Event {
         Event { set: AtomicBool::new(false), queue: Mutex::new(WaitQueue::new()) }
     }
 
-    /// Sets the flag and wakes all who wait.
+    /// Sets the flag and wakes all waiters.
     pub fn set(&self) {
         let mut queue = self.queue.lock();
-        // ORDERING: Release: who sees it set sees what was done before.
+        // ORDERING: Release: a thread that sees the flag set sees what was done before.
         self.set.store(true, Ordering::Release);
         let chosen = queue.select_all_by(|number| *number);
         drop(queue);
         chosen.iter().for_each(Unparker::unpark);
     }
 
-    /// Clears the flag: from now on one waits again.
+    /// Clears the flag: from now on calls of `wait` wait again.
     pub fn clear(&self) {
         let _line = self.queue.lock();
         self.set.store(false, Ordering::Relaxed);
     }
 
-    /// Is the flag set?
+    /// Returns `true` if the flag is set.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.set.load(Ordering::Acquire)
@@ -75,7 +76,7 @@ impl Event {
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the flag is set; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -89,11 +90,11 @@ impl Event {
         }
     }
 
-    /// Waits until the flag is set, no longer than `timeout`; false: the time is over.
+    /// Waits until the flag is set, for at most `timeout`; returns `false` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the flag is set or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -122,7 +123,7 @@ impl Event {
         waiter.wait(&reason, deadline, leave, |_| {}).is_some()
     }
 
-    /// Joins those who wait, to be selected for `number`. False: it is set.
+    /// Joins the queue, to be selected for `number`. Returns `false` if the flag is set.
     pub(crate) fn join(&self, waiter: Pin<&Waiter>, number: Selection) -> bool {
         let mut queue = self.queue.lock();
         let waits = !self.is_set();
@@ -132,7 +133,7 @@ impl Event {
         waits
     }
 
-    /// Leaves those who wait; also when it is not among them.
+    /// Leaves the queue; also allowed if the waiter is not in it.
     pub(crate) fn leave(&self, waiter: Pin<&Waiter>, number: Selection) {
         self.queue.lock().remove_with(waiter, |wanted| *wanted == number);
     }

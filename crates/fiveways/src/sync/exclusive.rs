@@ -1,4 +1,4 @@
-//! What at most one task or thread has at a time: a mutex without its data.
+//! A mutex without its data: at most one task or thread holds it at a time.
 //!
 //! ```text
 //!   word   0                        free; nobody waits, or somebody who waits was just woken
@@ -6,13 +6,14 @@
 //!          holder | CONTENDED       held; whoever lets go must look at the line
 //! ```
 //!
-//! Who finds it held goes into the line of the *fresh*. Letting go wakes the first of them, who
-//! tries again: others may come in between (barging), which saves a switch for each hand-over. But
-//! whom that has happened to goes into the line of the *overtaken*, and to its first the lock is
-//! handed without ever being free: nobody is woken in vain twice.
+//! A caller that finds it held enters the queue of *fresh* waiters. Unlocking wakes the first of
+//! them, which tries again: another caller may take the lock in between (barging), which saves a
+//! switch for each hand-over. A waiter to which that has happened enters the queue of the
+//! *overtaken*, and the lock is handed to its first waiter without ever being free: no waiter is
+//! woken in vain twice.
 //!
-//! All that concerns the lines happens under their lock; the word is changed without it only from
-//! free to held and back, and never while it is `CONTENDED`.
+//! The queues change under their lock only; the word is changed without it only from free to held
+//! and back, and never while it is `CONTENDED`.
 
 use std::panic::Location;
 use std::pin::{Pin, pin};
@@ -25,10 +26,10 @@ use fiveways_sys::lock::Mutex;
 /// The bit of the word that no [`Identity`] has.
 const CONTENDED: u64 = 1 << 63;
 
-/// "It is yours"; [`CHOSEN`] says "try again".
+/// The lock was handed over; [`CHOSEN`] means "try again".
 const HANDED: Selection = CHOSEN.saturating_add(1);
 
-/// Looks at a lock that another thread holds before waiting for it.
+/// How often a lock held by another thread is checked before waiting for it.
 const SPINS: u32 = 100;
 
 /// A lock without data.
@@ -38,10 +39,10 @@ pub(super) struct Exclusive {
     waiting: Mutex<Waiting>,
 }
 
-/// Those who wait for it.
+/// The waiters.
 #[derive(Debug)]
 struct Waiting {
-    /// Were woken once and found it taken.
+    /// Waiters that were woken once and found it taken.
     overtaken: WaitQueue<Identity>,
     fresh: WaitQueue,
 }
@@ -69,21 +70,21 @@ impl Exclusive {
     /// Takes it if it is free.
     #[inline]
     pub(super) fn try_lock(&self, me: Identity) -> bool {
-        // ORDERING: Acquire pairs with the Release of who let go.
+        // ORDERING: Acquire pairs with the Release of the thread that unlocked.
         let (was, is) = (0, me.to_bits());
         self.word.compare_exchange(was, is, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Who has it, as far as can be said.
+    /// Returns its holder, as far as is known.
     #[inline]
     pub(super) fn holder(&self) -> Option<Identity> {
         Identity::from_bits(self.word.load(Ordering::Relaxed))
     }
 
-    /// Lets go of it; only for its holder.
+    /// Unlocks it; only for its holder.
     #[inline]
     pub(super) fn unlock(&self) {
-        // Only `CONTENDED` can be added by others.
+        // Others can only add `CONTENDED`.
         let held = self.word.load(Ordering::Relaxed);
         // ORDERING: Release: the next holder sees what was done under the lock.
         let free = held & CONTENDED == 0
@@ -97,7 +98,7 @@ impl Exclusive {
     fn unlock_contended(&self) {
         let mut waiting = self.waiting.lock();
         let woken = if let Some(next) = waiting.overtaken.want(0) {
-            // Before the selection: from then on the next may let go.
+            // Before the selection: from then on the next holder may unlock it.
             let more = if waiting.len() > 1 { CONTENDED } else { 0 };
             self.word.store(next.to_bits() | more, Ordering::Release);
             waiting.overtaken.select_first(HANDED)
@@ -111,11 +112,11 @@ impl Exclusive {
         }
     }
 
-    /// Takes it, waiting for it if need be; false: the deadline came first.
+    /// Locks it, waiting if necessary; returns `false` if the deadline came first.
     ///
     /// # Panics
     ///
-    /// When the caller has it already.
+    /// If the caller holds it already.
     #[cold]
     pub(super) fn lock_slowly(&self, me: Identity, wait: Wait) -> bool {
         if self.spin(me) {
@@ -136,7 +137,7 @@ impl Exclusive {
         }
     }
 
-    /// Looks again for a moment, if its holder may be running.
+    /// Checks repeatedly for a short time, if its holder may be running.
     fn spin(&self, me: Identity) -> bool {
         for _ in 0..SPINS {
             let word = self.word.load(Ordering::Relaxed);
@@ -152,7 +153,7 @@ impl Exclusive {
         false
     }
 
-    /// Takes it, or goes into a line.
+    /// Takes it, or enters a queue.
     fn take_or_join(
         &self,
         waiter: Pin<&Waiter>,
@@ -177,7 +178,7 @@ impl Exclusive {
         false
     }
 
-    /// Takes it if it is free; else its holder will look at the line.
+    /// Takes it if it is free; otherwise makes its holder check the queues.
     fn take(&self, me: Identity, waiting: &Waiting) -> bool {
         let more = if waiting.len() == 0 { 0 } else { CONTENDED };
         let mut word = self.word.load(Ordering::Relaxed);
@@ -192,7 +193,7 @@ impl Exclusive {
         }
     }
 
-    /// Waits to be woken or handed the lock; `None`: the deadline came first.
+    /// Waits to be woken or handed the lock; `None` if the deadline came first.
     fn wait(&self, waiter: Pin<&Waiter>, wait: Wait) -> Option<Selection> {
         let on = std::ptr::from_ref(self).addr();
         let holder = Holder::In(&self.word);
@@ -201,12 +202,12 @@ impl Exclusive {
         waiter.wait(&reason, wait.deadline, leave, |selected| self.give_up(selected))
     }
 
-    /// Passes on what a waiter that unwinds had been given.
+    /// Passes on what was given to a waiter that unwinds.
     fn give_up(&self, selected: Selection) {
         if selected == HANDED {
             return self.unlock();
         }
-        // It was woken in place of another.
+        // It was woken in place of another waiter.
         let me = me();
         let taken = self.take(me, &self.waiting.lock());
         if taken {

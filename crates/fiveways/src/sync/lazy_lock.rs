@@ -1,4 +1,4 @@
-//! A value that is made when it is first needed: std's `LazyLock`, for tasks and plain threads.
+//! A value that is initialised on first use: std's `LazyLock`, for tasks and plain threads.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -8,17 +8,17 @@ use fiveways_sys::lock::Mutex;
 
 use super::once_lock::OnceLock;
 
-/// Keeps a value that is made when it is first needed, as [`std::sync::LazyLock`].
+/// A value that is initialised on first use, as [`std::sync::LazyLock`].
 ///
 /// # Cancellation
 ///
-/// What makes the value is unwound neither by a cancellation nor by a time limit: the value would
-/// be lost to all. They reach the task at its next wait. Who waits for another to make it is
-/// unwound as usual.
+/// The initialiser is unwound neither by a cancellation nor by a time limit: the value would be
+/// lost to all users. They take effect at the task's next wait. A task that waits for another to
+/// initialise the value is unwound as usual.
 ///
 /// # Panics
 ///
-/// Every use panics when making the value panicked.
+/// Every use panics if the initialiser panicked.
 ///
 /// # Examples
 ///
@@ -31,40 +31,40 @@ use super::once_lock::OnceLock;
 /// ```
 pub struct LazyLock<T, F = fn() -> T> {
     value: OnceLock<T>,
-    /// Taken by who makes the value.
+    /// Taken by the task or thread that initialises the value.
     make: Mutex<Option<F>>,
 }
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
-    /// Makes one whose value `make` will make.
+    /// Makes a lazy lock whose value is initialised by `make`.
     pub const fn new(make: F) -> LazyLock<T, F> {
         LazyLock { value: OnceLock::new(), make: Mutex::new(Some(make)) }
     }
 
-    /// Gives the value, which is made if this is its first use.
+    /// Returns the value, initialising it on first use.
     ///
     /// # Suspends
     ///
-    /// While another makes the value; a plain thread blocks.
+    /// While another task or thread initialises the value; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// A cancelled task that waits for another to make it is unwound from here.
+    /// A cancelled task that waits for the initialisation is unwound from here.
     ///
     /// # Panics
     ///
-    /// When making the value panics or panicked; when called from within what makes the value.
+    /// If the initialiser panics or has panicked; if called from within the initialiser.
     #[inline]
     #[track_caller]
     pub fn force(this: &LazyLock<T, F>) -> &T {
         this.value.get_or_init(|| this.make_value())
     }
 
-    /// As [`LazyLock::force`], to change the value.
+    /// As [`LazyLock::force`], but returns a mutable reference.
     ///
     /// # Panics
     ///
-    /// When making the value panics or panicked.
+    /// If the initialiser panics or has panicked.
     #[track_caller]
     pub fn force_mut(this: &mut LazyLock<T, F>) -> &mut T {
         LazyLock::force(this);
@@ -81,12 +81,12 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// Gives the value if it was made.
+    /// Returns the value, if it is initialised.
     pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
         this.value.get()
     }
 
-    /// Gives the value to change if it was made.
+    /// Returns a mutable reference to the value, if it is initialised.
     pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
         this.value.get_mut()
     }

@@ -1,24 +1,24 @@
 //! Locks, signals and channels, for tasks and plain threads alike.
 //!
 //! The types have std's names and semantics where std has them. In a task a call that must wait
-//! parks the task, and its worker runs others meanwhile; on a plain thread it blocks the thread.
-//! Both may wait for the same lock.
+//! parks the task, and its worker runs others in the meantime; on a plain thread it blocks the
+//! thread. Tasks and threads can wait for the same lock.
 //!
 //! A lock belongs to the *task* that took it, not to the thread under it: two tasks of one worker
 //! exclude each other.
 //!
 //! # Cancellation
 //!
-//! A cancelled task is unwound out of its wait, and so is one whose time limit is over. It leaves
-//! the line of those who wait; what it had just been given (a lock, a permit, a notification) goes
-//! to the next. A channel's item is not handed on, for it would come after those that were sent
-//! later: who was given one at that moment keeps it, and is unwound at its next wait. A task that
-//! is unwound while it *holds* a [`Mutex`] poisons it, as a panic does:
-//! what the lock protects may be half changed, whatever the reason.
+//! A cancelled task is unwound out of its wait, and so is one whose time limit has passed. It
+//! leaves the wait queue; a lock, a permit or a notification that it had just been given passes to
+//! the next waiter. An item of a channel is not passed on, because it would arrive after items that
+//! were sent later: a task that was given one at that moment keeps it, and is unwound at its next
+//! wait. A task that is unwound while it *holds* a [`Mutex`] poisons it, as a panic does: the
+//! protected data may be half changed, whatever the reason.
 //!
-//! While a task unwinds it cannot be parked. A destructor that waits for something blocks its
-//! worker, and for ever if only another task of that worker could end the wait: destructors should
-//! use the `try_` forms.
+//! A task cannot be parked while it unwinds. A destructor that waits blocks its worker, and blocks
+//! it for ever if only another task of that worker could end the wait: destructors should use the
+//! `try_` forms.
 
 pub mod select;
 pub mod mpsc;

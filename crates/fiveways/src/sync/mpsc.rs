@@ -1,13 +1,13 @@
 //! Channels with one receiver, as [`std::sync::mpsc`]: same names, same errors, same rules.
 //!
-//! A task that waits for a channel is parked, and its worker goes on. For several receivers see
+//! A task that waits for a channel is parked, and its worker runs others. For several receivers see
 //! [`sync::channel`](mod@super::channel); for waiting on several channels,
 //! [`select!`](crate::select).
 //!
 //! # Differences from std
 //!
-//! [`Receiver::recv_deadline`] and [`SyncSender::send_timeout`] are here and stable. A receiver can
-//! tell how many items there are.
+//! [`Receiver::recv_deadline`] and [`SyncSender::send_timeout`] are available and stable. A
+//! receiver has `len` and `is_empty`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -39,7 +39,7 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender(sender), Receiver::new(receiver))
 }
 
-/// Makes a channel that holds up to `bound` items; with 0, items go from hand to hand.
+/// Makes a channel that holds up to `bound` items; with 0, a send and a receive meet.
 ///
 /// # Examples
 ///
@@ -68,7 +68,7 @@ pub struct SyncSender<T>(channel::Sender<T>);
 /// The receiving end of [`channel()`] and [`sync_channel`].
 pub struct Receiver<T> {
     inner: channel::Receiver<T>,
-    /// There is one receiver, and one task or thread that uses it.
+    /// There is one receiver, used by one task or thread at a time.
     single: PhantomData<Cell<()>>,
 }
 
@@ -77,7 +77,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// When there is no receiver any more; the item comes back.
+    /// If there is no receiver any more; the error returns the item.
     #[inline]
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
         self.0.send(item)
@@ -94,7 +94,7 @@ impl<T> SyncSender<T> {
     /// # Suspends
     ///
     /// While the channel is full; with a bound of 0, until the receiver has taken the item. A plain
-    /// thread blocks. A task that never has to wait lets others go first now and then.
+    /// thread blocks. A task that never has to wait yields to others now and then.
     ///
     /// # Cancellation
     ///
@@ -102,25 +102,25 @@ impl<T> SyncSender<T> {
     ///
     /// # Errors
     ///
-    /// When there is no receiver any more; the item comes back.
+    /// If there is no receiver any more; the error returns the item.
     #[inline]
     #[track_caller]
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
         self.0.send(item)
     }
 
-    /// Sends an item if that needs no waiting: there is room, or, with a bound of 0, the receiver
-    /// waits.
+    /// Sends an item if that is possible without waiting: there is room or, with a bound of 0, the
+    /// receiver waits.
     ///
     /// # Errors
     ///
-    /// When the channel is full or has no receiver any more; the item comes back.
+    /// If the channel is full or has no receiver any more; the error returns the item.
     #[inline]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         self.0.try_send(item)
     }
 
-    /// Sends an item, waiting no longer than the timeout.
+    /// Sends an item, waiting for at most the timeout.
     ///
     /// # Suspends
     ///
@@ -132,7 +132,7 @@ impl<T> SyncSender<T> {
     ///
     /// # Errors
     ///
-    /// When it took too long, or there is no receiver any more; the item comes back.
+    /// If it took too long, or there is no receiver any more; the error returns the item.
     #[inline]
     #[track_caller]
     pub fn send_timeout(
@@ -157,8 +157,8 @@ impl<T> Receiver<T> {
     ///
     /// # Suspends
     ///
-    /// While the channel is empty; a plain thread blocks. A task that never has to wait lets others
-    /// go first now and then.
+    /// While the channel is empty; a plain thread blocks. A task that never has to wait yields to
+    /// others now and then.
     ///
     /// # Cancellation
     ///
@@ -166,7 +166,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When the channel is empty and has no sender any more.
+    /// If the channel is empty and has no sender any more.
     #[inline]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -177,13 +177,14 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When the channel is empty; when it also has no sender any more.
+    /// [`TryRecvError::Empty`] if the channel is empty; [`TryRecvError::Disconnected`] if it also
+    /// has no sender any more.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.inner.try_recv()
     }
 
-    /// Receives the next item, waiting no longer than the timeout.
+    /// Receives the next item, waiting for at most the timeout.
     ///
     /// # Suspends
     ///
@@ -195,7 +196,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When none came in time, or the channel is empty and has no sender any more.
+    /// If no item came in time, or the channel is empty and has no sender any more.
     #[inline]
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
@@ -206,7 +207,7 @@ impl<T> Receiver<T> {
     ///
     /// # Suspends
     ///
-    /// As [`Receiver::recv`], until then at the latest.
+    /// As [`Receiver::recv`], until the deadline at the latest.
     ///
     /// # Cancellation
     ///
@@ -214,30 +215,32 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When none came in time, or the channel is empty and has no sender any more.
+    /// If no item came in time, or the channel is empty and has no sender any more.
     #[inline]
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.inner.recv_deadline(deadline)
     }
 
-    /// The items that come until there is no sender any more; waits for each as
-    /// [`Receiver::recv`].
+    /// Returns an iterator over the items received until there is no sender any more; it waits for
+    /// each as [`Receiver::recv`].
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }
 
-    /// The items that are there; ends as soon as it would have to wait.
+    /// Returns an iterator over the items that are available; it ends as soon as it would have to
+    /// wait.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter(self)
     }
 
-    /// Items in the channel at this moment; others may send in the next.
+    /// Returns the number of items in the channel; it may change at any time.
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Was the channel empty at this moment? Only [`Receiver::try_recv`] decides.
+    /// Returns `true` if the channel was empty at this moment. Only [`Receiver::try_recv`] is
+    /// reliable.
     pub fn is_empty(&self) -> bool {
         self.inner.is_empty()
     }
@@ -279,7 +282,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// The items of a channel as they come: see [`Receiver::iter`].
+/// An iterator over the items received from a channel: see [`Receiver::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Receiver<T>);
 
@@ -292,7 +295,7 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-/// The items of a channel that are there: see [`Receiver::try_iter`].
+/// An iterator over the available items of a channel: see [`Receiver::try_iter`].
 #[derive(Debug)]
 pub struct TryIter<'a, T>(&'a Receiver<T>);
 
@@ -304,7 +307,8 @@ impl<T> Iterator for TryIter<'_, T> {
     }
 }
 
-/// The items of a channel as they come, with the receiver: see [`Receiver::iter`].
+/// An iterator over the items received from a channel, which owns the receiver: see
+/// [`Receiver::iter`].
 #[derive(Debug)]
 pub struct IntoIter<T>(Receiver<T>);
 

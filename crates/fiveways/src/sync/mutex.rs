@@ -19,23 +19,23 @@ const WHAT: &str = "mutex";
 /// Protects data that one task or thread at a time may use, as [`std::sync::Mutex`].
 ///
 /// It belongs to the task that locked it: two tasks of one worker exclude each other, and a task
-/// may keep it over waits.
+/// may hold it across waits.
 ///
 /// # Fairness
 ///
-/// Who waits is served in turn, but others may take the lock between the moment it is let go and
-/// the moment the woken one runs. Who finds itself overtaken in this way is handed the lock the
-/// next time, before all others: nobody starves.
+/// Waiters are served in order, but another caller may take the lock between the moment it is
+/// unlocked and the moment the woken waiter runs. A waiter that was overtaken in this way is handed
+/// the lock the next time, before all others: none starves.
 ///
 /// # Cancellation
 ///
-/// It is poisoned when a task is unwound while holding it, by a panic, a cancellation or a time
-/// limit alike.
+/// The mutex is poisoned if a task is unwound while holding it, whether by a panic, a cancellation
+/// or a time limit.
 ///
 /// # Differences from std
 ///
-/// Locking it again by the task or thread that holds it is a panic, where std may deadlock. In a
-/// destructor that runs because its task unwinds, such a panic ends the process.
+/// Locking it again in the task or thread that holds it panics, where std may deadlock. In a
+/// destructor that runs because its task unwinds, such a panic aborts the process.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 /// The lock of a [`Mutex`]; unlocks it when dropped.
 ///
-/// It stays with the task or thread that locked.
+/// It stays with the task or thread that locked the mutex.
 #[must_use = "the mutex is unlocked when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized> {
@@ -106,7 +106,7 @@ impl<T> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// The data in a [`PoisonError`], if somebody was unwound while holding the lock.
+    /// The data in a [`PoisonError`], if a task or thread was unwound while holding the lock.
     pub fn into_inner(self) -> LockResult<T> {
         let poisoned = self.poison.is_set();
         let data = self.data.into_inner();
@@ -115,11 +115,11 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Locks the mutex, waiting for it if somebody else holds it.
+    /// Locks the mutex, waiting until it is unlocked.
     ///
     /// # Suspends
     ///
-    /// Until the lock is free; a plain thread blocks.
+    /// Until the mutex is unlocked; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -127,11 +127,11 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// The guard in a [`PoisonError`], if somebody was unwound while holding the lock.
+    /// The guard in a [`PoisonError`], if a task or thread was unwound while holding the lock.
     ///
     /// # Panics
     ///
-    /// When the caller holds it already.
+    /// If the caller holds it already.
     #[doc(alias("acquire", "pthread_mutex_lock"))]
     #[inline]
     #[track_caller]
@@ -140,12 +140,12 @@ impl<T: ?Sized> Mutex<T> {
         self.lock_at(Location::caller())
     }
 
-    /// Locks the mutex if nobody holds it.
+    /// Locks the mutex if it is unlocked.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when somebody holds it, the caller included;
-    /// [`TryLockError::Poisoned`] with the guard, if somebody was unwound while holding it.
+    /// [`TryLockError::WouldBlock`] if it is locked, by the caller or another;
+    /// [`TryLockError::Poisoned`] with the guard, if a task or thread was unwound while holding it.
     #[doc(alias = "pthread_mutex_trylock")]
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
@@ -153,11 +153,11 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.pass_some(guard)
     }
 
-    /// Locks the mutex, waiting for it no longer than `timeout`: the way out of a deadlock.
+    /// Locks the mutex, waiting for at most `timeout`: the way out of a deadlock.
     ///
     /// # Suspends
     ///
-    /// Until the lock is free or the time is over; a plain thread blocks.
+    /// Until the mutex is unlocked or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -165,12 +165,12 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when the time is over; [`TryLockError::Poisoned`] with the
-    /// guard, if somebody was unwound while holding the lock.
+    /// [`TryLockError::WouldBlock`] after the timeout; [`TryLockError::Poisoned`] with the guard,
+    /// if a task or thread was unwound while holding the lock.
     ///
     /// # Panics
     ///
-    /// When the caller holds it already.
+    /// If the caller holds it already.
     ///
     /// # Examples
     ///
@@ -209,23 +209,23 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.pass(MutexGuard::new(self))
     }
 
-    /// Was somebody unwound while holding the lock?
+    /// Returns `true` if a task or thread was unwound while holding the lock.
     ///
     /// Without the lock, the result may be out of date.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
-    /// Declares the data good again.
+    /// Clears the poisoned state.
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
 
-    /// Gives the data without locking: the reference proves that nobody else has the mutex.
+    /// Returns a mutable reference without locking: `&mut self` proves that there is no other user.
     ///
     /// # Errors
     ///
-    /// The data in a [`PoisonError`], if somebody was unwound while holding the lock.
+    /// The data in a [`PoisonError`], if a task or thread was unwound while holding the lock.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         let poisoned = self.poison.is_set();
         let data = self.data.get_mut();
@@ -258,7 +258,7 @@ impl<T> From<T> for Mutex<T> {
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// Only for who has just locked.
+    /// The caller has just locked the mutex.
     #[inline]
     fn new(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
         MutexGuard { mutex, entry: mutex.poison.enter(), stays: PhantomData }

@@ -1,4 +1,4 @@
-//! What is done once: std's `Once`, for tasks and plain threads.
+//! Running something once: std's `Once`, for tasks and plain threads.
 //!
 //! ```text
 //!   0 ──▶ who runs it ──▶ COMPLETE
@@ -7,7 +7,7 @@
 //!           POISONED
 //! ```
 //!
-//! The word leaves a runner's name under the lock of the line, and all who wait are told.
+//! The runner's identity leaves the word under the lock of the queue, and all waiters are woken.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -20,23 +20,23 @@ use fiveways_runtime::{
 use fiveways_sys::lock::Mutex;
 
 const NEW: u64 = 0;
-/// No [`Identity`](fiveways_runtime::Identity) has this bit; for a search for deadlocks both
-/// words say "nobody who waits".
+/// No [`Identity`](fiveways_runtime::Identity) has this bit; for deadlock detection both words mean
+/// "no holder".
 const ENDED: u64 = 1 << 63;
 const POISONED: u64 = ENDED;
 const COMPLETE: u64 = ENDED | 1 << 62;
 
-/// Runs something once, whoever comes first, as [`std::sync::Once`].
+/// Runs one of the closures that it is called with, as [`std::sync::Once`].
 ///
 /// # Cancellation
 ///
-/// What runs in it is unwound neither by a cancellation nor by a time limit: it would be lost to
-/// all others. They reach the task at its next wait. Who waits for another to run it is unwound as
-/// usual.
+/// The closure is unwound neither by a cancellation nor by a time limit: its work would be lost to
+/// all others. They take effect at the task's next wait. A task that waits for another to run its
+/// closure is unwound as usual.
 ///
 /// # Differences from std
 ///
-/// Calling it from within what it runs is a panic, where std may deadlock.
+/// Calling it from within its own closure panics, where std may deadlock.
 ///
 /// # Examples
 ///
@@ -57,30 +57,30 @@ pub struct Once {
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What [`Once::call_once_force`] tells the closure.
+/// The argument of the closure of [`Once::call_once_force`].
 #[derive(Debug)]
 pub struct OnceState {
     poisoned: bool,
 }
 
 impl OnceState {
-    /// Did an earlier closure panic?
+    /// Returns `true` if an earlier closure panicked.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
 }
 
 impl Once {
-    /// Makes one that has not run.
+    /// Makes a `Once` that has not run.
     pub const fn new() -> Once {
         Once { word: AtomicU64::new(NEW), queue: Mutex::new(WaitQueue::new()) }
     }
 
-    /// Runs `f` unless something has run already; when it returns, something has.
+    /// Runs `f` unless another closure has already run; one has when this returns.
     ///
     /// # Suspends
     ///
-    /// While another runs its closure; a plain thread blocks.
+    /// While another task or thread runs its closure; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -88,7 +88,7 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// When an earlier closure panicked; when called from within its own closure.
+    /// If an earlier closure panicked; if called from within its own closure.
     #[doc(alias = "pthread_once")]
     #[inline]
     #[track_caller]
@@ -103,7 +103,7 @@ impl Once {
     ///
     /// # Suspends
     ///
-    /// While another runs its closure; a plain thread blocks.
+    /// While another task or thread runs its closure; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -111,7 +111,7 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// When called from within its own closure.
+    /// If called from within its own closure.
     #[inline]
     #[track_caller]
     pub fn call_once_force(&self, f: impl FnOnce(&OnceState)) {
@@ -121,18 +121,18 @@ impl Once {
         }
     }
 
-    /// Has something run to its end?
+    /// Returns `true` if a closure has completed.
     #[inline]
     pub fn is_completed(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of the runner: what it did is seen.
         self.word.load(Ordering::Acquire) == COMPLETE
     }
 
-    /// Waits until something has run.
+    /// Waits until a closure has completed.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until a closure has completed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -140,7 +140,7 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// When what ran panicked; when called from within its own closure.
+    /// If the closure panicked; if called from within its own closure.
     #[track_caller]
     pub fn wait(&self) {
         let place = Location::caller();
@@ -153,11 +153,11 @@ impl Once {
         }
     }
 
-    /// As [`Once::wait`], also if what ran panicked: then until something else has run.
+    /// As [`Once::wait`], but if the closure panicked, waits until another has completed.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until a closure has completed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -165,7 +165,7 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// When called from within its own closure.
+    /// If called from within its own closure.
     #[track_caller]
     pub fn wait_force(&self) {
         let place = Location::caller();
@@ -174,7 +174,7 @@ impl Once {
         }
     }
 
-    /// As [`Once::call_once_force`]; what interrupts the caller interrupts `f`.
+    /// As [`Once::call_once_force`], but `f` can be interrupted as its caller can.
     #[cold]
     pub(super) fn call(
         &self,
@@ -206,7 +206,7 @@ impl Once {
         panic!("the once is poisoned: what it ran has panicked");
     }
 
-    /// Waits for the end of a closure, if the word is one to wait with.
+    /// Waits for the end of a closure, if the word says that one is running.
     fn wait_for_end(&self, place: &'static Location<'static>, is_to_wait: impl Fn(u64) -> bool) {
         let waiter = pin!(Waiter::new());
         let waiter = waiter.as_ref();
@@ -242,7 +242,7 @@ impl fmt::Debug for Once {
     }
 }
 
-/// Tells of the end of a closure, however it ends.
+/// Announces the end of a closure, however it ends.
 struct End<'a> {
     once: &'a Once,
     word: u64,

@@ -6,11 +6,11 @@ use std::sync::OnceLock as Place;
 
 use super::once::Once;
 
-/// Keeps a value that is written once, as [`std::sync::OnceLock`].
+/// A value that is written once, as [`std::sync::OnceLock`].
 ///
 /// # Cancellation
 ///
-/// If a task is unwound while it makes the value, the next makes it: nothing is lost.
+/// If a task is unwound while it computes the value, the next caller computes it: nothing is lost.
 ///
 /// # Examples
 ///
@@ -23,35 +23,35 @@ use super::once::Once;
 /// assert_eq!(HOME.set("there".to_owned()), Err("there".to_owned()));
 /// ```
 pub struct OnceLock<T> {
-    /// Lets one at a time make the value, and others wait.
+    /// Lets one caller at a time compute the value, while others wait.
     once: Once,
-    /// Filled by that one, at once; so nobody ever waits in it.
+    /// Filled by that caller, without waiting.
     place: Place<T>,
 }
 
 impl<T> OnceLock<T> {
-    /// Makes one without a value.
+    /// Makes a lock without a value.
     pub const fn new() -> OnceLock<T> {
         OnceLock { once: Once::new(), place: Place::new() }
     }
 
-    /// Gives the value, if there is one.
+    /// Returns the value, if there is one.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         self.place.get()
     }
 
-    /// Gives the value to change, if there is one.
+    /// Returns a mutable reference to the value, if there is one.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.place.get_mut()
     }
 
-    /// Gives the value, waiting until somebody has made it.
+    /// Returns the value, waiting until it is written.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the value is written; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -59,7 +59,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Panics
     ///
-    /// When called from within what makes the value.
+    /// If called from within the function that computes the value.
     #[track_caller]
     pub fn wait(&self) -> &T {
         if self.get().is_none() {
@@ -68,11 +68,11 @@ impl<T> OnceLock<T> {
         self.filled()
     }
 
-    /// Writes the value, unless there is one; waits for who is just making it.
+    /// Writes the value, unless there is one; waits for a caller that is just computing it.
     ///
     /// # Suspends
     ///
-    /// While another makes the value; a plain thread blocks.
+    /// While another caller computes the value; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -80,11 +80,11 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     ///
-    /// `value`, when there is one already.
+    /// `value`, if there is one already.
     ///
     /// # Panics
     ///
-    /// When called from within what makes the value.
+    /// If called from within the function that computes the value.
     #[track_caller]
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
@@ -92,11 +92,11 @@ impl<T> OnceLock<T> {
         value.map_or(Ok(()), Err)
     }
 
-    /// Gives the value, which `f` makes if there is none.
+    /// Returns the value, computed by `f` if there is none.
     ///
     /// # Suspends
     ///
-    /// While another makes the value; a plain thread blocks.
+    /// While another caller computes the value; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -104,8 +104,8 @@ impl<T> OnceLock<T> {
     ///
     /// # Panics
     ///
-    /// When `f` does; then there is still no value, and the next may make it. When called from
-    /// within what makes the value.
+    /// If `f` panics; then there is still no value, and the next caller may compute it. If called
+    /// from within the function that computes the value.
     #[inline]
     #[track_caller]
     pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
@@ -129,7 +129,7 @@ impl<T> OnceLock<T> {
         self.get().expect("who has waited for the value finds it")
     }
 
-    /// Takes the value out; then another can be written.
+    /// Takes the value out; afterwards another can be written.
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).into_inner()
     }
@@ -149,7 +149,7 @@ impl<T> Default for OnceLock<T> {
 impl<T> From<T> for OnceLock<T> {
     fn from(value: T) -> OnceLock<T> {
         let new = OnceLock::new();
-        // It was made here: nobody was faster.
+        // It was computed here: no other caller was faster.
         let _ = new.set(value);
         new
     }

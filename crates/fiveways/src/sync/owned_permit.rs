@@ -1,29 +1,30 @@
-//! Permits that keep their semaphore, and so may leave the place where they were acquired.
+//! Permits that own a reference to their semaphore, and so can be moved to other tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::semaphore::{BoundedSemaphore, Semaphore};
 
-/// A [`Permit`](super::Permit) that keeps its semaphore, and may go wherever it is needed.
+/// A [`Permit`](super::Permit) that owns a reference to its semaphore, so that it can be moved
+/// anywhere.
 ///
-/// Made by [`Semaphore::acquire_owned`]; given back when dropped.
+/// Made by [`Semaphore::acquire_owned`]; released when dropped.
 #[doc(alias = "OwnedSemaphorePermit")]
 #[must_use = "the permit is given back when it is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct OwnedPermit {
-    /// There until the permit is forgotten.
+    /// `Some` until the permit is forgotten.
     semaphore: Option<Arc<Semaphore>>,
 }
 
 impl Semaphore {
-    /// As [`Semaphore::acquire`], with a permit that keeps the semaphore: for what is given its
-    /// permit before it starts.
+    /// As [`Semaphore::acquire`], with a permit that owns a reference to the semaphore: for a task
+    /// that gets its permit before it starts.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had; a plain thread blocks.
+    /// Until a permit is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -55,17 +56,17 @@ impl Semaphore {
         OwnedPermit::of(self)
     }
 
-    /// As [`Semaphore::try_acquire`], with a permit that keeps the semaphore.
+    /// As [`Semaphore::try_acquire`], with a permit that owns a reference to the semaphore.
     #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit> {
         self.try_take().then(|| OwnedPermit::of(self))
     }
 
-    /// As [`Semaphore::acquire_timeout`], with a permit that keeps the semaphore.
+    /// As [`Semaphore::acquire_timeout`], with a permit that owns a reference to the semaphore.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had or the time is over; a plain thread blocks.
+    /// Until a permit is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -77,7 +78,7 @@ impl Semaphore {
 }
 
 impl OwnedPermit {
-    /// Only for who has just acquired.
+    /// The caller has just acquired a permit.
     #[inline]
     fn of(semaphore: &Arc<Semaphore>) -> OwnedPermit {
         OwnedPermit { semaphore: Some(Arc::clone(semaphore)) }
@@ -98,25 +99,25 @@ impl Drop for OwnedPermit {
     }
 }
 
-/// A [`BoundedPermit`](super::BoundedPermit) that keeps its semaphore, and may go wherever it is
-/// needed.
+/// A [`BoundedPermit`](super::BoundedPermit) that owns a reference to its semaphore, so that it can
+/// be moved anywhere.
 ///
-/// Made by [`BoundedSemaphore::acquire_owned`]; given back when dropped.
+/// Made by [`BoundedSemaphore::acquire_owned`]; released when dropped.
 #[must_use = "the permit is given back when it is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct OwnedBoundedPermit {
-    /// There until the permit is forgotten.
+    /// `Some` until the permit is forgotten.
     semaphore: Option<Arc<BoundedSemaphore>>,
 }
 
 impl BoundedSemaphore {
-    /// As [`BoundedSemaphore::acquire`], with a permit that keeps the semaphore: for what is given
-    /// its permit before it starts.
+    /// As [`BoundedSemaphore::acquire`], with a permit that owns a reference to the semaphore: for
+    /// a task that gets its permit before it starts.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had; a plain thread blocks.
+    /// Until a permit is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -128,17 +129,18 @@ impl BoundedSemaphore {
         OwnedBoundedPermit::of(self)
     }
 
-    /// As [`BoundedSemaphore::try_acquire`], with a permit that keeps the semaphore.
+    /// As [`BoundedSemaphore::try_acquire`], with a permit that owns a reference to the semaphore.
     #[inline]
     pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedBoundedPermit> {
         self.semaphore.try_take().then(|| OwnedBoundedPermit::of(self))
     }
 
-    /// As [`BoundedSemaphore::acquire_timeout`], with a permit that keeps the semaphore.
+    /// As [`BoundedSemaphore::acquire_timeout`], with a permit that owns a reference to the
+    /// semaphore.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had or the time is over; a plain thread blocks.
+    /// Until a permit is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -153,7 +155,7 @@ impl BoundedSemaphore {
 }
 
 impl OwnedBoundedPermit {
-    /// Only for who has just acquired.
+    /// The caller has just acquired a permit.
     #[inline]
     fn of(semaphore: &Arc<BoundedSemaphore>) -> OwnedBoundedPermit {
         OwnedBoundedPermit { semaphore: Some(Arc::clone(semaphore)) }

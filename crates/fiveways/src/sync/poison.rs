@@ -1,19 +1,20 @@
-//! Whether somebody was unwound while holding a lock; the same rule as std's.
+//! Lock poisoning: whether a task or thread was unwound while holding a lock; the same rule as
+//! std's.
 //!
-//! A task never changes thread and is never parked while it unwinds, so `thread::panicking` speaks
-//! of the running task as it would of a thread.
+//! A task never changes thread and is never parked while it unwinds, so `thread::panicking` answers
+//! for the running task as it would for a thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::thread;
 
-/// false → true by a guard that is dropped by unwinding; back by `clear`.
+/// false → true when a guard is dropped by unwinding; back by `clear`.
 ///
-/// The lock orders what its holders see of it.
+/// The lock orders its holders' accesses to it.
 #[derive(Debug)]
 pub(super) struct Poison(AtomicBool);
 
-/// Was the holder unwinding already when it took the lock? Then its end says nothing.
+/// `true` if the holder was already unwinding when it took the lock. Then its end means nothing.
 #[derive(Debug)]
 pub(super) struct Entry {
     unwinding: bool,
@@ -45,13 +46,13 @@ impl Poison {
         }
     }
 
-    /// Participants out what was locked, as an error when the lock is poisoned.
+    /// Returns what was locked, as an error if the lock is poisoned.
     #[inline]
     pub(super) fn pass<T>(&self, locked: T) -> LockResult<T> {
         if self.is_set() { Err(PoisonError::new(locked)) } else { Ok(locked) }
     }
 
-    /// As [`Poison::pass`], where the lock may not have been had.
+    /// As [`Poison::pass`], for an attempt that may have failed.
     #[inline]
     pub(super) fn pass_some<T>(&self, locked: Option<T>) -> TryLockResult<T> {
         let locked = locked.ok_or(TryLockError::WouldBlock)?;

@@ -18,9 +18,9 @@ const WHAT: &str = "reentrant mutex";
 ///
 /// Its owner is the *task*: another task of the same worker waits, as another thread would. Only
 /// shared references to the data are given out, since the holder may have several guards; it is
-/// not poisoned.
+/// never poisoned.
 ///
-/// A guard cannot leave its task, so nobody but the owner can unlock it.
+/// A guard cannot leave its task, so only the owner can unlock it.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ const WHAT: &str = "reentrant mutex";
 #[doc(alias("RLock", "threading.RLock", "ReentrantLock", "PTHREAD_MUTEX_RECURSIVE"))]
 pub struct ReentrantMutex<T: ?Sized> {
     lock: Exclusive,
-    /// Guards of the holder; read and written by the holder only.
+    /// The number of the holder's guards; read and written by the holder only.
     count: AtomicUsize,
     data: T,
 }
@@ -51,7 +51,7 @@ unsafe impl<T: ?Sized + Send> Sync for ReentrantMutex<T> {}
 impl<T: ?Sized> UnwindSafe for ReentrantMutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for ReentrantMutex<T> {}
 
-/// One lock of a [`ReentrantMutex`]; undone when dropped.
+/// One lock of a [`ReentrantMutex`]; released when dropped.
 #[must_use = "the mutex is unlocked when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct ReentrantMutexGuard<'a, T: ?Sized> {
@@ -76,11 +76,11 @@ impl<T> ReentrantMutex<T> {
 }
 
 impl<T: ?Sized> ReentrantMutex<T> {
-    /// Locks the mutex, waiting for it if somebody else holds it.
+    /// Locks the mutex, waiting until it is free or the caller holds it.
     ///
     /// # Suspends
     ///
-    /// Until the lock is free; a plain thread blocks. Never if the caller holds it.
+    /// Until the mutex is free; a plain thread blocks. Does not suspend if the caller holds it.
     ///
     /// # Cancellation
     ///
@@ -98,18 +98,18 @@ impl<T: ?Sized> ReentrantMutex<T> {
         ReentrantMutexGuard::new(self)
     }
 
-    /// Locks the mutex if nobody else holds it.
+    /// Locks the mutex if it is free or the caller holds it.
     #[inline]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         self.enter(me()).then(|| ReentrantMutexGuard::new(self))
     }
 
-    /// Locks the mutex, waiting for it no longer than `timeout`; `None`: the time is over.
+    /// Locks the mutex, waiting for at most `timeout`; returns `None` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until the lock is free or the time is over; a plain thread blocks. Never if the caller
-    /// holds it.
+    /// Until the mutex is free or the timeout has passed; a plain thread blocks. Does not suspend
+    /// if the caller holds it.
     ///
     /// # Cancellation
     ///
@@ -128,12 +128,12 @@ impl<T: ?Sized> ReentrantMutex<T> {
         Some(ReentrantMutexGuard::new(self))
     }
 
-    /// Counts how often the caller has it locked; 0: not at all.
+    /// Returns how many locks the caller holds.
     pub fn count(&self) -> usize {
         if self.lock.holder() == Some(me()) { self.count.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// Gives the data without locking: the reference proves that nobody else has the mutex.
+    /// Returns a mutable reference without locking: `&mut self` proves that there is no other user.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.data
     }
@@ -142,14 +142,14 @@ impl<T: ?Sized> ReentrantMutex<T> {
     ///
     /// # Panics
     ///
-    /// When the holder has it locked more often than can be counted.
+    /// If the holder has more locks than can be counted.
     #[inline]
     fn enter(&self, me: Identity) -> bool {
         if self.lock.try_lock(me) {
             self.count.store(1, Ordering::Relaxed);
             return true;
         }
-        // Nobody but the caller could have written its name, so there is no race.
+        // Only the caller could have written its identity, so there is no race.
         let own = self.lock.holder() == Some(me);
         if own {
             let count = self.count.load(Ordering::Relaxed).checked_add(1);

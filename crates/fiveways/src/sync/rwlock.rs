@@ -19,18 +19,18 @@ use super::shared::{Access, Shared};
 ///
 /// # Fairness
 ///
-/// First come, first served: who finds somebody waiting waits behind, and the lock is handed to
-/// one writer, or to all readers before the next writer. So neither starves; and a task that reads
-/// must not lock for reading again, since a writer may wait in between.
+/// First come, first served: a caller queues behind existing waiters, and the lock is handed to one
+/// writer, or to all readers before the next writer. So neither starves; and a task that holds a
+/// read lock must not lock for reading again, since a writer may be waiting in between.
 ///
 /// # Cancellation
 ///
-/// It is poisoned when a task is unwound while *writing*, by a panic, a cancellation or a time
-/// limit alike.
+/// The lock is poisoned if a task is unwound while *writing*, whether by a panic, a cancellation or
+/// a time limit.
 ///
 /// # Differences from std
 ///
-/// Locking it by the task or thread that writes is a panic, where std may deadlock.
+/// Locking it in the task or thread that holds the write lock panics, where std may deadlock.
 ///
 /// # Examples
 ///
@@ -62,7 +62,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
-/// The lock of a reader of an [`RwLock`]; unlocks it when dropped.
+/// A read lock of an [`RwLock`]; unlocks it when dropped.
 #[must_use = "the lock is unlocked when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
@@ -74,7 +74,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 // SAFETY: required: shareable between threads. It gives out shared references to the data only.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 
-/// The lock of the writer of an [`RwLock`]; unlocks it when dropped.
+/// The write lock of an [`RwLock`]; unlocks it when dropped.
 #[must_use = "the lock is unlocked when its guard is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
@@ -98,7 +98,7 @@ impl<T> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// The data in a [`PoisonError`], if somebody was unwound while writing.
+    /// The data in a [`PoisonError`], if a task or thread was unwound while writing.
     pub fn into_inner(self) -> LockResult<T> {
         let poisoned = self.poison.is_set();
         let data = self.data.into_inner();
@@ -107,11 +107,11 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks for reading, waiting while somebody writes or waits to write.
+    /// Locks for reading, waiting while another task or thread writes or waits to write.
     ///
     /// # Suspends
     ///
-    /// Until the lock is to be had; a plain thread blocks.
+    /// Until the lock is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -119,11 +119,11 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// The guard in a [`PoisonError`], if somebody was unwound while writing.
+    /// The guard in a [`PoisonError`], if a task or thread was unwound while writing.
     ///
     /// # Panics
     ///
-    /// When the caller writes.
+    /// If the caller holds the write lock.
     #[doc(alias = "pthread_rwlock_rdlock")]
     #[inline]
     #[track_caller]
@@ -136,23 +136,23 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.pass(RwLockReadGuard::new(self))
     }
 
-    /// Locks for reading if nobody writes or waits.
+    /// Locks for reading if there is no writer and no waiter.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when it would have to wait; [`TryLockError::Poisoned`] with
-    /// the guard, if somebody was unwound while writing.
+    /// [`TryLockError::WouldBlock`] if it would have to wait; [`TryLockError::Poisoned`] with the
+    /// guard, if a task or thread was unwound while writing.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         let guard = self.lock.try_take(Access::Read).then(|| RwLockReadGuard::new(self));
         self.poison.pass_some(guard)
     }
 
-    /// Locks for reading, waiting no longer than `timeout`.
+    /// Locks for reading, waiting for at most `timeout`.
     ///
     /// # Suspends
     ///
-    /// Until the lock is to be had or the time is over; a plain thread blocks.
+    /// Until the lock is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -160,12 +160,12 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when the time is over; [`TryLockError::Poisoned`] with the
-    /// guard, if somebody was unwound while writing.
+    /// [`TryLockError::WouldBlock`] after the timeout; [`TryLockError::Poisoned`] with the guard,
+    /// if a task or thread was unwound while writing.
     ///
     /// # Panics
     ///
-    /// When the caller writes.
+    /// If the caller holds the write lock.
     #[doc(alias = "pthread_rwlock_timedrdlock")]
     #[track_caller]
     pub fn read_timeout(&self, timeout: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
@@ -178,11 +178,11 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.pass_some(locked.then(|| RwLockReadGuard::new(self)))
     }
 
-    /// Locks for writing, waiting while others read or write.
+    /// Locks for writing, waiting while other tasks or threads read or write.
     ///
     /// # Suspends
     ///
-    /// Until the lock is to be had; a plain thread blocks.
+    /// Until the lock is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -190,11 +190,11 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// The guard in a [`PoisonError`], if somebody was unwound while writing.
+    /// The guard in a [`PoisonError`], if a task or thread was unwound while writing.
     ///
     /// # Panics
     ///
-    /// When the caller writes already.
+    /// If the caller holds the write lock already.
     #[doc(alias = "pthread_rwlock_wrlock")]
     #[inline]
     #[track_caller]
@@ -208,12 +208,12 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.pass(RwLockWriteGuard::new(self, access))
     }
 
-    /// Locks for writing if nobody reads, writes or waits.
+    /// Locks for writing if there is no reader, no writer and no waiter.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when it would have to wait; [`TryLockError::Poisoned`] with
-    /// the guard, if somebody was unwound while writing.
+    /// [`TryLockError::WouldBlock`] if it would have to wait; [`TryLockError::Poisoned`] with the
+    /// guard, if a task or thread was unwound while writing.
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         let access = Access::Write(me());
@@ -221,11 +221,11 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.pass_some(guard)
     }
 
-    /// Locks for writing, waiting no longer than `timeout`.
+    /// Locks for writing, waiting for at most `timeout`.
     ///
     /// # Suspends
     ///
-    /// Until the lock is to be had or the time is over; a plain thread blocks.
+    /// Until the lock is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -233,12 +233,12 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] when the time is over; [`TryLockError::Poisoned`] with the
-    /// guard, if somebody was unwound while writing.
+    /// [`TryLockError::WouldBlock`] after the timeout; [`TryLockError::Poisoned`] with the guard,
+    /// if a task or thread was unwound while writing.
     ///
     /// # Panics
     ///
-    /// When the caller writes already.
+    /// If the caller holds the write lock already.
     #[doc(alias = "pthread_rwlock_timedwrlock")]
     #[track_caller]
     pub fn write_timeout(&self, timeout: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
@@ -252,23 +252,23 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.pass_some(locked.then(|| RwLockWriteGuard::new(self, access)))
     }
 
-    /// Was somebody unwound while writing?
+    /// Returns `true` if a task or thread was unwound while writing.
     ///
     /// Without the lock, the result may be out of date.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
-    /// Declares the data good again.
+    /// Clears the poisoned state.
     pub fn clear_poison(&self) {
         self.poison.clear();
     }
 
-    /// Gives the data without locking: the reference proves that nobody else has the lock.
+    /// Returns a mutable reference without locking: `&mut self` proves that there is no other user.
     ///
     /// # Errors
     ///
-    /// The data in a [`PoisonError`], if somebody was unwound while writing.
+    /// The data in a [`PoisonError`], if a task or thread was unwound while writing.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         let poisoned = self.poison.is_set();
         let data = self.data.get_mut();
@@ -301,7 +301,7 @@ impl<T> From<T> for RwLock<T> {
 }
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
-    /// Only for who has just locked.
+    /// The caller has just locked for reading.
     #[inline]
     fn new(lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
         RwLockReadGuard { lock, stays: PhantomData }
@@ -326,13 +326,13 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 }
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    /// Only for who has just locked.
+    /// The caller has just locked for writing.
     #[inline]
     fn new(lock: &'a RwLock<T>, access: Access) -> RwLockWriteGuard<'a, T> {
         RwLockWriteGuard { lock, access, entry: lock.poison.enter(), stays: PhantomData }
     }
 
-    /// Goes on as a reader; nobody writes in between.
+    /// Turns the write lock into a read lock; no other writer comes in between.
     pub fn downgrade(guard: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let lock = guard.lock;
         lock.poison.leave(&guard.entry);

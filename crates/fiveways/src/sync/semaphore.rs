@@ -5,8 +5,8 @@
 //!           0     WAITING: somebody is in line, and so no permit is free
 //! ```
 //!
-//! A permit that comes back while somebody waits is handed to the first in line: first come, first
-//! served. While `WAITING` is set the state is changed under the lock of the line only.
+//! A permit that is released while there are waiters is handed to the first: first come, first
+//! served. While `WAITING` is set the state is changed under the lock of the queue only.
 
 use std::error::Error;
 use std::fmt;
@@ -24,7 +24,7 @@ const ONE: usize = 2;
 
 /// Admits a number of tasks and threads at a time.
 ///
-/// Permits have no owner: whoever likes may [`release`](Semaphore::release) one, also one that was
+/// Permits have no owner: any caller may [`release`](Semaphore::release) one, even one that was
 /// never acquired. [`BoundedSemaphore`] refuses that.
 ///
 /// # Fairness
@@ -33,7 +33,7 @@ const ONE: usize = 2;
 ///
 /// # Cancellation
 ///
-/// A permit that had just been handed to a task that is unwound goes to the next.
+/// A permit that had just been handed to a task that is unwound passes to the next waiter.
 ///
 /// # Examples
 ///
@@ -60,21 +60,21 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// A permit of a [`Semaphore`]; given back when dropped.
+/// A permit of a [`Semaphore`]; released when dropped.
 #[must_use = "the permit is given back when it is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// The most free permits there can be.
+    /// The maximum number of free permits.
     pub const MAX_PERMITS: usize = usize::MAX / ONE;
 
     /// Makes a semaphore with this many free permits; with 0, the first must be released.
     ///
     /// # Panics
     ///
-    /// When there are more than [`Semaphore::MAX_PERMITS`].
+    /// If there are more than [`Semaphore::MAX_PERMITS`].
     pub const fn new(permits: usize) -> Semaphore {
         assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore has at most 2^63 - 1 permits");
         Semaphore { state: AtomicUsize::new(permits * ONE), queue: Mutex::new(WaitQueue::new()) }
@@ -84,7 +84,7 @@ impl Semaphore {
     ///
     /// # Suspends
     ///
-    /// Until a permit is had; a plain thread blocks.
+    /// Until a permit is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -104,11 +104,11 @@ impl Semaphore {
         self.try_take().then(|| Permit(self))
     }
 
-    /// Takes a permit, waiting for no longer than `timeout`; `None`: the time is over.
+    /// Takes a permit, waiting for at most `timeout`; returns `None` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had or the time is over; a plain thread blocks.
+    /// Until a permit is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -119,20 +119,20 @@ impl Semaphore {
         self.take(Some(timeout)).then(|| Permit(self))
     }
 
-    /// Adds permits: those who wait get them first.
+    /// Adds permits; waiters get them first.
     ///
-    /// Goes with [`Permit::forget`], or with a permit that somebody else waits for.
+    /// The counterpart of [`Permit::forget`]; also adds permits that did not exist before.
     ///
     /// # Panics
     ///
-    /// When more than [`Semaphore::MAX_PERMITS`] would be free.
+    /// If more than [`Semaphore::MAX_PERMITS`] would be free.
     #[doc(alias = "sem_post")]
     pub fn release(&self, permits: usize) {
         let added = self.add(permits, Semaphore::MAX_PERMITS);
         assert!(added, "{permits} more permits would be too many for a semaphore");
     }
 
-    /// Counts the free permits; they may be gone when the caller looks at the number.
+    /// Returns the number of free permits; it may change at any time.
     #[doc(alias = "sem_getvalue")]
     pub fn available(&self) -> usize {
         self.state.load(Ordering::Relaxed) / ONE
@@ -142,7 +142,7 @@ impl Semaphore {
     pub(super) fn try_take(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state >= ONE && state & WAITING == 0 {
-            // ORDERING: Acquire pairs with the Release of who gave the permit back.
+            // ORDERING: Acquire pairs with the Release of the thread that released the permit.
             let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
             match self.state.compare_exchange_weak(state, state - ONE, success, failure) {
                 Ok(_) => return true,
@@ -175,7 +175,7 @@ impl Semaphore {
         waiter.wait(&reason, deadline, leave, |_| self.give_back()).is_some()
     }
 
-    /// Takes a permit, or goes into the line.
+    /// Takes a permit, or enters the queue.
     fn take_or_join(&self, waiter: Pin<&Waiter>) -> bool {
         let mut queue = self.queue.lock();
         let mut state = self.state.load(Ordering::Relaxed);
@@ -193,7 +193,7 @@ impl Semaphore {
         false
     }
 
-    /// Leaves the line; permits are free again only when nobody is in it.
+    /// Leaves the queue; permits become free again only if it is empty.
     fn leave(&self, waiter: Pin<&Waiter>) {
         let mut queue = self.queue.lock();
         queue.remove(waiter);
@@ -203,18 +203,18 @@ impl Semaphore {
     }
 
     pub(super) fn give_back(&self) {
-        // Permits beyond the highest number were added by somebody else: that one is at fault.
+        // Permits above the maximum were added by another caller, which is at fault.
         self.add(1, Semaphore::MAX_PERMITS);
     }
 
-    /// Adds permits; false: more than `max` would be free, so none was added.
+    /// Adds permits; returns `false`, and adds none, if more than `max` would be free.
     fn add(&self, permits: usize, max: usize) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & WAITING == 0 {
             let Some(sum) = (state / ONE).checked_add(permits).filter(|sum| *sum <= max) else {
                 return false;
             };
-            // ORDERING: Release: who gets the permit sees what was done with it.
+            // ORDERING: Release: the next owner of the permit sees what was done under it.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
             match self.state.compare_exchange_weak(state, sum * ONE, success, failure) {
                 Ok(_) => return true,
@@ -224,16 +224,16 @@ impl Semaphore {
         self.hand_over(permits, max)
     }
 
-    /// As [`Semaphore::add`], with somebody in line.
+    /// As [`Semaphore::add`], with waiters in the queue.
     #[cold]
     fn hand_over(&self, permits: usize, max: usize) -> bool {
         let mut queue = self.queue.lock();
         if self.state.load(Ordering::Relaxed) & WAITING == 0 {
-            // They have gone meanwhile, and others may have come.
+            // The waiters have left in the meantime, and others may have come.
             drop(queue);
             return self.add(permits, max);
         }
-        // None is free. Those who wait do not count: they could not have had more either.
+        // None is free. Waiters do not count: they could not have had more permits either.
         if permits > max {
             return false;
         }
@@ -266,7 +266,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A [`Semaphore`] that cannot have more permits than it began with.
+/// A [`Semaphore`] that cannot have more permits than it was created with.
 ///
 /// # Examples
 ///
@@ -286,9 +286,9 @@ pub struct BoundedSemaphore {
     bound: usize,
 }
 
-/// A permit of a [`BoundedSemaphore`]; given back when dropped.
+/// A permit of a [`BoundedSemaphore`]; released when dropped.
 ///
-/// If somebody else has released in its place meanwhile, its end adds nothing.
+/// If another caller has released in its place in the meantime, dropping it adds nothing.
 #[must_use = "the permit is given back when it is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -299,7 +299,7 @@ impl BoundedSemaphore {
     ///
     /// # Panics
     ///
-    /// When it is 0, with which nobody could ever acquire, or more than
+    /// If it is 0, with which no permit could ever be acquired, or more than
     /// [`Semaphore::MAX_PERMITS`].
     pub const fn new(permits: usize) -> BoundedSemaphore {
         assert!(permits > 0, "a bounded semaphore of 0 permits never has one");
@@ -310,7 +310,7 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     ///
-    /// Until a permit is had; a plain thread blocks.
+    /// Until a permit is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -328,11 +328,11 @@ impl BoundedSemaphore {
         self.semaphore.try_take().then(|| BoundedPermit(self))
     }
 
-    /// Takes a permit, waiting for no longer than `timeout`; `None`: the time is over.
+    /// Takes a permit, waiting for at most `timeout`; returns `None` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until a permit is had or the time is over; a plain thread blocks.
+    /// Until a permit is available or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -342,12 +342,11 @@ impl BoundedSemaphore {
         self.semaphore.take(Some(timeout)).then(|| BoundedPermit(self))
     }
 
-    /// Gives back permits that were [forgotten](BoundedPermit::forget).
+    /// Releases permits that were [forgotten](BoundedPermit::forget).
     ///
     /// # Errors
     ///
-    /// [`TooManyReleases`] when more would be free than there were at first; then none is given
-    /// back.
+    /// [`TooManyReleases`] if more would be free than there were initially; then none is released.
     pub fn release(&self, permits: usize) -> Result<(), TooManyReleases> {
         if self.semaphore.add(permits, self.bound) {
             return Ok(());
@@ -355,12 +354,13 @@ impl BoundedSemaphore {
         Err(TooManyReleases { permits, free: self.available(), bound: self.bound })
     }
 
-    /// Counts the free permits; they may be gone when the caller looks at the number.
+    /// Returns the number of free permits; it may change at any time.
     pub fn available(&self) -> usize {
         self.semaphore.available()
     }
 
-    /// As [`BoundedSemaphore::release`], for a permit whose place may have been filled by another.
+    /// As [`BoundedSemaphore::release`], for a permit that another caller may have released
+    /// already.
     #[inline]
     pub(super) fn give_back(&self) {
         self.semaphore.add(1, self.bound);
@@ -381,15 +381,15 @@ impl Drop for BoundedPermit<'_> {
     }
 }
 
-/// A [`BoundedSemaphore`] was released more often than it was acquired.
+/// The error of releasing a [`BoundedSemaphore`] more often than it was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyReleases {
-    /// How many permits were to be released.
+    /// The number of permits to be released.
     pub permits: usize,
-    /// How many were free.
+    /// The number of free permits.
     pub free: usize,
-    /// How many there are.
+    /// The total number of permits.
     pub bound: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What many read or one writes: a read-write lock without its data.
+//! A read-write lock without its data: many readers or one writer.
 //!
 //! ```text
 //!   state   63…2  readers that have it
@@ -7,11 +7,11 @@
 //!   writer  who writes, for the search for deadlocks; 0: nobody
 //! ```
 //!
-//! The order of the line is the order of service: who finds somebody waiting waits behind. The
-//! lock is handed over, never free in between: to one writer, or to all readers up to the next
-//! writer. So neither readers nor writers starve.
+//! Service is in queue order: a caller queues behind existing waiters. The lock is handed over,
+//! never free in between: to one writer, or to all readers up to the next writer. So neither
+//! readers nor writers starve.
 //!
-//! While `WAITING` is set the lock can be taken under the lock of the line only.
+//! While `WAITING` is set the lock can be taken under the lock of the queue only.
 
 use std::panic::Location;
 use std::pin::{Pin, pin};
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     queue: Mutex<WaitQueue<Access>>,
 }
 
-/// What somebody wants, or has.
+/// The access that a caller wants, or has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
@@ -49,13 +49,13 @@ impl Shared {
         }
     }
 
-    /// Takes it if it is to be had and nobody waits for it.
+    /// Takes it if it is available and there are no waiters.
     #[inline]
     pub(super) fn try_take(&self, access: Access) -> bool {
         self.take(access, WAITING)
     }
 
-    /// Lets go of it; only for who has it so.
+    /// Releases it; only for a holder with this access.
     #[inline]
     pub(super) fn release(&self, access: Access) {
         // ORDERING: Release: the next holder sees what was done under the lock.
@@ -71,7 +71,7 @@ impl Shared {
         }
     }
 
-    /// Makes a reader of the writer.
+    /// Turns the writer into a reader.
     pub(super) fn downgrade(&self) {
         self.writer.store(0, Ordering::Relaxed);
         let was = self.state.fetch_add(READER - WRITER, Ordering::Release);
@@ -80,11 +80,11 @@ impl Shared {
         }
     }
 
-    /// Takes it, waiting for it if need be; false: the deadline came first.
+    /// Takes it, waiting if necessary; returns `false` if the deadline came first.
     ///
     /// # Panics
     ///
-    /// When the caller writes already.
+    /// If the caller holds the write lock already.
     #[cold]
     pub(super) fn take_slowly(
         &self,
@@ -105,21 +105,21 @@ impl Shared {
         waiter.wait(&reason, deadline, leave, |_| self.release(access)).is_some()
     }
 
-    /// Goes into the line, and may be served at once.
+    /// Enters the queue, and may be served at once.
     fn join(&self, waiter: Pin<&Waiter>, access: Access) {
         let mut queue = self.queue.lock();
         queue.enqueue_with(waiter, access);
         self.state.fetch_or(WAITING, Ordering::Relaxed);
         let mut served = self.serve(&mut queue);
         if waiter.selection().is_some() {
-            // It came last, so it was served last.
+            // It entered last, so it was served last.
             served.pop();
         }
         drop(queue);
         unpark(&served);
     }
 
-    /// Leaves the line; those behind may have waited for nobody else.
+    /// Leaves the queue; waiters behind it may have been held up by nothing else.
     fn leave(&self, waiter: Pin<&Waiter>) {
         let mut queue = self.queue.lock();
         queue.remove(waiter);
@@ -134,8 +134,8 @@ impl Shared {
         unpark(&served);
     }
 
-    /// Gives the lock to the first in line, as many as can have it together; they are to be
-    /// unparked. Called with `WAITING` set, or by who finds the line empty.
+    /// Gives the lock to the first waiters, as many as can share it, and returns them to be
+    /// unparked. Called with `WAITING` set, or by a caller that finds the queue empty.
     fn serve(&self, queue: &mut WaitQueue<Access>) -> Vec<Unparker> {
         let mut served = Vec::new();
         while let Some(&access) = queue.want(0) {
@@ -148,7 +148,7 @@ impl Shared {
         served
     }
 
-    /// Takes the lock if `access` is to be had and none of the bits `against` it is set.
+    /// Takes the lock if `access` is possible and none of the bits in `against` is set.
     #[inline]
     fn take(&self, access: Access, against: usize) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Shared {
                 return false;
             }
             let next = next.expect("there are less than 2^62 readers");
-            // ORDERING: Acquire pairs with the Release of who let go.
+            // ORDERING: Acquire pairs with the Release of the thread that released it.
             let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
             match self.state.compare_exchange_weak(state, next, success, failure) {
                 Ok(_) => break,
@@ -175,7 +175,7 @@ impl Shared {
     }
 }
 
-/// Unparks those who were served.
+/// Unparks the waiters that were served.
 fn unpark(served: &[Unparker]) {
     served.iter().for_each(Unparker::unpark);
 }

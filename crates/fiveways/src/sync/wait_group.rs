@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use fiveways_runtime::{CHOSEN, Reason, Unparker, WaitQueue, Waiter, clock, spend};
 use fiveways_sys::lock::Mutex;
 
-/// Waits until all that were added to it are done.
+/// Waits until all added members are done.
 ///
-/// Each [`WaitGroupGuard`] counts until it is dropped, however its task ends; so nobody can be done
-/// twice, or be forgotten. It can be used again: the next members are waited for by later waits.
+/// Each [`WaitGroupGuard`] counts until it is dropped, however its task ends; so a member can
+/// neither be done twice nor be forgotten. The group is reusable: later waits wait for later
+/// members.
 ///
 /// # Examples
 ///
@@ -42,7 +43,7 @@ struct Count {
     queue: Mutex<WaitQueue>,
 }
 
-/// One for whom a [`WaitGroup`] waits; done when dropped. A clone is another.
+/// A member of a [`WaitGroup`]; done when dropped. A clone is another member.
 #[must_use = "a member is done when it is dropped"]
 pub struct WaitGroupGuard(Arc<Count>);
 
@@ -57,21 +58,21 @@ impl WaitGroup {
         WaitGroupGuard::new(&self.0)
     }
 
-    /// Counts the members that are not done.
+    /// Returns the number of members that are not done.
     pub fn len(&self) -> usize {
         self.0.members.load(Ordering::Acquire)
     }
 
-    /// Are all done?
+    /// Returns `true` if all members are done.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until no member is left; at once if there is none.
+    /// Waits until no member is left; returns at once if there is none.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the last member is done; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -85,11 +86,11 @@ impl WaitGroup {
         }
     }
 
-    /// As [`WaitGroup::wait`], no longer than `timeout`; false: the time is over.
+    /// As [`WaitGroup::wait`], for at most `timeout`; returns `false` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the last member is done or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -133,7 +134,7 @@ impl WaitGroupGuard {
         WaitGroupGuard(Arc::clone(count))
     }
 
-    /// Says that this one is done.
+    /// Marks this member as done.
     pub fn done(self) {
         drop(self);
     }
@@ -147,11 +148,11 @@ impl Clone for WaitGroupGuard {
 
 impl Drop for WaitGroupGuard {
     fn drop(&mut self) {
-        // ORDERING: Release: who sees that all are done sees what they did. Acquire: the last
-        // passes on what the others did.
+        // ORDERING: Release: a thread that sees that all are done sees what they did. Acquire: the
+        // last member passes on what the others did.
         if self.0.members.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut queue = self.0.queue.lock();
-            // Others may have come before we had the lock: then the last of them does it.
+            // New members may have come before the lock was taken: then the last of them does it.
             if self.0.members.load(Ordering::Acquire) > 0 {
                 return;
             }

@@ -9,11 +9,10 @@ use fiveways_runtime::{JoinError, JoinHandle, Reason, clock, is_cancel, unwind_c
 use crate::task::tracker::{Member, TaskTracker};
 use crate::task::{spawn, spawn_local};
 
-/// Tasks that belong together; a handle, whose clones mean the same group.
+/// Tasks that belong together; a handle, whose clones refer to the same group.
 ///
-/// A task belongs to the group until it ends. Dropping the group changes nothing for its tasks:
-/// they go on, detached. Use a [`scope`](crate::task::scope()) where they must not outlive the
-/// caller.
+/// A task belongs to the group until it ends. Dropping the group does not affect its tasks: they
+/// continue, detached. Use a [`scope`](crate::task::scope()) if they must not outlive the caller.
 ///
 /// # Examples
 ///
@@ -41,22 +40,22 @@ impl Group {
         Group::default()
     }
 
-    /// Spawns a task in the group. Its panic is told by [`Group::join`].
+    /// Spawns a task in the group. [`Group::join`] reports its panic.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack.
+    /// If there is no memory for its stack.
     #[track_caller]
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
         let recruit = Recruit { f, member: self.tracker.enter() };
         drop(spawn(move || recruit.report()));
     }
 
-    /// Spawns a task in the group and gives its handle, which tells of its end.
+    /// Spawns a task in the group and returns a handle to it; joining the handle reports a panic.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack.
+    /// If there is no memory for its stack.
     #[track_caller]
     pub fn spawn_with_handle<T: Send + 'static>(
         &self,
@@ -66,34 +65,34 @@ impl Group {
         spawn(move || recruit.run())
     }
 
-    /// Spawns a task in the group and on the caller's own worker; neither the closure nor its value
+    /// Spawns a task in the group on the caller's own worker; neither the closure nor its value
     /// need be `Send`.
     ///
     /// # Panics
     ///
-    /// On a thread that is no worker, and when there is no memory for its stack.
+    /// If the calling thread is not a worker, and if there is no memory for its stack.
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
         let recruit = Recruit { f, member: self.tracker.enter() };
         spawn_local(move || recruit.run())
     }
 
-    /// Waits until no task is in the group.
+    /// Waits until the group has no task.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks. A task of the group that waits for its group waits for
-    /// itself, and so for ever.
+    /// Until the last task has ended; a plain thread blocks. A task of the group that waits for its
+    /// own group waits for itself, that is for ever.
     ///
     /// # Cancellation
     ///
-    /// If the joining task is cancelled it is unwound from here; the group goes on.
+    /// If the joining task is cancelled it is unwound from here; the group continues.
     ///
     /// # Errors
     ///
-    /// The first panic, since the last time one was told, of a task that nobody has a handle of.
-    /// At once, if tasks are left, in a destructor that unwinds on a worker: that cannot let them
-    /// run.
+    /// The first panic, since the last one was returned, of a task that has no handle. In a
+    /// destructor that unwinds on a worker, which cannot run tasks: fails at once if tasks are
+    /// left.
     #[track_caller]
     pub fn join(&self) -> Result<(), JoinError> {
         if self.tracker.wait(&Reason::new("group", &*self.tracker), None) {
@@ -103,15 +102,15 @@ impl Group {
         }
     }
 
-    /// Waits until no task is in the group, for this long at most. `None`: the time is over.
+    /// Waits until the group has no task, for at most `timeout`. Returns `None` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the last task has ended or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the joining task is cancelled it is unwound from here; the group goes on.
+    /// If the joining task is cancelled it is unwound from here; the group continues.
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
         let reason = Reason::new("group", &*self.tracker);
@@ -126,7 +125,8 @@ impl Group {
         }
     }
 
-    /// Asks every task that is in the group now to end; see the [module](crate::task) for how.
+    /// Cancels every task that is in the group now; see the [module](crate::task) for what that
+    /// means.
     ///
     /// Does not wait for their end.
     #[doc(alias = "kill")]
@@ -134,26 +134,26 @@ impl Group {
         self.tracker.cancel();
     }
 
-    /// How many tasks are in the group.
+    /// Returns the number of tasks in the group.
     pub fn len(&self) -> usize {
         self.tracker.len()
     }
 
-    /// Is no task in the group?
+    /// Returns `true` if the group has no task.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a task of a crew does. The fields are dropped in this order: a member counts as long as
-/// anything of it is there.
+/// The body of a tracked task. The fields are dropped in this order: a member counts as long as any
+/// part of it exists.
 pub(super) struct Recruit<F> {
     pub(super) f: F,
     pub(super) member: Member,
 }
 
 impl<T, F: FnOnce() -> T> Recruit<F> {
-    /// Runs as a member of the crew.
+    /// Runs as a member of the tracker.
     pub(super) fn run(self) -> T {
         let Recruit { f, member } = self;
         if !member.begin() {
@@ -167,7 +167,7 @@ impl<T, F: FnOnce() -> T> Recruit<F> {
 }
 
 impl<F: FnOnce()> Recruit<F> {
-    /// Runs as a member of the crew, which is told of a panic.
+    /// Runs as a member of the tracker, which records a panic.
     fn report(self) {
         let tracker = Arc::clone(self.member.tracker());
         let Recruit { f, member } = self;

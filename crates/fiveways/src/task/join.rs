@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Completions, JoinError, JoinHandle, clock};
 
-/// Waits for all these tasks to end; gives their outcomes in the order of the handles.
+/// Waits for all these tasks to end; returns their outcomes in the order of the handles.
 ///
 /// # Suspends
 ///
@@ -12,7 +12,7 @@ use fiveways_runtime::{Completions, JoinError, JoinHandle, clock};
 ///
 /// # Cancellation
 ///
-/// If the joining task is cancelled it is unwound from here; the tasks go on.
+/// If the joining task is cancelled it is unwound from here; the tasks continue.
 ///
 /// # Examples
 ///
@@ -33,16 +33,16 @@ pub fn join_all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<Result
     tasks.into_iter().map(JoinHandle::join).collect()
 }
 
-/// Waits for all these tasks to end, for this long at most; gives, in the order of the handles, the
-/// outcomes of those that have ended, and the handles of the others.
+/// Waits for all these tasks to end, for at most the timeout; returns, in the order of the handles,
+/// the outcomes of those that have ended, and the handles of the others.
 ///
 /// # Suspends
 ///
-/// Until the last of them has ended or the time is over; a plain thread blocks.
+/// Until the last of them has ended or the timeout has passed; a plain thread blocks.
 ///
 /// # Cancellation
 ///
-/// If the joining task is cancelled it is unwound from here; the tasks go on.
+/// If the joining task is cancelled it is unwound from here; the tasks continue.
 ///
 /// # Examples
 ///
@@ -69,16 +69,16 @@ pub fn join_all_timeout<T>(
     tasks.into_iter().map(outcome).collect()
 }
 
-/// Waits until one of these tasks has ended, and gives its place among them: of several the one
-/// that ended first, or was found so. `None` when there are no tasks.
+/// Waits until one of these tasks has ended, and returns its index: if several have ended, that of
+/// the first to end, or to be found ended. Returns `None` if there are no tasks.
 ///
 /// # Suspends
 ///
-/// Until then; a plain thread blocks.
+/// Until one of them has ended; a plain thread blocks.
 ///
 /// # Cancellation
 ///
-/// If the waiting task is cancelled it is unwound from here; the tasks go on.
+/// If the waiting task is cancelled it is unwound from here; the tasks continue.
 ///
 /// # Examples
 ///
@@ -98,15 +98,15 @@ pub fn wait_any<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) -
     if tasks.is_empty() { None } else { wait(&tasks, 1, None) }
 }
 
-/// As [`wait_any`], for this long at most: `None` when the time is over.
+/// As [`wait_any`], for at most the timeout; returns `None` after the timeout.
 ///
 /// # Suspends
 ///
-/// Until then; a plain thread blocks.
+/// Until one of them has ended or the timeout has passed; a plain thread blocks.
 ///
 /// # Cancellation
 ///
-/// If the waiting task is cancelled it is unwound from here; the tasks go on.
+/// If the waiting task is cancelled it is unwound from here; the tasks continue.
 #[track_caller]
 pub fn wait_any_timeout<'a, T: 'a>(
     tasks: impl IntoIterator<Item = &'a JoinHandle<T>>,
@@ -116,7 +116,7 @@ pub fn wait_any_timeout<'a, T: 'a>(
     wait(&tasks, 1, clock::after(timeout))
 }
 
-/// Waits until so many have ended; gives the first.
+/// Waits until `count` of them have ended; returns the first.
 #[track_caller]
 fn wait<T, H: AsHandle<T>>(tasks: &[H], count: usize, until: Option<Instant>) -> Option<usize> {
     let mut watch =

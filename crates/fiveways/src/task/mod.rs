@@ -1,16 +1,16 @@
 //! Tasks: functions that run concurrently on coroutines.
 //!
-//! A task costs one page of memory and some 100 ns to start. It runs on one worker from beginning
+//! A task costs one page of memory and about 100 ns to start. It runs on one worker from beginning
 //! to end; a call that must wait (a read, a sleep, a join) lets the worker's other tasks run.
 //! Inside a runtime new tasks go to that runtime; on a plain thread they go to a global one, which
-//! starts on first use with a worker for each processor.
+//! starts on first use with one worker per processor.
 //!
 //! # Cancellation
 //!
-//! [`JoinHandle::cancel`] makes the task's present wait, and every later one, end: calls that give
-//! `io::Result` fail with `ECANCELED`, calls that cannot fail (a sleep, a join) unwind the task,
-//! and so does whatever it asks for after a hundred refusals. Destructors run. A result that was
-//! already there is delivered.
+//! [`JoinHandle::cancel`] ends the task's present wait and every later one: calls that return
+//! `io::Result` fail with `ECANCELED`; calls that cannot fail (a sleep, a join) unwind the task, as
+//! does any call after a hundred such failures. Destructors run. A result that was already there is
+//! delivered.
 
 mod pool;
 mod permits;
@@ -32,12 +32,11 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 
 /// Spawns a task.
 ///
-/// The task begins when the caller waits for something, or at once on another
-/// worker.
+/// The task begins when the caller waits for something, or immediately on another worker.
 ///
 /// # Panics
 ///
-/// When there is no memory for its stack; [`Builder::spawn`] gives an error instead.
+/// If there is no memory for its stack; [`Builder::spawn`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -54,7 +53,7 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
     };
     match spawned {
         Ok(handle) => handle,
-        // Not in a closure: the place is the caller's.
+        // Not in a closure, so that the reported location is the caller's.
         Err(error) => panic!("could not spawn a task: {error}"),
     }
 }
@@ -63,15 +62,15 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
 ///
 /// # Panics
 ///
-/// On a thread that is no worker, as handlers have under the models `threads`, `pool` and
-/// `blocking` ([`spawn`] works there), and when there is no memory for its stack.
-/// [`Builder::spawn_local`] gives an error instead.
+/// If the calling thread is not a worker, as is the case for handlers under the models `threads`,
+/// `pool` and `blocking` ([`spawn`] works there), and if there is no memory for its stack.
+/// [`Builder::spawn_local`] returns an error instead.
 #[track_caller]
 pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let spawned = Spawn::new().spawn_local(f);
     match spawned {
         Ok(handle) => handle,
-        // Not in a closure: the place is the caller's.
+        // Not in a closure, so that the reported location is the caller's.
         Err(error) => panic!("could not spawn a task: {error}"),
     }
 }
@@ -84,7 +83,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Makes the defaults: no name, the runtime's stack size, any worker.
+    /// Makes a builder with the defaults: no name, the runtime's stack size, any worker.
     pub fn new() -> Builder {
         Builder::default()
     }
@@ -101,7 +100,7 @@ impl Builder {
         self
     }
 
-    /// Puts the task on this worker, counted from 0.
+    /// Places the task on this worker, counted from 0.
     pub fn worker(mut self, worker: usize) -> Builder {
         self.worker = Some(worker);
         self
@@ -111,7 +110,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack, or no such worker.
+    /// If there is no memory for its stack, or no such worker.
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
@@ -127,8 +126,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `Unsupported` on a thread that is no worker, as handlers have under the models `threads`,
-    /// `pool` and `blocking`; when there is no memory for its stack.
+    /// `Unsupported` on a thread that is not a worker, as is the case for handlers under the models
+    /// `threads`, `pool` and `blocking`; an error if there is no memory for its stack.
     #[track_caller]
     pub fn spawn_local<T: 'static>(
         self,
@@ -138,8 +137,8 @@ impl Builder {
     }
 }
 
-/// Returns `true` for the error of a call that was refused because its task is cancelled (the
-/// kernel's number for that is `ECANCELED`); looks through wrapped errors.
+/// Returns `true` for the error of a call that failed because its task is cancelled (error number
+/// `ECANCELED`); looks through wrapped errors.
 ///
 /// # Examples
 ///
@@ -168,17 +167,17 @@ pub fn is_cancelled_error(error: &io::Error) -> bool {
 
 /// Runs `f` with a time limit on everything it waits for.
 ///
-/// When the time is over, calls that give `io::Result` fail with `TimedOut` (and [`Elapsed`] as the
-/// source), and calls that cannot fail unwind `f`. A value that `f` returns is returned, even when
-/// it is late.
+/// After the limit, calls that return `io::Result` fail with `TimedOut` (and [`Elapsed`] as the
+/// source), and calls that cannot fail unwind `f`. A value that `f` returns is returned, even if it
+/// is late.
 ///
-/// On a plain thread the limit is kept by the waits of this library: reads, writes, accepts and
-/// connects, sleeps, locks, channels, joins. What blocks a thread by other means (std's own sockets
-/// and locks, a look-up of a name) is not ended.
+/// On a plain thread the limit applies to the waits of this library: reads, writes, accepts and
+/// connects, sleeps, locks, channels, joins. Other calls that block the thread (std's own sockets
+/// and locks, name resolution) are not ended.
 ///
 /// # Errors
 ///
-/// [`Elapsed`] when `f` was unwound.
+/// [`Elapsed`] if `f` was unwound.
 ///
 /// # Examples
 ///
@@ -199,21 +198,21 @@ pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> 
     }
 }
 
-/// A join without its parentheses would wait for nothing, and is no program.
+/// A join without its parentheses would wait for nothing, and does not compile.
 ///
 /// ```compile_fail,E0615
 /// let task = fiveways::task::spawn(|| 1);
 /// task.join;
 /// ```
 ///
-/// With them it is one.
+/// With them it compiles.
 ///
 /// ```
 /// let task = fiveways::task::spawn(|| 1);
 /// task.join().expect("it does not panic");
 /// ```
 ///
-/// Nor is a handle lost unnoticed: the expected warning comes.
+/// A lost handle is noticed as well: the expected warning comes.
 ///
 /// ```
 /// #![deny(unfulfilled_lint_expectations)]

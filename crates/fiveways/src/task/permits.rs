@@ -1,11 +1,11 @@
-//! The places of a pool: counted, and handed over in the order of asking.
+//! The permits of a pool: counted, and handed over in the order of the requests.
 //!
 //! ```text
 //!   free ──try_take──▶ taken (a Permit) ──dropped──▶ the first who waits, else free
 //! ```
 //!
-//! A place is given to a waiter under the lock, by setting its ticket; a waiter that is unwound
-//! takes its ticket out of the queue, or passes on what it was given meanwhile.
+//! A permit is given to a waiter under the lock, by setting its flag; a waiter that is unwound
+//! removes itself from the queue, or passes on a permit given in the meantime.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use std::{mem, thread};
 use fiveways_runtime::{Reason, Unparker, park_for_while_not, unparker, worker_index};
 use fiveways_sys::lock::Mutex;
 
-/// Numbers pools; 0 is nobody's.
+/// The ids of pools; 0 is no pool's.
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
-/// The places of one pool.
+/// The permits of one pool.
 pub(super) struct Permits {
     number: usize,
     size: usize,
@@ -28,12 +28,12 @@ pub(super) struct Permits {
 struct State {
     free: usize,
     waiting: VecDeque<Arc<Ticket>>,
-    /// How many of those who wait hold a place themselves.
+    /// How many of the waiters hold a permit themselves.
     inside: usize,
 }
 
 struct Ticket {
-    /// false → true, under the lock, by who gives the place.
+    /// false → true, under the lock, by the thread that gives the permit.
     given: AtomicBool,
     owner: Unparker,
 }
@@ -44,7 +44,7 @@ impl Permits {
         Permits { number: NEXT.fetch_add(1, Ordering::Relaxed), size, state: Mutex::new(state) }
     }
 
-    /// The number of the pool.
+    /// The id of the pool.
     pub(super) fn number(&self) -> usize {
         self.number
     }
@@ -57,15 +57,15 @@ impl Permits {
         self.state.lock().free
     }
 
-    /// Takes a place if one is free. (While anybody waits none is.)
+    /// Takes a permit if one is free. (None is while there are waiters.)
     pub(super) fn try_take(self: &Arc<Permits>) -> Option<Permit> {
         let mut state = self.state.lock();
         state.free = state.free.checked_sub(1)?;
         Some(Permit(Arc::clone(self)))
     }
 
-    /// Waits for a place. `None`: none will be free, because every place is held by who waits here,
-    /// or because the caller's worker unwinds and cannot let others run.
+    /// Waits for a permit. `None` if none will become free, because all are held by tasks that wait
+    /// here, or because the caller's worker unwinds and cannot run others.
     #[track_caller]
     pub(super) fn take(self: &Arc<Permits>, inside: bool) -> Option<Permit> {
         let mut state = self.state.lock();
@@ -101,7 +101,7 @@ impl Permits {
     }
 }
 
-/// Waits for a place; undoes that if it is unwound.
+/// Waits for a permit; undoes that if it is unwound.
 struct Waiting<'a> {
     permits: &'a Permits,
     ticket: &'a Arc<Ticket>,
@@ -109,7 +109,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Ends the wait of one who was given a place.
+    /// Ends the wait of a task that was given a permit.
     fn leave(self) {
         self.permits.state.lock().inside -= usize::from(self.inside);
         mem::forget(self);
@@ -129,11 +129,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A place, held.
+/// A held permit.
 pub(super) struct Permit(Arc<Permits>);
 
 impl Permit {
-    /// The number of the pool.
+    /// The id of the pool.
     pub(super) fn number(&self) -> usize {
         self.0.number()
     }

@@ -1,4 +1,4 @@
-//! Pools: groups with a limited number of places.
+//! Pools: groups that limit the number of concurrent tasks.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::task::group::Group;
 use crate::task::join::wait_any;
 use crate::task::permits::{Permit, Permits};
 
-/// At most so many tasks at a time; a handle, whose clones mean the same pool.
+/// Runs at most the given number of tasks at a time; a handle, whose clones refer to the same pool.
 ///
-/// Permits are given in the order in which they were asked for. Dropping the pool changes nothing
-/// for its tasks: they go on, detached.
+/// Permits are given in the order of the requests. Dropping the pool does not affect its tasks:
+/// they continue, detached.
 ///
 /// # Examples
 ///
@@ -35,51 +35,51 @@ pub struct Pool {
     permits: Arc<Permits>,
 }
 
-/// The number of the pool in which the task has a place.
+/// The id of the pool whose permit the task holds.
 static INSIDE: TaskLocal<usize> = TaskLocal::new();
 
 impl Pool {
-    /// Makes a pool for so many tasks at a time.
+    /// Makes a pool for `size` tasks at a time.
     ///
     /// # Panics
     ///
-    /// When the size is 0: nothing could ever run.
+    /// If the size is 0: nothing could ever run.
     #[track_caller]
     pub fn new(size: usize) -> Pool {
         assert!(size > 0, "a pool of 0 places can run nothing");
         Pool { group: Group::new(), permits: Arc::new(Permits::new(size)) }
     }
 
-    /// Spawns a task in the pool. Its panic is told by [`Pool::join`].
+    /// Spawns a task in the pool. [`Pool::join`] reports its panic.
     ///
     /// # Suspends
     ///
-    /// Until there is a place; a plain thread blocks.
+    /// Until a permit is free; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// A cancelled task is unwound from here; nothing is spawned then.
+    /// A cancelled task is unwound from here, and nothing is spawned.
     ///
     /// # Panics
     ///
-    /// When every place is held by a task that waits here for a place: none would ever be free.
-    /// When it would have to wait in a destructor that unwinds on a worker. When there is no memory
-    /// for its stack.
+    /// If every permit is held by a task that waits here for a permit: none would ever become free.
+    /// If it would have to wait in a destructor that unwinds on a worker. If there is no memory for
+    /// its stack.
     #[track_caller]
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
         let permit = self.wait_for_permit();
         self.group.spawn(move || hold(permit, f));
     }
 
-    /// Spawns a task in the pool and gives its handle, which tells of its end.
+    /// Spawns a task in the pool and returns a handle to it; joining the handle reports a panic.
     ///
     /// # Suspends
     ///
-    /// Until there is a place; a plain thread blocks.
+    /// Until a permit is free; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// A cancelled task is unwound from here; nothing is spawned then.
+    /// A cancelled task is unwound from here, and nothing is spawned.
     ///
     /// # Panics
     ///
@@ -93,15 +93,15 @@ impl Pool {
         self.group.spawn_with_handle(move || hold(permit, f))
     }
 
-    /// Spawns a task in the pool if there is a place at once.
+    /// Spawns a task in the pool if a permit is free.
     ///
     /// # Errors
     ///
-    /// The function itself, when there is no place.
+    /// The function itself, if no permit is free.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack.
+    /// If there is no memory for its stack.
     #[track_caller]
     pub fn try_spawn<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
         &self,
@@ -113,20 +113,20 @@ impl Pool {
         }
     }
 
-    /// Applies `f` to each item, in tasks of the pool, and gives the results in the items' order.
+    /// Applies `f` to each item, in tasks of the pool, and returns the results in the items' order.
     ///
     /// # Suspends
     ///
-    /// Until all is done; a plain thread blocks.
+    /// Until all results are there; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// A cancelled task is unwound from here; the items in work are cancelled, the rest not begun.
+    /// A cancelled task is unwound from here; running items are cancelled, the rest do not begin.
     ///
     /// # Panics
     ///
-    /// With the panic of the first item, in their order, that has panicked; the items in work are
-    /// cancelled, the rest not begun.
+    /// With the panic of the first item, in their order, that panicked; running items are
+    /// cancelled, the rest do not begin.
     pub fn map<I, T>(&self, items: I, f: impl Fn(I::Item) -> T + Send + Sync + 'static) -> Vec<T>
     where
         I: IntoIterator<Item: Send + 'static>,
@@ -135,19 +135,19 @@ impl Pool {
         self.imap(items, f).collect()
     }
 
-    /// As [`Pool::map`], as an iterator: results come as they are asked for, in the items' order.
+    /// As [`Pool::map`], but returns an iterator over the results, in the items' order.
     ///
-    /// Work begins at once and stays ahead of the asking by the pool's size at most. Dropping the
-    /// iterator cancels what is in work and begins nothing more. When no place is free and one of
-    /// the pool's own tasks asks, the item is worked on in its place.
+    /// Work begins immediately and is ahead of the iterator by at most the pool's size. Dropping
+    /// the iterator cancels running items and begins no more. If no permit is free and the caller
+    /// is one of the pool's own tasks, the item runs under its permit.
     ///
     /// # Suspends
     ///
-    /// In `next`, until the next result is there; a plain thread blocks.
+    /// In `next`, until the next result is available; a plain thread blocks.
     ///
     /// # Panics
     ///
-    /// In `next`, with the panic of the item; the next call goes on with the next item.
+    /// In `next`, with the panic of the item; the next call continues with the next item.
     pub fn imap<I, T>(
         &self,
         items: I,
@@ -162,15 +162,15 @@ impl Pool {
         imap
     }
 
-    /// As [`Pool::imap`], with results in the order in which they are done.
+    /// As [`Pool::imap`], but with results in the order of completion.
     ///
     /// # Suspends
     ///
-    /// In `next`, until any result is there; a plain thread blocks.
+    /// In `next`, until any result is available; a plain thread blocks.
     ///
     /// # Panics
     ///
-    /// In `next`, with the panic of the item; the next call goes on with the others.
+    /// In `next`, with the panic of the item; the next call continues with the others.
     pub fn imap_unordered<I, T>(
         &self,
         items: I,
@@ -190,15 +190,15 @@ impl Pool {
         imap
     }
 
-    /// Waits until no task is in the pool.
+    /// Waits until the pool has no task.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the last task has ended; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the joining task is cancelled it is unwound from here; the pool goes on.
+    /// If the joining task is cancelled it is unwound from here; the pool continues.
     ///
     /// # Errors
     ///
@@ -208,21 +208,22 @@ impl Pool {
         self.group.join()
     }
 
-    /// Waits until no task is in the pool, for this long at most. `None`: the time is over.
+    /// Waits until the pool has no task, for at most `timeout`. Returns `None` after the timeout.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until the last task has ended or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the joining task is cancelled it is unwound from here; the pool goes on.
+    /// If the joining task is cancelled it is unwound from here; the pool continues.
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> Option<Result<(), JoinError>> {
         self.group.join_timeout(timeout)
     }
 
-    /// Asks every task that is in the pool now to end; see the [module](crate::task) for how.
+    /// Cancels every task that is in the pool now; see the [module](crate::task) for what that
+    /// means.
     ///
     /// Does not wait for their end.
     #[doc(alias = "kill")]
@@ -230,27 +231,27 @@ impl Pool {
         self.group.cancel();
     }
 
-    /// How many places the pool has.
+    /// Returns how many tasks the pool runs at a time.
     pub fn size(&self) -> usize {
         self.permits.size()
     }
 
-    /// How many places are free.
+    /// Returns how many more tasks could run now.
     pub fn free_count(&self) -> usize {
         self.permits.free()
     }
 
-    /// How many places are taken.
+    /// Returns how many tasks run now.
     pub fn len(&self) -> usize {
         self.size() - self.free_count()
     }
 
-    /// Is no place taken?
+    /// Returns `true` if no task runs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Is the caller one of the pool's own tasks?
+    /// Returns `true` if the caller is one of the pool's own tasks.
     fn is_inside(&self) -> bool {
         INSIDE.get() == Some(self.permits.number())
     }
@@ -263,7 +264,7 @@ impl Pool {
     }
 }
 
-/// Runs `f` in a place.
+/// Runs `f` under a permit.
 fn hold<T>(permit: Permit, f: impl FnOnce() -> T) -> T {
     INSIDE.set(permit.number());
     let value = f();
@@ -277,21 +278,21 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// The value of a task that has ended; goes on panicking with its panic.
+/// Returns the value of a task that has ended; resumes its panic.
 fn value_of<T>(task: JoinHandle<T>) -> T {
     task.join().unwrap_or_else(|error| error.resume())
 }
 
-/// Items that are to be worked on in a pool.
+/// Items to be processed in a pool.
 struct Feed<I: Iterator, T> {
     pool: Pool,
     items: Fuse<I>,
-    /// It was taken from `items` and found no place.
+    /// An item taken from `items` for which no permit was free.
     held: Option<I::Item>,
     f: Arc<dyn Fn(I::Item) -> T + Send + Sync>,
 }
 
-/// What became of an item.
+/// How an item was processed.
 enum Fed<T> {
     InWork(JoinHandle<T>),
     Done(T),
@@ -307,14 +308,14 @@ impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Feed<I, T> {
         Feed { pool: pool.clone(), items, held: None, f: Arc::new(f) }
     }
 
-    /// Begins the next item, if there is a place.
+    /// Begins the next item, if a permit is free.
     fn try_begin(&mut self) -> Option<JoinHandle<T>> {
         self.held = self.held.take().or_else(|| self.items.next());
         let permit = self.held.as_ref().and_then(|_| self.pool.permits.try_take())?;
         Some(self.begin(permit))
     }
 
-    /// Begins the next item as soon as there is a place, or does it in the caller's.
+    /// Begins the next item as soon as a permit is free, or processes it under the caller's permit.
     #[track_caller]
     fn next(&mut self) -> Option<Fed<T>> {
         self.held = self.held.take().or_else(|| self.items.next());
@@ -337,7 +338,7 @@ impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Feed<I, T> {
     }
 }
 
-/// Results in the order of the items; see [`Pool::imap`].
+/// An iterator over results in the order of the items; see [`Pool::imap`].
 pub struct Imap<I: Iterator, T> {
     feed: Feed<I, T>,
     in_work: VecDeque<JoinHandle<T>>,
@@ -364,7 +365,7 @@ impl<I: Iterator<Item: Send + 'static>, T: Send + 'static> Iterator for Imap<I, 
                 Fed::Done(value) => return Some(value),
             }
         }
-        // It stays in the queue while we wait, to be cancelled if the caller is.
+        // It stays in the queue during the wait, so that it is cancelled if the caller is.
         wait_any(self.in_work.front());
         let task = self.in_work.pop_front()?;
         self.fill();
@@ -386,11 +387,11 @@ impl<I: Iterator, T> fmt::Debug for Imap<I, T> {
     }
 }
 
-/// Results in the order in which they are done; see [`Pool::imap_unordered`].
+/// An iterator over results in the order of completion; see [`Pool::imap_unordered`].
 pub struct ImapUnordered<I: Iterator, T> {
     feed: Feed<I, T>,
     in_work: HashMap<usize, JoinHandle<T>>,
-    /// The number of the next task.
+    /// The index of the next task.
     begun: usize,
     done: Completions,
 }

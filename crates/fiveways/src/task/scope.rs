@@ -3,9 +3,9 @@
 //! Soundness is std's argument for `std::thread::scope`. A child may hold references that live for
 //! `'scope`. [`scope`] owns the [`Scope`], lends it for exactly that long, and returns or unwinds
 //! only when no child is left. A child counts until everything that it has borrowed is dropped: its
-//! [`Recruit`] drops the closure first, its place in the crew last, on every way there is (it ends,
-//! it unwinds, it is dropped unrun). Leaking a handle leaks no place: the places are with the
-//! children. Where the scope cannot wait the process ends.
+//! [`Recruit`] drops the closure first and its membership in the tracker last, on every path (it
+//! ends, it unwinds, it is dropped unrun). Leaking a handle leaks no membership: that belongs to
+//! the child. If the scope cannot wait, the process aborts.
 //!
 //! ```text
 //!   body runs ──returns──▶ wait for all ──▶ first panic of a child, or the body's value
@@ -38,9 +38,9 @@ use crate::task::{spawn, spawn_local};
 /// Runs `f`, which can spawn tasks that borrow from the caller; all of them have ended when this
 /// returns.
 ///
-/// When a child panics the others are cancelled; so are all when `f` panics or the calling task is
-/// cancelled or comes to the end of a [`timeout`](crate::task::timeout). Children that have begun
-/// are waited for in any case. On a plain thread the children run in the global runtime.
+/// If a child panics, the others are cancelled; all are if `f` panics or the calling task is
+/// cancelled or exceeds a [`timeout`](crate::task::timeout). Children that have begun are waited
+/// for in any case. On a plain thread the children run in the global runtime.
 ///
 /// # Suspends
 ///
@@ -52,13 +52,13 @@ use crate::task::{spawn, spawn_local};
 ///
 /// # Panics
 ///
-/// With the panic of `f`, else with the first one of a child. In a comparison of the priorities of
-/// a
-/// [`PriorityQueue`](crate::queue::PriorityQueue), where nothing may wait.
+/// With the panic of `f`, otherwise with the first one of a child. Also panics if called while a
+/// [`PriorityQueue`](crate::queue::PriorityQueue) compares priorities, where waiting is not
+/// allowed.
 ///
 /// # Differences from std
 ///
-/// The panic of a child ends the scope even if its handle is joined: what it was to do is not done.
+/// The panic of a child ends the scope even if its handle is joined: its work was not done.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ use crate::task::{spawn, spawn_local};
 /// assert_eq!(numbers, [1, 2, 3, 6]);
 /// ```
 ///
-/// What is borrowed cannot be taken out of the scope:
+/// Borrowed data cannot be taken out of the scope:
 ///
 /// ```compile_fail,E0597
 /// use fiveways::task;
@@ -85,7 +85,7 @@ use crate::task::{spawn, spawn_local};
 /// };
 /// ```
 ///
-/// What is computed from it can:
+/// A value computed from it can:
 ///
 /// ```
 /// use fiveways::task;
@@ -108,7 +108,7 @@ use crate::task::{spawn, spawn_local};
 /// });
 /// ```
 ///
-/// It can from what was there before the scope:
+/// It can borrow from what existed before the scope:
 ///
 /// ```
 /// use fiveways::task;
@@ -119,7 +119,7 @@ use crate::task::{spawn, spawn_local};
 /// });
 /// ```
 ///
-/// A function that is given the scope must say that what it lends lives as long:
+/// A function with a scope as parameter must declare that its borrowed data lives as long:
 ///
 /// ```compile_fail,E0521
 /// use fiveways::task;
@@ -147,7 +147,7 @@ where
     let scope = Scope { tracker: Arc::default(), scope: PhantomData, env: PhantomData };
     let tracker = &scope.tracker;
     let reason = Reason::new("scope", &**tracker);
-    // Later there would be children, for whom it has to wait.
+    // Checked now: later there would be children to wait for.
     assert_may_park(Some(&reason));
     let inside = AbortUnlessLeft;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
@@ -155,7 +155,7 @@ where
         insist_on_waiting(tracker);
         tracker.wait(&reason, None);
     };
-    // The body's value stays meanwhile: its destructor is the user's, and may unwind.
+    // The body's value is kept in the meantime: its destructor is the user's, and may unwind.
     let interruption = outcome.is_ok().then(|| catch_unwind(AssertUnwindSafe(wait)).err());
     let interruption = interruption.flatten();
     if outcome.is_err() || interruption.is_some() {
@@ -170,14 +170,14 @@ where
     }
 }
 
-/// Waits for the children, whatever comes.
+/// Waits for the children in any case.
 fn leave(tracker: &TaskTracker, reason: &Reason<'_>) {
     insist_on_waiting(tracker);
     without_interruption(|| tracker.wait(reason, None));
     assert!(tracker.len() == 0, "a scope is left when it is empty");
 }
 
-/// A worker that unwinds cannot let children run; and they must not stay behind.
+/// A worker that unwinds cannot run children, and they must not be left behind.
 fn insist_on_waiting(tracker: &TaskTracker) {
     if thread::panicking() && worker_index().is_some() && tracker.len() > 0 {
         eprintln!("fiveways: a task scope with live tasks ends in a destructor that unwinds");
@@ -185,7 +185,7 @@ fn insist_on_waiting(tracker: &TaskTracker) {
     }
 }
 
-/// Ends the process rather than leave a scope with a child alive.
+/// Aborts the process rather than leave a scope with a child alive.
 struct AbortUnlessLeft;
 
 impl Drop for AbortUnlessLeft {
@@ -195,11 +195,11 @@ impl Drop for AbortUnlessLeft {
     }
 }
 
-/// Spawns tasks that may borrow what lives as long as `'scope`; see [`scope`].
+/// Spawns tasks that may borrow data that lives for `'scope`; see [`scope`].
 #[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     tracker: Arc<TaskTracker>,
-    /// Invariant: else the scope could be taken for a shorter one, and lend too little.
+    /// Invariant: otherwise the scope could be coerced to a shorter one, and lend too little.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -207,12 +207,12 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl<'scope> Scope<'scope, '_> {
     /// Spawns a task in the scope, on any worker of the runtime.
     ///
-    /// It begins when the caller waits for something, or at once on another worker.
-    /// In a destructor that unwinds on a worker, where no task could run, `f` runs right here.
+    /// It begins when the caller waits for something, or immediately on another worker. In a
+    /// destructor that unwinds on a worker, where no task could run, `f` runs in the caller.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack.
+    /// If there is no memory for its stack.
     #[track_caller]
     pub fn spawn<T, F>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -233,7 +233,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     ///
-    /// On a thread that is no worker, and when there is no memory for its stack.
+    /// If the calling thread is not a worker, and if there is no memory for its stack.
     #[track_caller]
     pub fn spawn_local<T, F>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -270,11 +270,11 @@ impl<'scope> Scope<'scope, '_> {
 enum Place {
     /// In a task of its own.
     Task,
-    /// In a destructor that unwinds: nothing may unwind out of it, nor cancel what it runs in.
+    /// In a destructor that unwinds: it must not unwind out of it, nor cancel the task it runs in.
     Here,
 }
 
-/// Starts a child, or runs it where none could be started.
+/// Starts a child, or runs it here if none could be started.
 #[track_caller]
 fn start<F: FnOnce(Place)>(
     run: F,
@@ -287,7 +287,7 @@ fn start<F: FnOnce(Place)>(
     Some(spawn(run))
 }
 
-/// What a child has come to.
+/// The outcome of a child.
 struct Outcome<T> {
     result: Mutex<Option<Result<T, JoinError>>>,
     /// false → true, by the owner of its handle.
@@ -297,7 +297,7 @@ struct Outcome<T> {
 impl<T> Outcome<T> {}
 
 /// A child of a scope. The fields are dropped in this order: it counts as long as anything that it
-/// has borrowed is there.
+/// has borrowed exists.
 struct Child<T, F> {
     f: Option<F>,
     outcome: Arc<Outcome<T>>,
@@ -357,15 +357,15 @@ impl<T, F> Drop for Child<T, F> {
     }
 }
 
-/// The message of a panic, for a second reader.
+/// Copies the message of a panic, for a second reader.
 fn copy_of(payload: Box<dyn Any + Send>) -> (Box<dyn Any + Send>, Box<dyn Any + Send>) {
     let message = panic_message(payload.as_ref()).unwrap_or("a panic without a message");
     (Box::new(message.to_owned()), payload)
 }
 
-/// Owns the right to join a task of a scope. Dropping it changes nothing: the scope waits anyway.
+/// Owns the right to join a task of a scope. Dropping it has no effect: the scope waits anyway.
 pub struct ScopedJoinHandle<'scope, T> {
-    /// None: it ran at once.
+    /// `None` if it ran in the caller.
     task: Option<JoinHandle<()>>,
     outcome: Arc<Outcome<T>>,
     scope: PhantomData<&'scope ()>,
@@ -378,7 +378,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
-    /// Waits for the task to end and gives its value.
+    /// Waits for the task to end and returns its value.
     ///
     /// # Suspends
     ///
@@ -390,8 +390,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     ///
-    /// When the task was cancelled or could not be started; when it panicked, with a copy of the
-    /// panic's message (the panic itself is for the scope).
+    /// If the task was cancelled or could not be started; if it panicked, with a copy of the
+    /// panic's message (the panic itself goes to the scope).
     pub fn join(self) -> Result<T, JoinError> {
         let ended = self.task.map_or(Ok(()), JoinHandle::join);
         let result = self.outcome.result.lock().take();
@@ -402,8 +402,8 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
-    /// Asks the task to end; see the [module](crate::task) for how. That fails nobody else. Never
-    /// suspends.
+    /// Cancels the task; see the [module](crate::task) for what that means. Other tasks of the
+    /// scope are not affected.
     pub fn cancel(&self) {
         self.outcome.cancelled.store(true, Ordering::Relaxed);
         if let Some(task) = &self.task {
@@ -411,7 +411,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
-    /// Has the task ended?
+    /// Returns `true` if the task has ended.
     pub fn is_finished(&self) -> bool {
         self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }

@@ -1,4 +1,4 @@
-//! Who belongs together: the live tasks of a group, a pool or a scope.
+//! The live tasks of a group, a pool or a scope.
 //!
 //! ```text
 //!   enter ──▶ coming ──begin──▶ inside ──Member dropped──▶ (gone)
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A member counts from `enter`, in its creator, until its [`Member`] is dropped, which is the last
-//! thing of it: by its own end, or by whoever drops a task that never began. Cancelling reaches the
-//! members of that moment: those inside by their cancellers, those coming when they begin.
+//! part of it: at its own end, or when a task that never began is dropped. Cancelling reaches the
+//! members of that moment: those running by their cancellers, the others when they begin.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use fiveways_runtime::{
 };
 use fiveways_sys::lock::Mutex;
 
-/// The live tasks that belong together.
+/// The set of live tasks that belong together.
 #[derive(Default)]
 pub(super) struct TaskTracker {
     state: Mutex<State>,
@@ -29,15 +29,15 @@ pub(super) struct TaskTracker {
 
 #[derive(Default)]
 struct State {
-    /// Who is here; with what cancels it once it has begun.
+    /// The members; each with its canceller once it has begun.
     members: BTreeMap<u64, Option<Canceller>>,
-    /// The number of the next member.
+    /// The id of the next member.
     next: u64,
-    /// Members with smaller numbers are cancelled.
+    /// Members with smaller ids are cancelled.
     cancelled_below: u64,
-    /// Who waits until nobody is here, by a number of its own.
+    /// The threads and tasks that wait until there is no member, by ids of their own.
     waiting: BTreeMap<u64, Unparker>,
-    /// The payload of the first that panicked.
+    /// The payload of the first panic.
     failure: Option<Box<dyn Any + Send>>,
 }
 
@@ -48,7 +48,7 @@ impl std::fmt::Debug for TaskTracker {
 }
 
 impl TaskTracker {
-    /// Takes a new member in.
+    /// Adds a new member.
     pub(super) fn enter(self: &Arc<TaskTracker>) -> Member {
         let mut state = self.state.lock();
         let number = state.next;
@@ -57,18 +57,18 @@ impl TaskTracker {
         Member { tracker: Arc::clone(self), number }
     }
 
-    /// How many members it has.
+    /// Returns the number of members.
     pub(super) fn len(&self) -> usize {
         self.state.lock().members.len()
     }
 
-    /// Asks all present members to end.
+    /// Cancels all present members.
     pub(super) fn cancel(&self) {
         let next = self.state.lock().next;
         self.cancel_below(next);
     }
 
-    /// Asks all members to end, and those that will come.
+    /// Cancels all members, and those that are added later.
     pub(super) fn close(&self) {
         self.cancel_below(u64::MAX);
     }
@@ -83,7 +83,7 @@ impl TaskTracker {
         }
     }
 
-    /// Keeps what a member has panicked with, if it is the first.
+    /// Keeps the payload of a member's panic, if it is the first.
     pub(super) fn fail(&self, payload: Box<dyn Any + Send>) {
         let mut state = self.state.lock();
         let later =
@@ -93,13 +93,13 @@ impl TaskTracker {
         drop(later);
     }
 
-    /// Gives what the first member has panicked with.
+    /// Takes the payload of the first panic.
     pub(super) fn take_failure(&self) -> Option<Box<dyn Any + Send>> {
         self.state.lock().failure.take()
     }
 
-    /// Waits until it has no members, or the deadline comes (then: false; so too, at once, where
-    /// the caller's worker unwinds and cannot let members run).
+    /// Waits until it has no members; returns `false` if the deadline comes first, and at once if
+    /// the caller's worker unwinds and cannot run members.
     pub(super) fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> bool {
         spend();
         let mut state = self.state.lock();
@@ -114,7 +114,7 @@ impl TaskTracker {
         drop(state);
         let _waiting = Waiting { tracker: self, number };
         let me = unparker();
-        // Entered at each look: others may have come since it was woken.
+        // Entered at each check: new members may have come since it was woken.
         let look = || {
             let mut state = self.state.lock();
             let empty = state.members.is_empty();
@@ -127,7 +127,7 @@ impl TaskTracker {
     }
 }
 
-/// Takes a waiter back, however its wait ends.
+/// Removes a waiter, however its wait ends.
 struct Waiting<'a> {
     tracker: &'a TaskTracker,
     number: u64,
@@ -139,7 +139,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// One task's being part of a crew.
+/// The membership of one task in a tracker.
 #[derive(Debug)]
 pub(super) struct Member {
     tracker: Arc<TaskTracker>,
@@ -147,7 +147,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Notes that the calling task is this member. False: it was cancelled before it began.
+    /// Records that the calling task is this member. Returns `false` if it was cancelled before it
+    /// began.
     pub(super) fn begin(&self) -> bool {
         let mut state = self.tracker.state.lock();
         let cancelled = self.number < state.cancelled_below;
@@ -157,7 +158,7 @@ impl Member {
         !cancelled
     }
 
-    /// Was it cancelled with its crew?
+    /// Returns `true` if it was cancelled with its tracker.
     pub(super) fn is_cancelled(&self) -> bool {
         self.number < self.tracker.state.lock().cancelled_below
     }

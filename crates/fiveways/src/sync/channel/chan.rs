@@ -1,4 +1,5 @@
-//! What the two ends of a channel share: the exchange, and how many there are of each end.
+//! The state shared by the two ends of a channel: the exchange, and the number of handles of each
+//! end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -7,31 +8,31 @@ use fiveways_runtime::Ends;
 
 use crate::exchange::{Exchange, Fifo};
 
-/// The middle of a channel.
-/// In this order: who searches memory for handles expects the exchange first.
+/// The shared state of a channel.
+/// The exchange is the first field.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Chan<T> {
     pub(super) exchange: Exchange<Fifo<T>>,
-    /// Without a bound sending never waits.
+    /// `false`: sending never waits.
     bounded: bool,
     pub(super) senders: Count,
     pub(super) receivers: Count,
 }
 
-/// How many there are of one end. Raised by clones, lowered by drops; 0 is for ever.
+/// The number of handles of one end. Raised by clones, lowered by drops; 0 is final.
 #[derive(Debug)]
 pub(super) struct Count(AtomicUsize);
 
 impl Count {
-    /// One more, made from one that is there.
+    /// Counts one more, made from an existing one.
     pub(super) fn raise(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less. Was it the last?
+    /// Counts one less. Returns `true` if it was the last.
     pub(super) fn lower(&self) -> bool {
-        // ORDERING: what the others did before they went is seen by the last, as in `Arc`.
+        // ORDERING: the last handle sees what the others did before they were dropped, as in `Arc`.
         let last = self.0.fetch_sub(1, Ordering::Release) == 1;
         if last {
             fence(Ordering::Acquire);

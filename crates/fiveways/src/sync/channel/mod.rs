@@ -1,22 +1,23 @@
 //! Channels with any number of senders and receivers: each item goes to one receiver.
 //!
-//! [`bounded`] holds up to so many items, [`unbounded`] any number; `bounded(0)` holds none: a send
-//! lasts until a receiver has the item. Both ends can be cloned, shared by reference, and used from
-//! tasks and plain threads at the same time. The errors are std's, in [`super::mpsc`].
+//! [`bounded`] holds up to the given number of items, [`unbounded`] any number; `bounded(0)` holds
+//! none: a send waits until a receiver has the item. Both ends can be cloned, shared by reference,
+//! and used from tasks and plain threads at the same time. The errors are std's, in
+//! [`super::mpsc`].
 //!
-//! Items come out in the order in which they went in. Who waits is served in the order of coming,
-//! and nobody overtakes who waits.
+//! Items are received in the order in which they were sent. Waiters are served in the order of
+//! their arrival, and no later caller overtakes them.
 //!
 //! # Disconnection
 //!
-//! When the last sender is gone, what is in the channel can still be received; then receiving
-//! fails. When the last receiver is gone, what is in the channel is dropped, and sending fails.
+//! When the last sender is dropped, items in the channel can still be received; then receiving
+//! fails. When the last receiver is dropped, items in the channel are dropped, and sending fails.
 //!
 //! # Cancellation
 //!
 //! No item is lost: a task that is unwound from a send has not sent, and its item is dropped with
-//! it; one that is unwound from a receive has received nothing. What was done in the moment of the
-//! cancellation is done; then the task is unwound where it waits next.
+//! it; one that is unwound from a receive has received nothing. If the operation is completed at
+//! the moment of the cancellation, it stays completed, and the task is unwound at its next wait.
 
 mod receiver;
 mod sender;
@@ -27,7 +28,7 @@ pub use sender::{SendTimeoutError, Sender};
 
 use chan::Chan;
 
-/// Makes a channel that holds up to `capacity` items; with 0, items go from hand to hand.
+/// Makes a channel that holds up to `capacity` items; with 0, a send and a receive meet.
 ///
 /// # Examples
 ///
@@ -50,7 +51,7 @@ use chan::Chan;
 /// ```
 #[doc(alias("Channel", "chan", "sync_channel"))]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    // So many items there will never be, and `usize::MAX` means any number.
+    // A larger number of items is impossible, and `usize::MAX` means any number.
     ends(capacity.min(usize::MAX - 1))
 }
 

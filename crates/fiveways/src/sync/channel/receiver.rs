@@ -1,4 +1,4 @@
-//! The end of a channel that items are taken out of.
+//! The receiving end of a channel.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -38,8 +38,8 @@ impl<T> Receiver<T> {
     ///
     /// # Suspends
     ///
-    /// While the channel is empty; a plain thread blocks. A task that never has to wait lets others
-    /// go first now and then.
+    /// While the channel is empty; a plain thread blocks. A task that never has to wait yields to
+    /// others now and then.
     ///
     /// # Cancellation
     ///
@@ -47,7 +47,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When the channel is empty and has no sender any more.
+    /// If the channel is empty and has no sender any more.
     ///
     /// # Examples
     ///
@@ -70,7 +70,8 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When the channel is empty; when it also has no sender any more.
+    /// [`TryRecvError::Empty`] if the channel is empty; [`TryRecvError::Disconnected`] if it also
+    /// has no sender any more.
     #[inline]
     #[doc(alias = "get_nowait")]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
@@ -80,7 +81,7 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Receives the next item, waiting no longer than the timeout.
+    /// Receives the next item, waiting for at most the timeout.
     ///
     /// # Suspends
     ///
@@ -92,7 +93,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When none came in time, or the channel is empty and has no sender any more.
+    /// If no item came in time, or the channel is empty and has no sender any more.
     #[inline]
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
@@ -103,7 +104,7 @@ impl<T> Receiver<T> {
     ///
     /// # Suspends
     ///
-    /// As [`Receiver::recv`], until then at the latest.
+    /// As [`Receiver::recv`], until the deadline at the latest.
     ///
     /// # Cancellation
     ///
@@ -111,7 +112,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When none came in time, or the channel is empty and has no sender any more.
+    /// If no item came in time, or the channel is empty and has no sender any more.
     #[inline]
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
@@ -126,39 +127,42 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// The items that come until there is no sender any more; waits for each as
-    /// [`Receiver::recv`].
+    /// Returns an iterator over the items received until there is no sender any more; it waits for
+    /// each as [`Receiver::recv`].
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }
 
-    /// The items that are there; ends as soon as it would have to wait.
+    /// Returns an iterator over the items that are available; it ends as soon as it would have to
+    /// wait.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter(self)
     }
 
-    /// Items in the channel at this moment; others may send and receive in the next.
+    /// Returns the number of items in the channel; it may change at any time.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.exchange().len()
     }
 
-    /// Was the channel empty at this moment? Only [`Receiver::try_recv`] decides.
+    /// Returns `true` if the channel was empty at this moment. Only [`Receiver::try_recv`] is
+    /// reliable.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Was the channel full at this moment? Only a send decides. With a bound of 0 it always is.
+    /// Returns `true` if the channel was full at this moment; with a bound of 0 always. Only a send
+    /// is reliable.
     pub fn is_full(&self) -> bool {
         self.exchange().is_full()
     }
 
-    /// The bound of the channel; `None`: it has none.
+    /// Returns the bound of the channel; `None` if it has none.
     pub fn capacity(&self) -> Option<usize> {
         self.chan.capacity()
     }
 
-    /// Are both receivers of one channel?
+    /// Returns `true` if both are receivers of the same channel.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.chan, &other.chan)
     }
@@ -186,7 +190,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// The items of a channel as they come: see [`Receiver::iter`].
+/// An iterator over the items received from a channel: see [`Receiver::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Receiver<T>);
 
@@ -201,7 +205,7 @@ impl<T> Iterator for Iter<'_, T> {
 
 impl<T> FusedIterator for Iter<'_, T> {}
 
-/// The items of a channel that are there: see [`Receiver::try_iter`].
+/// An iterator over the available items of a channel: see [`Receiver::try_iter`].
 #[derive(Debug)]
 pub struct TryIter<'a, T>(&'a Receiver<T>);
 
@@ -213,7 +217,8 @@ impl<T> Iterator for TryIter<'_, T> {
     }
 }
 
-/// The items of a channel as they come, with the receiver: see [`Receiver::iter`].
+/// An iterator over the items received from a channel, which owns the receiver: see
+/// [`Receiver::iter`].
 #[derive(Debug)]
 pub struct IntoIter<T>(Receiver<T>);
 

@@ -1,4 +1,4 @@
-//! The end of a channel that items are put into.
+//! The sending end of a channel.
 
 use std::error::Error;
 use std::fmt;
@@ -23,10 +23,10 @@ pub struct Sender<T> {
 impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 
-/// A send that did not come to its end in time; gives the item back.
+/// The error of a send that was not completed in time; returns the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SendTimeoutError<T> {
-    /// There was no room, or no receiver that took the item, before the deadline.
+    /// The deadline passed before there was room, or a receiver that took the item.
     Timeout(T),
     /// There is no receiver any more.
     Disconnected(T),
@@ -46,8 +46,8 @@ impl<T> Sender<T> {
     /// # Suspends
     ///
     /// While the channel is full; with a bound of 0, until a receiver has taken the item. A plain
-    /// thread blocks. A task that never has to wait lets others go first now and then; with no
-    /// bound, it never suspends.
+    /// thread blocks. A task that never has to wait yields to others now and then; without a bound,
+    /// it never suspends.
     ///
     /// # Cancellation
     ///
@@ -55,7 +55,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// When there is no receiver any more; the item comes back.
+    /// If there is no receiver any more; the error returns the item.
     ///
     /// # Examples
     ///
@@ -79,12 +79,12 @@ impl<T> Sender<T> {
         sent.map_err(|(_, item)| SendError(item))
     }
 
-    /// Sends an item if that needs no waiting: there is room, or, with a bound of 0, a receiver
-    /// that waits.
+    /// Sends an item if that is possible without waiting: there is room or, with a bound of 0, a
+    /// receiver waits.
     ///
     /// # Errors
     ///
-    /// When the channel is full or has no receiver any more; the item comes back.
+    /// If the channel is full or has no receiver any more; the error returns the item.
     #[inline]
     #[doc(alias = "put_nowait")]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
@@ -94,7 +94,7 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Sends an item, waiting no longer than the timeout.
+    /// Sends an item, waiting for at most the timeout.
     ///
     /// # Suspends
     ///
@@ -106,7 +106,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// When it took too long, or there is no receiver any more; the item comes back.
+    /// If it took too long, or there is no receiver any more; the error returns the item.
     #[inline]
     #[track_caller]
     pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
@@ -117,7 +117,7 @@ impl<T> Sender<T> {
     ///
     /// # Suspends
     ///
-    /// As [`Sender::send`], until then at the latest.
+    /// As [`Sender::send`], until the deadline at the latest.
     ///
     /// # Cancellation
     ///
@@ -125,7 +125,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// When it was late, or there is no receiver any more; the item comes back.
+    /// If the deadline has passed, or there is no receiver any more; the error returns the item.
     #[inline]
     #[track_caller]
     pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
@@ -140,29 +140,29 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Items in the channel at this moment; others may send and receive in the next.
+    /// Returns the number of items in the channel; it may change at any time.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.exchange().len()
     }
 
-    /// Was the channel empty at this moment? Only a receive decides.
+    /// Returns `true` if the channel was empty at this moment. Only a receive is reliable.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Was the channel full at this moment? Only [`Sender::try_send`] decides. With a bound of 0 it
-    /// always is.
+    /// Returns `true` if the channel was full at this moment; with a bound of 0 always. Only
+    /// [`Sender::try_send`] is reliable.
     pub fn is_full(&self) -> bool {
         self.exchange().is_full()
     }
 
-    /// The bound of the channel; `None`: it has none.
+    /// Returns the bound of the channel; `None` if it has none.
     pub fn capacity(&self) -> Option<usize> {
         self.chan.capacity()
     }
 
-    /// Are both senders of one channel?
+    /// Returns `true` if both are senders of the same channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.chan, &other.chan)
     }
@@ -191,12 +191,12 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 impl<T> SendTimeoutError<T> {
-    /// Was it too late?
+    /// Returns `true` if the deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self, SendTimeoutError::Timeout(_))
     }
 
-    /// The item that was not sent.
+    /// Returns the item that was not sent.
     pub fn into_inner(self) -> T {
         match self {
             SendTimeoutError::Timeout(item) | SendTimeoutError::Disconnected(item) => item,

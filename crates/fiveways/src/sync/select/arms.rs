@@ -10,18 +10,18 @@ use crate::exchange::{Exchange, Fifo, Slot, Why};
 use crate::sync::select::Arm;
 use crate::sync::{Event, channel, mpsc};
 
-/// What a `select!` can receive from: the receivers of channels.
+/// Receivers of channels, from which a `select!` can receive.
 pub trait ReceiveFrom {
-    /// What is received.
+    /// The type of the items.
     type Item;
 
     #[doc(hidden)]
     fn arm(&self) -> ReceiveArm<'_, Self::Item>;
 }
 
-/// What a `select!` can send to: the senders of channels.
+/// Senders of channels, to which a `select!` can send.
 pub trait SendTo {
-    /// What is sent.
+    /// The type of the items.
     type Item;
 
     #[doc(hidden)]
@@ -93,7 +93,7 @@ pub struct ReceiveArm<'a, T> {
 }
 
 impl<T> ReceiveArm<'_, T> {
-    /// What was received, after the arm was chosen.
+    /// Returns what was received, after the arm was chosen.
     pub fn finish(self) -> Result<T, RecvError> {
         self.slot.take().ok_or(RecvError)
     }
@@ -131,7 +131,7 @@ pub struct SendArm<'a, T> {
 }
 
 impl<T> SendArm<'_, T> {
-    /// What became of the item, after the arm was chosen.
+    /// Returns the result of the send, after the arm was chosen.
     pub fn finish(self) -> Result<(), SendError<T>> {
         self.slot.take().map_or(Ok(()), |item| Err(SendError(item)))
     }
@@ -159,17 +159,17 @@ impl<T> Arm for SendArm<'_, T> {
     }
 }
 
-/// Waits for an event to be set.
+/// Waits until an event is set.
 #[doc(hidden)]
 pub struct EventArm<'a>(&'a Event);
 
 impl<'a> EventArm<'a> {
-    /// Until it is set.
+    /// Makes an arm that waits until the event is set.
     pub fn new(event: &'a Event) -> EventArm<'a> {
         EventArm(event)
     }
 
-    /// Nothing more is known after the arm was chosen.
+    /// There is no result after the arm was chosen.
     pub fn finish(self) {}
 }
 

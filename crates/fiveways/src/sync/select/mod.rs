@@ -1,4 +1,4 @@
-//! Waiting for whatever comes first: see [`select!`](crate::select).
+//! Waiting for the first of several events: see [`select!`](crate::select).
 //!
 //! ```text
 //!   each arm tried, in random order ──one can──▶ chosen
@@ -10,7 +10,7 @@
 //!        wait ──▶ selected by an arm's other side, or late ──▶ leave the other lines ──▶ chosen
 //! ```
 //!
-//! What was chosen has been done: an item has been received or sent, and only for the chosen arm.
+//! The operation of the chosen arm has been performed (an item received or sent), and no other.
 #![expect(unsafe_code, reason = "lines point into the arms of who waits")]
 
 mod arms;
@@ -31,7 +31,7 @@ pub use self::arms::{EventArm, ReceiveArm, SendArm};
 #[doc(hidden)]
 pub use self::readiness::ReadinessArm;
 
-/// Arms that one `select!` can have.
+/// The maximum number of arms of one `select!`.
 const ARMS_MAX: usize = 16;
 
 /// Waits for the first of several: items received or sent, events, readiness, points in time.
@@ -49,19 +49,19 @@ const ARMS_MAX: usize = 16;
 /// }
 /// ```
 ///
-/// Each arm may appear any number of times, 16 in all. Exactly one is done, and its body is run;
-/// where several can be done at once, one of them is chosen at random, so that none starves. A
-/// channel without other ends can be done at once, with an error.
+/// Each arm may appear any number of times, 16 in all. Exactly one operation is performed, and its
+/// body runs; if several are ready, one of them is chosen at random, so that none starves. An
+/// operation on a channel without other ends is ready, with an error.
 ///
 /// Receivers and senders are those of [`sync::mpsc`](crate::sync::mpsc) and
-/// [`sync::channel`](crate::sync::channel). What is to be sent is evaluated before anything is
-/// waited for, as in Go; when another arm is chosen, it is dropped. What can be watched for
-/// readiness is said by [`Watch`]: sockets, pipes, everything that has a descriptor. That it is
-/// ready is a hint: somebody else may be faster.
+/// [`sync::channel`](crate::sync::channel). An item to send is evaluated before the wait begins, as
+/// in Go; if another arm is chosen, it is dropped. Everything that implements [`Watch`] can be
+/// watched for readiness: sockets, pipes, and anything else that has a descriptor. Readiness is a
+/// hint: another task may be faster.
 ///
 /// # Suspends
 ///
-/// Until one arm can be done; a plain thread blocks. With `default`, only to watch a socket.
+/// Until one arm is ready; a plain thread blocks. With `default`, only to watch a socket.
 ///
 /// # Cancellation
 ///
@@ -220,7 +220,7 @@ macro_rules! __select_arm {
     };
 }
 
-/// Declares an arm that is a point in time, and its branch.
+/// Declares an arm for a deadline, and its branch.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_time {
@@ -237,15 +237,15 @@ macro_rules! __select_time {
     };
 }
 
-/// One arm of a `select!`, while that lasts.
+/// One arm of a `select!`, for the duration of the call.
 #[doc(hidden)]
 pub trait Arm {
-    /// Does what it is for if that needs no waiting. True: done.
+    /// Performs its operation if that is possible without waiting. Returns `true` if it did.
     fn attempt(&mut self) -> bool {
         false
     }
 
-    /// Joins the line of those who wait for it. False: it need not wait.
+    /// Enters the wait queue of its object. Returns `false` if it need not wait.
     ///
     /// # Safety
     ///
@@ -254,47 +254,47 @@ pub trait Arm {
         true
     }
 
-    /// Leaves the line; also when it is not in it.
+    /// Leaves the wait queue; also allowed if it is not in it.
     fn leave(&self, _waiter: Pin<&Waiter>, _number: Selection) {}
 
-    /// Has it been served? Asked when the task was unwound in that moment.
+    /// Returns `true` if it has been served. Called if the task was unwound at that moment.
     fn is_served(&self) -> bool {
         false
     }
 
-    /// Ends what it has begun elsewhere; may suspend.
+    /// Ends what it has started elsewhere; may suspend.
     fn end(&mut self) {}
 
-    /// Must it be ended outside of any unwinding?
+    /// Returns `true` if it must be ended outside of any unwinding.
     fn must_end(&self) -> bool {
         false
     }
 
-    /// What a plain thread can watch in its place, if that is all there is to it.
+    /// What a plain thread can poll in its place, if there is nothing else to it.
     fn watched(&self) -> Option<Watchable> {
         None
     }
 
-    /// When it is to be chosen, if nothing else was before.
+    /// The time at which it is chosen, if no other arm was before.
     fn time(&self) -> Option<Time> {
         None
     }
 }
 
-/// The arms that are points in time.
+/// The arms that are deadlines.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// At once.
+    /// Immediately.
     Now,
-    /// Then.
+    /// At this instant.
     At(Instant),
-    /// So late that it cannot be told.
+    /// So far away that it cannot be represented.
     Never,
 }
 
 impl Time {
-    /// So long from now.
+    /// After this duration.
     pub fn after(duration: Duration) -> Time {
         clock::after(duration).map_or(Time::Never, Time::At)
     }
@@ -304,7 +304,7 @@ impl Time {
         Time::At(instant)
     }
 
-    /// At once, when nothing else can be done.
+    /// Immediately, if no other arm is ready.
     #[expect(clippy::should_implement_trait, reason = "named as the arm it is for")]
     pub fn default() -> Time {
         Time::Now
@@ -323,7 +323,8 @@ impl Arm for Time {
 
 type Arms<'a, 'b> = [&'a mut (dyn Arm + 'b)];
 
-/// Does one of the arms and tells which: what [`select!`](crate::select) calls.
+/// Performs one of the arms and returns its index: the function that [`select!`](crate::select)
+/// calls.
 #[doc(hidden)]
 #[track_caller]
 pub fn wait(arms: &mut Arms<'_, '_>) -> usize {
@@ -332,7 +333,7 @@ pub fn wait(arms: &mut Arms<'_, '_>) -> usize {
     if !arms.iter().any(|arm| arm.must_end()) {
         return choose(arms, &reason);
     }
-    // A task that unwinds cannot wait for the end of what it has begun.
+    // A task that unwinds cannot wait for the end of what it has started.
     let chosen = catch_unwind(AssertUnwindSafe(|| choose(arms, &reason)));
     for arm in arms {
         arm.end();
@@ -357,9 +358,11 @@ fn choose(arms: &mut Arms<'_, '_>, reason: &Reason<'_>) -> usize {
     }
 }
 
-/// Waits in every arm's line; `None`: an arm became ready in between, they are to be tried again.
+/// Waits in every arm's queue; `None` if an arm became ready in between, and all must be tried
+/// again.
 ///
-/// They are joined in the random order as well: of two arms in one line the first is served.
+/// The queues are entered in the random order as well: of two arms in one queue the first is
+/// served.
 fn wait_once(arms: &mut Arms<'_, '_>, order: &[u8], reason: &Reason<'_>) -> Option<usize> {
     let waiter = pin!(Waiter::of_many());
     let waiter = waiter.as_ref();
@@ -392,7 +395,7 @@ fn wait_once(arms: &mut Arms<'_, '_>, order: &[u8], reason: &Reason<'_>) -> Opti
     }
 }
 
-/// Arms in their lines, with the waiter that waits for them.
+/// Arms in their queues, with the waiter that waits for them.
 struct Queued<'w, 'a, 'b> {
     arms: &'w mut Arms<'a, 'b>,
     waiter: Pin<&'w Waiter>,
@@ -400,7 +403,7 @@ struct Queued<'w, 'a, 'b> {
 }
 
 impl Queued<'_, '_, '_> {
-    /// Leaves all lines but that of the arm that was chosen, which has left already.
+    /// Leaves all queues but that of the chosen arm, which has left already.
     fn leave(&mut self, chosen: Option<usize>) {
         for (index, arm) in self.arms.iter().enumerate() {
             if Some(index) != chosen {

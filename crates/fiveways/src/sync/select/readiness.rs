@@ -3,10 +3,10 @@
 //! A plain thread that waits for nothing else polls them itself. Otherwise each has a scout that
 //! waits for its descriptor and then selects the waiter: in a task, another task of the same
 //! worker, through the worker's driver; on a plain thread, another thread, in `poll(2)`. A scout is
-//! called back, and has ended, before `select!` returns.
+//! cancelled, and has ended, before `select!` returns.
 //!
-//! Our own streams are watched under their own name; everything else by a duplicate, so that no
-//! driver takes it for what it may know under the same number.
+//! Streams of this library are watched by their own descriptor and generation; everything else by a
+//! duplicate, so that no driver confuses it with state that it holds for the same number.
 #![expect(unsafe_code, reason = "a scout waits on a stream that its arm has borrowed")]
 
 use std::convert::Infallible;
@@ -32,15 +32,15 @@ use crate::net::stream::Stream;
 use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use crate::sync::select::{Arm, Arms};
 
-/// What a [`select!`](crate::select) can watch for readiness.
+/// Objects that a [`select!`](crate::select) can watch for readiness.
 ///
-/// Of anything else that has a descriptor, its [`BorrowedFd`](std::os::fd::AsFd::as_fd).
+/// For other objects that have a descriptor, pass [`BorrowedFd`](std::os::fd::AsFd::as_fd).
 pub trait Watch {
     #[doc(hidden)]
     fn watched(&self) -> Watched<'_>;
 }
 
-/// How something is watched.
+/// How an object is watched.
 #[doc(hidden)]
 pub struct Watched<'a>(How<'a>);
 
@@ -50,7 +50,7 @@ enum How<'a> {
     Descriptor(BorrowedFd<'a>),
 }
 
-/// What a plain thread polls.
+/// An entry for a plain thread's poll.
 pub(super) type Watchable = poll::Entry;
 
 /// Waits for readiness.
@@ -62,27 +62,27 @@ pub struct ReadinessArm<'a> {
     scout: Option<Scout>,
 }
 
-/// What a scout has found, and for whom.
+/// The result of a scout, and the waiter it is for.
 #[derive(Default)]
 struct Found {
-    /// It stays when the arm is not chosen, and is of no interest then.
+    /// Kept if the arm is not chosen, and ignored then.
     answer: Option<io::Result<()>>,
     queue: WaitQueue,
 }
 
 enum Scout {
     Task(JoinHandle<()>),
-    /// What calls it back, and what it drops at its end.
+    /// The eventfd that cancels it, and the channel that it drops at its end.
     Thread(Arc<EventFd>, Receiver<Infallible>),
 }
 
 impl<'a> ReadinessArm<'a> {
-    /// Until it is readable, at its end, or in error.
+    /// Makes an arm that waits until the object is readable, at its end, or in error.
     pub fn readable(what: &'a impl Watch) -> ReadinessArm<'a> {
         ReadinessArm::new(what, false)
     }
 
-    /// Until it is writable, or in error.
+    /// Makes an arm that waits until the object is writable, or in error.
     pub fn writable(what: &'a impl Watch) -> ReadinessArm<'a> {
         ReadinessArm::new(what, true)
     }
@@ -92,12 +92,12 @@ impl<'a> ReadinessArm<'a> {
         ReadinessArm { how, writable, found: Arc::default(), scout: None }
     }
 
-    /// Whether it can be watched at all, after the arm was chosen.
+    /// Returns whether it could be watched at all, after the arm was chosen.
     pub fn finish(self) -> io::Result<()> {
         lock(&self.found).answer.take().unwrap_or(Ok(()))
     }
 
-    /// Is it ready now?
+    /// Returns `true` if it is ready now.
     fn look(&self) -> io::Result<bool> {
         if let (How::Stream(stream), false) = (self.how, self.writable)
             && stream.is_ahead()
@@ -107,7 +107,7 @@ impl<'a> ReadinessArm<'a> {
         net::wait_ready(self.how.fd(), self.writable, Some(clock::machine()))
     }
 
-    /// Sends a scout out.
+    /// Starts a scout.
     fn watch(&self, number: Selection) -> io::Result<Scout> {
         let found = Arc::clone(&self.found);
         let tell = move |result: io::Result<()>| {
@@ -123,7 +123,7 @@ impl<'a> ReadinessArm<'a> {
         if !in_task() {
             return thread_scout(self.how.fd(), writable, tell);
         }
-        // Later there would be a scout, for whose end it has to wait.
+        // Checked now: later there would be a scout, whose end must be waited for.
         assert_may_park(None);
         let spawn = Spawn::new().name("select");
         let task = match self.how {
@@ -150,14 +150,14 @@ fn wait(source: Source, writable: bool) -> io::Result<()> {
     unsafe { perform(op, None) }.map(drop)
 }
 
-/// A scout that is called back is cancelled, and has nothing to tell.
+/// A scout that is cancelled returns no result.
 fn tell_unless_called_back(result: io::Result<()>, tell: impl FnOnce(io::Result<()>)) {
     if !fiveways_runtime::is_cancelled() {
         tell(result);
     }
 }
 
-/// A thread that polls until the descriptor is ready or it is called back.
+/// A thread that polls until the descriptor is ready or the scout is cancelled.
 fn thread_scout(
     fd: BorrowedFd<'_>,
     writable: bool,
@@ -176,7 +176,7 @@ fn thread_scout(
         drop((fd, call));
         drop(ends);
     };
-    // One that is kept, or one of its own: nobody waits for a thread here.
+    // An idle helper thread or a new one: this never waits for a thread.
     if let Err(scouting) = hand_to_thread(Box::new(scouting)) {
         thread::Builder::new().name("select".to_owned()).spawn(scouting)?;
     }
@@ -187,8 +187,8 @@ fn entry(fd: BorrowedFd<'_>, writable: bool) -> poll::Entry {
     poll::Entry::new(fd, if writable { poll::OUT } else { poll::IN })
 }
 
-/// On a plain thread, waits for descriptors and points in time, the first of which is `until`, if
-/// there is nothing else to wait for; false: there is.
+/// On a plain thread, waits for descriptors and deadlines, the first of which is `until`, if there
+/// is nothing else to wait for; otherwise returns `false`.
 pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
     if in_task() || !arms.iter().all(|arm| arm.watched().is_some() || arm.time().is_some()) {
         return false;
@@ -199,13 +199,13 @@ pub(super) fn has_polled(arms: &Arms<'_, '_>, until: Option<Instant>) -> bool {
     }
     let scope = thread_scope();
     if scope.is_some_and(|scope| scope <= clock::now()) {
-        // No arm was ready: the `timeout` scope ends this wait, as any.
+        // No arm was ready: the `timeout` scope ends this wait, as any other.
         yield_now();
     }
     poll(&mut table, until.into_iter().chain(scope).min()).is_ok()
 }
 
-/// Waits until a line of the table has an answer, or the time has come.
+/// Waits until an entry of the table is ready, or the deadline has passed.
 fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(clock::now()));
@@ -217,9 +217,9 @@ fn poll(table: &mut [poll::Entry], until: Option<Instant>) -> io::Result<()> {
 }
 
 impl Scout {
-    /// Calls it back and waits for its end.
+    /// Cancels it and waits for its end.
     fn end(self) {
-        // A scout has nothing to say that matters now; it does not panic.
+        // A scout's result does not matter any more; it does not panic.
         match self {
             Scout::Task(task) => {
                 task.cancel();
@@ -235,7 +235,7 @@ impl Scout {
 
 impl Arm for ReadinessArm<'_> {
     fn attempt(&mut self) -> bool {
-        // Without a scout there is nobody to wait for.
+        // Without a scout there is nothing to wait for.
         if matches!(lock(&self.found).answer, Some(Err(_))) {
             return true;
         }
@@ -249,7 +249,7 @@ impl Arm for ReadinessArm<'_> {
     }
 
     unsafe fn join(&mut self, waiter: Pin<&Waiter>, number: Selection) -> bool {
-        // The one of an earlier try may have another number.
+        // The scout of an earlier attempt may have another number.
         self.end();
         lock(&self.found).queue.enqueue(waiter);
         match self.watch(number) {
@@ -303,7 +303,7 @@ impl<W: Watch + ?Sized> Watch for &mut W {
     }
 }
 
-/// Our own streams.
+/// Streams of this library.
 macro_rules! watch_streams {
     ($($type:ty),+) => {$(
         impl Watch for $type {
@@ -314,7 +314,7 @@ macro_rules! watch_streams {
     )+};
 }
 
-/// What has a descriptor, and nothing that was received and not used.
+/// Objects that have a descriptor, and no bytes that were received and not used.
 macro_rules! watch_descriptors {
     ($($type:ty),+) => {$(
         impl Watch for $type {
