@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use fiveways::runtime::Runtime;
@@ -33,7 +33,8 @@ fn threads() -> io::Result<usize> {
 pub(super) fn run(args: &CoroArgs, pace: Pace) -> Outcome {
     let start = Instant::now();
     let count = args.tasks;
-    let runtime = Runtime::builder().workers(1).build()?;
+    // A watchdog, which debug builds have, would be one more thread.
+    let runtime = Runtime::builder().workers(1).watchdog(Duration::ZERO).build()?;
     let threads_without = threads()?;
     let (threads_with, used) = runtime.block_on(move || -> Outcome<(usize, usize)> {
         let nap = move || {
