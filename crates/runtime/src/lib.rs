@@ -84,7 +84,7 @@ pub use reason::{Enders, Holder, Reason};
 pub use runtime::{Builder, Runtime, ShutdownReport, current};
 pub use service_thread::ServiceThread;
 pub use task::canceller::{Canceller, canceller};
-pub use task::completions::Completions;
+pub use task::completions::{Completions, Observer};
 pub use task::join::JoinHandle;
 pub use task::join_error::JoinError;
 pub use task::locals_api::{LocalOwner, local, set_local};

@@ -21,13 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use fiveways_runtime::{Identity, clock, spend};
+use fiveways_runtime::{Completions, Identity, Observer, clock, spend};
 use fiveways_sys::lock::{Mutex, MutexGuard};
 
 use crate::executor::failure::{FutureError, Panic, SubmitError};
 use crate::executor::pool_core::{Job, Members, PoolCore, Status, contain, runner_id};
 use crate::executor::waiting::Waiting;
-use crate::executor::watch::Watch;
 use crate::sync::ReentrantMutex;
 
 /// What is to be done for a future.
@@ -59,7 +58,7 @@ const ENDED: u64 = u64::MAX;
 
 struct Parts<T> {
     stage: Stage<T>,
-    watches: Vec<(usize, Arc<Watch>)>,
+    observers: Vec<Observer>,
     callbacks: Vec<Callback<T>>,
 }
 
@@ -72,11 +71,11 @@ impl<T: Send + 'static> Core<T> {
     ) {
         let before = mem::replace(&mut parts.stage, Stage::Ended(outcome));
         self.pool_thread.store(ENDED, Ordering::Relaxed);
-        let watches = mem::take(&mut parts.watches);
+        let observers = mem::take(&mut parts.observers);
         let callbacks = mem::take(&mut parts.callbacks);
         drop(parts);
         contain("the drop of cancelled work", || drop(before));
-        watches.iter().for_each(|(number, watch)| watch.tell(*number));
+        observers.into_iter().for_each(Observer::notify);
         let future = Future { core: Arc::clone(self) };
         callbacks.into_iter().for_each(|callback| future.call(callback));
     }
@@ -130,17 +129,17 @@ impl<T: Send + 'static> Job for Core<T> {
         true
     }
 
-    fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool {
+    fn watch(&self, observer: Observer) {
         let mut parts = self.parts.lock();
-        let ended = matches!(parts.stage, Stage::Ended(_));
-        if !ended {
-            parts.watches.push((number, Arc::clone(watch)));
+        if matches!(parts.stage, Stage::Ended(_)) {
+            drop(parts);
+            return observer.notify();
         }
-        !ended
+        parts.observers.push(observer);
     }
 
-    fn unwatch(&self, watch: &Arc<Watch>) {
-        self.parts.lock().watches.retain(|(_, other)| !Arc::ptr_eq(other, watch));
+    fn unwatch(&self, ends: &Completions) {
+        self.parts.lock().observers.retain(|observer| !observer.is_of(ends));
     }
 }
 
@@ -203,7 +202,7 @@ impl<T: Send + 'static> Future<T> {
         work: Work<T>,
     ) -> Result<Future<T>, SubmitError> {
         let parts =
-            Parts { stage: Stage::Queued(work), watches: Vec::new(), callbacks: Vec::new() };
+            Parts { stage: Stage::Queued(work), observers: Vec::new(), callbacks: Vec::new() };
         let core = Arc::new(Core {
             parts: Mutex::new(parts),
             value: ReentrantMutex::new(RefCell::new(None)),

@@ -31,7 +31,6 @@ mod completion;
 mod future;
 mod waiting;
 mod pool_core;
-mod watch;
 mod sizing;
 mod failure;
 

@@ -17,12 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use fiveways_runtime::{Identity, IdentityOfThread, Reason, ServiceThread};
+use fiveways_runtime::{Completions, Identity, IdentityOfThread, Observer, Reason, ServiceThread};
 use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::executor::failure::{FutureError, SubmitError};
-use crate::executor::watch::Watch;
 
 /// What a crew runs and what is waited for: a future without its type.
 pub(super) trait Job: Send + Sync {
@@ -37,11 +36,11 @@ pub(super) trait Job: Send + Sync {
     /// Calls `each` with every thread that could bring it to its end. False: it has ended.
     fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool;
 
-    /// Has the end told under this number. False: it has ended, and nothing will be told.
-    fn watch(&self, number: usize, watch: &Arc<Watch>) -> bool;
+    /// Has its end reported by this observer; at once if it has ended.
+    fn watch(&self, observer: Observer);
 
-    /// Takes a watch away.
-    fn unwatch(&self, watch: &Arc<Watch>);
+    /// Drops the observers that report to this queue.
+    fn unwatch(&self, ends: &Completions);
 }
 
 /// How far a job is.
@@ -135,7 +134,7 @@ struct State {
     broken: bool,
     threads: Vec<JoinHandle<()>>,
     /// Who waits for the last runner to end.
-    watches: Vec<Arc<Watch>>,
+    observers: Vec<Observer>,
 }
 
 impl PoolCore {
@@ -154,7 +153,7 @@ impl PoolCore {
                 closed: self.closed.load(Ordering::Relaxed),
                 broken: false,
                 threads: Vec::new(),
-                watches: Vec::new(),
+                observers: Vec::new(),
             };
             Hall { members: Arc::default(), state: Mutex::new(state), work: Condvar::new() }
         })
@@ -271,16 +270,16 @@ impl PoolCore {
     /// Waits for the end of all threads. The crew is closed, and the caller none of its threads.
     #[track_caller]
     pub(super) fn wait_for_end(&self) {
-        let watch = Watch::new();
-        let leaving = Leaving { pool_core: self, watch: &watch };
+        let ends = Completions::new();
+        let leaving = Leaving { pool_core: self, ends: &ends };
         let mut state = self.lock();
         let anybody = self.threads() > 0;
         if anybody {
-            state.watches.push(Arc::clone(&watch));
+            state.observers.push(ends.observer(0));
         }
         drop(state);
         if anybody {
-            watch.wait(&Reason::new("end of a pool", self), None);
+            ends.wait_for(&Reason::new("end of a pool", self), 1, None);
         }
         drop(leaving);
         let threads = std::mem::take(&mut self.lock().threads);
@@ -294,12 +293,12 @@ impl PoolCore {
 /// Takes a watch away from the crew, also when the wait is unwound.
 struct Leaving<'a> {
     pool_core: &'a PoolCore,
-    watch: &'a Arc<Watch>,
+    ends: &'a Completions,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.pool_core.lock().watches.retain(|watch| !Arc::ptr_eq(watch, self.watch));
+        self.pool_core.lock().observers.retain(|observer| !observer.is_of(self.ends));
     }
 }
 
@@ -336,9 +335,9 @@ impl Drop for Membership<'_> {
         let is_last = members.is_empty();
         drop(members);
         if is_last {
-            let watches = std::mem::take(&mut state.watches);
+            let observers = std::mem::take(&mut state.observers);
             drop(state);
-            watches.iter().for_each(|watch| watch.tell(0));
+            observers.into_iter().for_each(Observer::notify);
         }
     }
 }

@@ -12,21 +12,21 @@
 //! whether a wait ends, and not for who asks whether to run a job itself.
 
 use std::panic::Location;
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use fiveways_runtime::{
-    Enders, Holder, Identity, Reason, TimedWaits, Visibility, WouldDeadlock, is_hopeless,
-    wait_in_graph,
+    Completions, Enders, Holder, Identity, Reason, TimedWaits, Visibility, WouldDeadlock,
+    is_hopeless, wait_in_graph,
 };
 
 use crate::executor::failure::FutureError;
 use crate::executor::pool_core::{Job, PoolCore, PoolThread, Status, with_runner};
-use crate::executor::watch::Watch;
 
 /// A wait for jobs, which come out one after the other as they end.
 pub(super) struct Waiting {
-    watch: Arc<Watch>,
+    ends: Completions,
     /// By number; `None` when it has come out.
     jobs: Vec<Option<Arc<dyn Job>>>,
     /// None of the jobs before this one is in a queue.
@@ -39,11 +39,11 @@ impl Waiting {
     #[track_caller]
     pub(super) fn new(jobs: impl IntoIterator<Item = Arc<dyn Job>>) -> Waiting {
         let jobs = jobs.into_iter().map(Some).collect();
-        let waiting = Waiting { watch: Watch::new(), jobs, begun: 0, place: Location::caller() };
+        let waiting =
+            Waiting { ends: Completions::new(), jobs, begun: 0, place: Location::caller() };
         for (number, job) in waiting.jobs.iter().enumerate() {
-            let watched = job.as_ref().is_some_and(|job| job.watch(number, &waiting.watch));
-            if !watched {
-                waiting.watch.tell(number);
+            if let Some(job) = job {
+                job.watch(waiting.ends.observer(number));
             }
         }
         waiting
@@ -51,7 +51,7 @@ impl Waiting {
 
     /// Waits for the next job to end and gives its number.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<usize, FutureError> {
-        let number = with_runner(|pool_thread| match (self.watch.look(), pool_thread) {
+        let number = with_runner(|pool_thread| match (self.ends.pop(), pool_thread) {
             (Some(number), _) => Ok(number),
             (None, None) => self.park(Visibility::WhenDetecting, deadline),
             (None, Some(me)) if deadline.is_some() => self.wait_awhile(me, deadline),
@@ -64,7 +64,7 @@ impl Waiting {
     /// Waits on a thread of a pool, for as long as it takes.
     fn wait_long(&mut self, me: &PoolThread) -> Result<usize, FutureError> {
         if self.help(&me.pool_core) {
-            return Ok(self.watch.look().expect("what was run here has told its end"));
+            return Ok(self.ends.pop().expect("what was run here has told its end"));
         }
         self.park(Visibility::Always, None)
     }
@@ -78,17 +78,17 @@ impl Waiting {
     ) -> Result<usize, FutureError> {
         // It is seen before it looks: of two that come at once, one sees the other.
         let unless_stalled = |reason: &Reason<'_>| {
-            (!is_hopeless(reason, TimedWaits::Waiting)).then(|| self.watch.wait(reason, deadline))
+            (!is_hopeless(reason, TimedWaits::Waiting)).then(|| self.wait(reason, deadline))
         };
         let waited = self.seen(Visibility::Always, deadline, unless_stalled);
         if let Ok(Some(number)) = waited {
             return number.ok_or(FutureError::TimedOut);
         }
         if self.help(&me.pool_core) {
-            return Ok(self.watch.look().expect("what was run here has told its end"));
+            return Ok(self.ends.pop().expect("what was run here has told its end"));
         }
         if self.told(|reason| is_hopeless(reason, TimedWaits::Moving)) {
-            return self.watch.look().ok_or(FutureError::WouldDeadlock);
+            return self.ends.pop().ok_or(FutureError::WouldDeadlock);
         }
         self.park(Visibility::Always, deadline)
     }
@@ -99,7 +99,7 @@ impl Waiting {
             self.begun += 1;
             let Some(job) = job else { continue };
             let Status::Queued(theirs) = job.status() else { continue };
-            let ours = std::ptr::eq(theirs.as_ptr(), Arc::as_ptr(pool_core));
+            let ours = ptr::eq(theirs.as_ptr(), Arc::as_ptr(pool_core));
             if ours && Arc::clone(job).run() {
                 return true;
             }
@@ -108,11 +108,17 @@ impl Waiting {
     }
 
     fn park(&self, seen: Visibility, deadline: Option<Instant>) -> Result<usize, FutureError> {
-        match self.seen(seen, deadline, |reason| self.watch.wait(reason, deadline)) {
+        match self.seen(seen, deadline, |reason| self.wait(reason, deadline)) {
             Ok(number) => number.ok_or(FutureError::TimedOut),
             // It may have ended since we looked.
-            Err(_hopeless) => self.watch.look().ok_or(FutureError::WouldDeadlock),
+            Err(_hopeless) => self.ends.pop().ok_or(FutureError::WouldDeadlock),
         }
+    }
+
+    /// Returns the number of the job that ended first; `None` if the deadline came before.
+    fn wait(&self, reason: &Reason<'_>, deadline: Option<Instant>) -> Option<usize> {
+        self.ends.wait_for(reason, 1, deadline);
+        self.ends.pop()
     }
 
     /// Runs `wait` with the reason of this wait, while others see it.
@@ -127,7 +133,7 @@ impl Waiting {
 
     /// Runs `f` with the reason of this wait.
     fn told<R>(&self, f: impl FnOnce(&Reason<'_>) -> R) -> R {
-        let (on, jobs) = (Arc::as_ptr(&self.watch).addr(), Jobs(&self.jobs));
+        let (on, jobs) = (ptr::from_ref(&self.ends).addr(), Jobs(&self.jobs));
         f(&Reason { what: "future", on, holder: Holder::AnyOf(&jobs), place: self.place })
     }
 }
@@ -145,7 +151,7 @@ impl Drop for Waiting {
     /// Also when the wait is unwound.
     fn drop(&mut self) {
         for job in self.jobs.iter().flatten() {
-            job.unwatch(&self.watch);
+            job.unwatch(&self.ends);
         }
     }
 }

@@ -63,6 +63,12 @@ impl Queue {
     }
 }
 
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Completions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completions").field("len", &self.len()).finish()
@@ -86,7 +92,7 @@ impl Completions {
     }
 
     /// Takes the tag of the task that ended first.
-    pub fn pop(&mut self) -> Option<usize> {
+    pub fn pop(&self) -> Option<usize> {
         self.queue.state.lock().ended.pop_front()
     }
 
@@ -103,6 +109,12 @@ impl Completions {
     #[track_caller]
     pub fn wait(&mut self, count: usize, deadline: Option<Instant>) -> bool {
         spend();
+        let reason = Reason::new("end of tasks", &*self.queue);
+        self.wait_for(&reason, count, deadline)
+    }
+
+    /// As [`wait`](Completions::wait), with a reason that dumps show. One caller waits at a time.
+    pub fn wait_for(&self, reason: &Reason<'_>, count: usize, deadline: Option<Instant>) -> bool {
         let mut state = self.queue.state.lock();
         if state.ended.len() >= count {
             return true;
@@ -110,11 +122,11 @@ impl Completions {
         state.waiter = Some((unparker(), count));
         drop(state);
         let _waiting = Waiting(&self.queue);
-        let reason = Reason::new("end of tasks", &*self.queue);
-        park_for_while_not(&reason, || self.len() >= count, deadline)
+        park_for_while_not(reason, || self.len() >= count, deadline)
     }
 
-    pub(crate) fn observer(&self, tag: usize) -> Observer {
+    /// Creates an observer that puts this tag into the queue.
+    pub fn observer(&self, tag: usize) -> Observer {
         Observer { queue: Arc::clone(&self.queue), tag }
     }
 }
@@ -128,19 +140,41 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Reports one task's end to a queue.
-pub(crate) struct Observer {
+/// Reports one end to a queue.
+pub struct Observer {
     queue: Arc<Queue>,
     tag: usize,
 }
 
 impl Observer {
-    pub(crate) fn notify(self) {
+    /// Puts the tag into the queue, and unparks the waiter if it has waited for no more.
+    pub fn notify(self) {
         self.queue.notify(self.tag);
     }
 
     /// Returns `true` if this observer reports to that queue.
-    pub(crate) fn is_of(&self, completions: &Completions) -> bool {
+    pub fn is_of(&self, completions: &Completions) -> bool {
         Arc::ptr_eq(&self.queue, &completions.queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock;
+
+    use super::*;
+
+    #[test]
+    fn an_end_before_the_wait_is_there() {
+        let ends = Completions::new();
+        ends.observer(3).notify();
+        ends.observer(4).notify();
+        let wait = |until| {
+            ends.wait_for(&Reason::new("test", &ends), 1, until);
+            ends.pop()
+        };
+        assert_eq!([wait(None), wait(None)], [Some(3), Some(4)]);
+        assert_eq!(wait(Some(clock::machine())), None);
+        assert!(ends.queue.state.lock().waiter.is_none(), "nobody waits any more");
     }
 }

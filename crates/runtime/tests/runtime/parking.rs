@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_driver::Model;
 use fiveways_runtime::{
-    Runtime, Spawn, Unparker, Wake, in_task, park, park_until, sleep_until, unparker,
+    Completions, Reason, Runtime, Spawn, Unparker, Wake, in_task, park, park_until, sleep_until,
+    unparker,
 };
 
 use crate::rig::{in_time, on_every_model, runtime, runtime_of};
@@ -60,7 +63,7 @@ fn a_plain_thread_parks_like_a_task() {
     park();
     assert_eq!(park_until(Some(soon(1))), Wake::TimedOut);
     let me = unparker();
-    let thread = std::thread::spawn(move || me.unpark());
+    let thread = thread::spawn(move || me.unpark());
     park();
     thread.join().expect("no panic");
 }
@@ -82,8 +85,8 @@ fn play(ball: &AtomicU64, mine: u64, other: &Unparker, hits: u64) {
 /// Plays a ball to and fro between a task and another task, or a plain thread.
 fn hand_overs(runtime: &Runtime, against_thread: bool, hits: u64) {
     let ball = Arc::new(AtomicU64::new(0));
-    let (tell_a, told_a) = std::sync::mpsc::channel::<Unparker>();
-    let (tell_b, told_b) = std::sync::mpsc::channel::<Unparker>();
+    let (tell_a, told_a) = mpsc::channel::<Unparker>();
+    let (tell_b, told_b) = mpsc::channel::<Unparker>();
     let ours = Arc::clone(&ball);
     let first = move || {
         tell_a.send(unparker()).expect("it is awaited");
@@ -98,7 +101,7 @@ fn hand_overs(runtime: &Runtime, against_thread: bool, hits: u64) {
     };
     let first = Spawn::new().spawn_at(runtime.handle(), 0, first).expect("a stack");
     if against_thread {
-        std::thread::spawn(second).join().expect("no panic");
+        thread::spawn(second).join().expect("no panic");
     } else {
         let task = Spawn::new().spawn_at(runtime.handle(), 1, second);
         task.expect("a stack").join().expect("no panic");
@@ -136,7 +139,7 @@ fn parks_with_deadlines_and_unparks_that_race_end_one_way_or_the_other() {
     in_time(|| {
         on_every_model(1, |runtime| {
             for round in 0..200_u64 {
-                let (tell, told) = std::sync::mpsc::channel();
+                let (tell, told) = mpsc::channel();
                 let task = Spawn::new().spawn(runtime.handle(), move || {
                     tell.send(unparker()).expect("it is awaited");
                     let by = Instant::now() + Duration::from_micros(round % 100);
@@ -152,4 +155,39 @@ fn parks_with_deadlines_and_unparks_that_race_end_one_way_or_the_other() {
             }
         });
     });
+}
+
+/// Waits for an end while another unpark of the caller comes, and returns how the caller's next
+/// park ends.
+fn wait_and_park(as_task: bool) -> Wake {
+    assert_eq!(in_task(), as_task);
+    let ends = Completions::new();
+    let (tell, told) = mpsc::channel();
+    let (me, observer) = (unparker(), ends.observer(7));
+    let other = thread::spawn(move || {
+        told.recv().expect("it is sent");
+        me.unpark();
+        // Time to see it: unparks do not add up.
+        for _ in 0..1000 {
+            thread::yield_now();
+        }
+        observer.notify();
+    });
+    tell.send(()).expect("it listens");
+    assert!(ends.wait_for(&Reason::new("test", &ends), 1, None));
+    assert_eq!(ends.pop(), Some(7));
+    other.join().expect("no panic");
+    park_until(Some(soon(500)))
+}
+
+#[test]
+fn a_wait_for_ends_keeps_the_unparks_that_were_meant_for_others() {
+    let runtime = runtime(1);
+    // Where the waiter was too late to see the first of the two, both were one.
+    let in_tasks = (0..50).any(|_| runtime.block_on(|| wait_and_park(true)) == Wake::Unparked);
+    let on_threads = (0..50).any(|_| {
+        let waiting = thread::spawn(|| wait_and_park(false));
+        waiting.join().expect("no panic") == Wake::Unparked
+    });
+    assert!(in_tasks && on_threads, "in tasks {in_tasks}, on threads {on_threads}");
 }
