@@ -1,4 +1,4 @@
-//! Attempts that take more than one call, and what is asked of a socket once.
+//! Attempts that take more than one call, and the questions that are put to a socket once.
 #![expect(unsafe_code, reason = "operations hold pointers and bare descriptors")]
 
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -14,7 +14,7 @@ pub(crate) fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// Begins a connect or asks how it went: connect(2) may be repeated for that on Linux.
+/// Begins a connect or returns its result: on Linux connect(2) may be repeated for that.
 ///
 /// The socket is non-blocking for the length of the connect, for which there is no flag (I5).
 pub(crate) fn connect(fd: RawFd, address: *const net::Address) -> Option<Answer> {
@@ -33,7 +33,7 @@ pub(crate) fn connect(fd: RawFd, address: *const net::Address) -> Option<Answer>
     }
 }
 
-/// Looks whether a descriptor is ready, without waiting.
+/// Checks whether a descriptor is ready, without waiting.
 pub(crate) fn ready(fd: RawFd, writable: bool) -> Option<Answer> {
     match net::wait_ready(borrow(fd).as_fd(), writable, Some(Instant::now())) {
         Ok(true) => Some(0),

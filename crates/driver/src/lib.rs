@@ -4,22 +4,22 @@
 //!
 //! 1. [`Driver::submit`] takes an operation ([`Pending`], [`Op`]). It is finished at once
 //!    ([`Submitted::Done`]) or the driver keeps a pointer to it and it *waits*.
-//! 2. [`Driver::turn`] waits for the world until a deadline and hands back operations that waited:
-//!    each is `Done` with an answer, or is to be submitted again (`Retry`) by whoever waited.
-//!    Retrying in the waiter's own context is what keeps buffers hot: the bytes arrive when they
-//!    are used.
+//! 2. [`Driver::turn`] waits for events until a deadline and hands back operations that waited:
+//!    each is `Done` with an answer, or is to be submitted again (`Retry`) by its waiter. Retrying
+//!    in the waiter's own context is what keeps buffers hot: the bytes arrive when they are used.
 //! 3. [`Driver::cancel`] asks for a waiting operation back. It always comes back: at once through
-//!    `ready`, or from a later turn; with `-ECANCELED`, or with the answer that won the race.
-//! 4. [`Driver::forget`] and [`Driver::close`] end what is known of a descriptor that nobody waits
-//!    on. The kernel holds nothing of it then: work begun for an operation ends with it.
+//!    `ready`, or from a later turn; with `-ECANCELED`, or with the answer that came first.
+//! 4. [`Driver::forget`] and [`Driver::close`] end the driver's knowledge of a descriptor on which
+//!    no operation waits. The kernel then holds nothing of it: work begun for an operation ends
+//!    with that.
 //! 5. [`Driver::waker`] ends a turn from any thread.
-//! 6. [`Driver::trim`] gives memory back that a peak needed, piece by piece, while nothing is to be
-//!    done.
+//! 6. [`Driver::trim`] gives back memory that a peak needed, piece by piece, while the worker is
+//!    idle.
 //!
 //! Invariants: a driver runs no user code and allocates nothing per event (I4); it is used by one
 //! thread; it never touches a `Pending` after handing it back (I6); a descriptor is known by number
-//! *and generation*, so what is left over from an earlier descriptor of the same number reaches
-//! nobody.
+//! *and generation*, so a late report of an earlier descriptor of the same number reaches no
+//! waiter.
 //!
 //! Backends: [`Readiness`] over any selector (attempt → arm on would-block → retry), [`Uring`].
 #![expect(unsafe_code, reason = "the contract is unsafe to submit to: operations hold pointers")]
@@ -54,7 +54,7 @@ pub use open::{Opened, Options, open, resolve, support};
 pub use readiness::Readiness;
 pub use uring::{Uring, UringOptions};
 
-/// What became of a submission.
+/// The result of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {
     /// Finished: a count or a negated `errno`. The driver holds nothing.
@@ -66,7 +66,7 @@ pub enum Submitted {
 /// Operations handed back by a driver, in the order in which they are to go on.
 pub type Ready = Vec<NonNull<Pending>>;
 
-/// Numbers for reports and tests; all since the driver was opened.
+/// Figures for reports and tests; all since the driver was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -82,16 +82,16 @@ pub struct Counters {
     pub overflows: u64,
 }
 
-/// What a worker waits with. See the module documentation for the contract.
+/// The I/O engine of a worker. See the module documentation for the contract.
 ///
 /// # Safety
 ///
-/// A driver hands back what was submitted to it, once for each time that it said
-/// [`Submitted::Waiting`], and nothing else; until then it keeps what the operation points at to
-/// itself, and it does not touch a [`Pending`] any more that it has handed back. An operation that
-/// it says is done has done what it says: as many bytes were written into the buffer.
+/// A driver hands back the operations that were submitted to it, once for each time that it
+/// returned [`Submitted::Waiting`], and nothing else; until then it alone uses what the operation
+/// points at, and it does not touch a [`Pending`] any more that it has handed back. An operation
+/// that it reports as done was performed: as many bytes as its answer were written into the buffer.
 pub unsafe trait Driver {
-    /// The model this is, as spelled everywhere.
+    /// Returns the model, in its one spelling.
     fn model(&self) -> Model;
 
     /// Submits an operation.
@@ -99,7 +99,7 @@ pub unsafe trait Driver {
     /// # Safety
     ///
     /// The slot, and everything its operation points at, must stay valid and in place until the
-    /// driver hands it back (or answers [`Submitted::Done`]). Only this thread may touch it.
+    /// driver hands it back (or returns [`Submitted::Done`]). Only this thread may touch it.
     unsafe fn submit(&mut self, pending: NonNull<Pending>) -> Submitted;
 
     /// Asks for a waiting operation back.
@@ -109,17 +109,17 @@ pub unsafe trait Driver {
     /// `pending` must be waiting in this driver.
     unsafe fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready);
 
-    /// Takes what the kernel has, waiting for the first of it until the deadline.
+    /// Takes the kernel's events, waiting for the first one until the deadline.
     ///
-    /// `None` waits without limit; an instant that has passed looks once and does not sleep.
+    /// `None` waits without limit; an instant that has passed means one look without sleep.
     /// Returns early when woken. Appends to `ready`.
     ///
     /// # Errors
     ///
-    /// Only what makes the driver useless (a closed selector); the worker ends with it.
+    /// Only errors that make the driver useless (a closed selector); the worker ends with it.
     fn turn(&mut self, deadline: Option<Instant>, ready: &mut Ready) -> io::Result<()>;
 
-    /// Forgets a descriptor that nobody waits on: it is no longer its owner's to use here.
+    /// Forgets a descriptor on which no operation waits: its owner will not use it here any more.
     fn forget(&mut self, source: Source);
 
     /// Forgets the descriptor and closes it.
@@ -133,8 +133,9 @@ pub unsafe trait Driver {
         false
     }
 
-    /// Gives back some of the memory that nobody has used since this was begun last; to be called
-    /// when idle. Returns `true` if there is more: then it is to be called again after a turn.
+    /// Gives back some of the memory that has not been used since the last trimming began; to be
+    /// called when idle. Returns `true` if there is more: then it is to be called again after a
+    /// turn.
     fn trim(&mut self) -> bool {
         false
     }
@@ -146,26 +147,26 @@ pub unsafe trait Driver {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The error of the system call.
     fn control(&mut self, call: Control<'_>) -> io::Result<Reply> {
         net::control(call)
     }
 
-    /// Returns the clock by which the deadlines of its turns are meant; `None`: the machine's. The
+    /// Returns the clock that the deadlines of its turns refer to; `None` for the machine's. The
     /// worker asks once, when it begins.
     fn clock(&self) -> Option<Rc<dyn Clock>> {
         None
     }
 
-    /// Returns where random numbers on its worker begin, so that they are the same in each run;
-    /// `None`: elsewhere each time. The worker asks once, when it begins.
+    /// Returns the seed of the random numbers on its worker, so that they are the same in each run;
+    /// `None` for a new seed each time. The worker asks once, when it begins.
     fn seed(&self) -> Option<u64> {
         None
     }
 
-    /// Operations that wait here now.
+    /// Returns the number of operations that wait here now.
     fn waiting(&self) -> usize;
 
-    /// Numbers for reports and tests.
+    /// Returns figures for reports and tests.
     fn counters(&self) -> Counters;
 }

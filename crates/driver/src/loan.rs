@@ -1,14 +1,14 @@
-//! Bytes where the kernel or the worker put them, lent to one reader.
+//! Bytes that stay where the kernel or the worker put them, lent to one reader.
 //!
-//! A loan is what makes `BufRead` the fast path: the bytes stay in a buffer that is hot in the
-//! cache because every connection of the worker uses it in turn. Three homes:
+//! Loans make `BufRead` the fast path: the bytes stay in a buffer that is hot in the cache because
+//! every connection of the worker uses it in turn. The bytes of a loan lie in one of three places:
 //!
 //! ```text
 //!   Hot       the worker's receive buffer: an Arc that the driver fills again only when it is the
 //!             sole owner; while anything is lent from it the driver takes another one
 //!   Provided  one buffer of the ring's provided-buffer group; goes back to the group when the loan
 //!             ends, on whichever thread that is
-//!   Owned     bytes that had to move: with a stream that was handed over or duplicated
+//!   Owned     bytes that had to move, with a stream that was handed over or duplicated
 //! ```
 //!
 //! So the bytes stay valid for as long as the loan lives, wherever it goes: a loan may outlive a
@@ -22,12 +22,12 @@ use fiveways_sys::memory::Mapping;
 
 /// A buffer that loans may keep alive.
 ///
-/// It is mapped, so that the memory of many goes back to the kernel when their loans end: an
-/// allocator keeps pieces of this size.
+/// It is mapped, so that the memory of many buffers goes back to the kernel when their loans end:
+/// an allocator keeps pieces of this size.
 #[derive(Debug)]
 pub(crate) enum HotBuffer {
     Mapped(Mapping),
-    /// Where nothing more can be mapped.
+    /// If nothing more can be mapped.
     Allocated(Box<[u8]>),
 }
 
@@ -38,7 +38,7 @@ pub trait Lender: Send + Sync {
 }
 
 enum Home {
-    // Held for its drop alone: the bytes are reached through the loan's pointer.
+    // Held for its drop only: the bytes are reached through the loan's pointer.
     Hot { _buffer: Arc<HotBuffer> },
     Provided { lender: Arc<dyn Lender>, id: u16 },
     Owned { _bytes: Box<[u8]> },
@@ -52,9 +52,9 @@ pub struct Loan {
 }
 
 // SAFETY: required: usable from any thread. The bytes belong to the loan alone until it is dropped
-// (nobody writes them), and each home can be released on any thread.
+// (they are not written), and each place can be released on any thread.
 unsafe impl Send for Loan {}
-// SAFETY: required: `&Loan` usable from several threads. It only reads bytes nobody writes.
+// SAFETY: required: `&Loan` usable from several threads. It only reads bytes that are not written.
 unsafe impl Sync for Loan {}
 
 impl std::fmt::Debug for Loan {
@@ -68,33 +68,33 @@ impl Loan {
     ///
     /// # Safety
     ///
-    /// `start` must be valid for reads of `len` bytes, and nobody may write them, until
+    /// `start` must be valid for reads of `len` bytes, and the bytes must not be written, until
     /// `lender.take_back(id)` is called; `lender` must keep the memory alive.
     pub unsafe fn provided(start: *const u8, len: usize, lender: Arc<dyn Lender>, id: u16) -> Loan {
         Loan { start, len, home: Home::Provided { lender, id } }
     }
 
-    /// Wraps bytes that have no other home.
+    /// Wraps bytes in a buffer of their own.
     pub fn owned(bytes: Vec<u8>) -> Loan {
         let bytes = bytes.into_boxed_slice();
         Loan { start: bytes.as_ptr(), len: bytes.len(), home: Home::Owned { _bytes: bytes } }
     }
 
-    /// The bytes not yet consumed.
+    /// Returns the bytes not yet consumed.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: required: valid for `len` bytes, not written while borrowed. The home keeps them
-        // alive and still until the loan is dropped.
+        // SAFETY: required: valid for `len` bytes, not written while borrowed. Their place keeps
+        // them alive and unchanged until the loan is dropped.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes that are left.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Is nothing left?
+    /// Returns `true` if no byte is left.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -104,7 +104,7 @@ impl Loan {
     ///
     /// # Panics
     ///
-    /// When `count` is more than what is left.
+    /// If `count` is more than the number of bytes left.
     #[inline]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len, "consumed {count} bytes of a loan of {}", self.len);
@@ -135,25 +135,25 @@ pub struct HotBuffers {
 const SPARES: usize = 8;
 
 impl HotBuffers {
-    /// Makes buffers of `size` bytes.
+    /// Creates buffers of `size` bytes.
     pub fn new(size: usize) -> HotBuffers {
         HotBuffers { current: HotBuffer::new(size), spare: Vec::with_capacity(SPARES), size }
     }
 
-    /// A buffer from which nothing is lent, to receive into.
+    /// Returns a buffer of which nothing is lent, to receive into.
     #[inline]
     pub fn writable(&mut self) -> &mut [u8] {
         if !is_sole(&self.current) {
             self.swap();
         }
         let buffer = Arc::as_ptr(&self.current).cast_mut();
-        // SAFETY: required: nobody else reads or writes the buffer. We hold the only reference
-        // (checked or just made), and `&mut self` keeps it from being lent meanwhile.
+        // SAFETY: required: no other code reads or writes the buffer. We hold the only reference
+        // (checked or just created), and `&mut self` keeps it from being lent meanwhile.
         let buffer = unsafe { &mut *buffer };
         buffer.bytes_mut()
     }
 
-    /// Lends the first `len` bytes of the buffer last given by [`HotBuffers::writable`].
+    /// Lends the first `len` bytes of the buffer that [`HotBuffers::writable`] returned last.
     #[inline]
     pub fn lend(&self, len: usize) -> Loan {
         let home = Home::Hot { _buffer: Arc::clone(&self.current) };
@@ -196,8 +196,9 @@ impl HotBuffer {
         match self {
             HotBuffer::Mapped(mapping) => {
                 let (start, len) = (mapping.base().as_ptr(), mapping.len());
-                // SAFETY: required: valid, initialised, nobody else's while borrowed. The mapping
-                // is of so many bytes and began as zeroes; `&mut self` is the only way to write.
+                // SAFETY: required: valid, initialised, not accessed otherwise while borrowed. The
+                // mapping is of so many bytes and began as zeroes; `&mut self` is the only way to
+                // write.
                 unsafe { std::slice::from_raw_parts_mut(start, len) }
             }
             HotBuffer::Allocated(bytes) => bytes,
@@ -205,8 +206,8 @@ impl HotBuffer {
     }
 }
 
-/// Does nobody else hold the buffer? Then nobody else can come to hold it: no weak references exist
-/// and the one reference is ours.
+/// Returns `true` if we hold the only reference to the buffer. Then it stays so: no weak references
+/// exist.
 #[inline]
 fn is_sole(buffer: &Arc<HotBuffer>) -> bool {
     let sole = Arc::strong_count(buffer) == 1;

@@ -52,7 +52,7 @@ impl Model {
         Model::Auto,
     ];
 
-    /// The one spelling of its name.
+    /// Returns the one spelling of its name.
     pub const fn name(self) -> &'static str {
         match self {
             Model::Blocking => "blocking",
@@ -69,7 +69,7 @@ impl Model {
         }
     }
 
-    /// Do its handlers run on coroutines (rather than on threads)?
+    /// Returns `true` if its handlers run on coroutines (rather than on threads).
     pub const fn is_cooperative(self) -> bool {
         !matches!(self, Model::Blocking | Model::Threads | Model::Pool)
     }
@@ -81,7 +81,7 @@ impl fmt::Display for Model {
     }
 }
 
-/// A word that names no model.
+/// The error for a word that names no model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseModelError(String);
 

@@ -5,7 +5,7 @@
 //!   ┌───────────────────────────┐   submit    ┌─────────────────────────────┐
 //!   │ Pending                   │ ──────────▶ │ slot of the descriptor, or  │
 //!   │   op       what to do     │             │ user_data of a ring entry   │
-//!   │   context  who waits      │ ◀────────── │ (a bare pointer, no Rc)     │
+//!   │   context  the waiter     │ ◀────────── │ (a bare pointer, no Rc)     │
 //!   │   outcome  Idle→Waiting→… │  complete   └─────────────────────────────┘
 //!   └───────────────────────────┘
 //! ```
@@ -24,12 +24,12 @@ use fiveways_sys::net::{Address, Answer};
 
 use crate::loan::Loan;
 
-/// A descriptor and the generation that tells it from earlier users of the same number.
+/// A descriptor and the generation that distinguishes it from earlier users of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The descriptor.
     pub fd: RawFd,
-    /// Unique among the sockets of the process, and not 0: with 64 bits it never comes again.
+    /// Unique among the sockets of the process, and not 0: with 64 bits it is never used again.
     pub generation: u64,
 }
 
@@ -49,11 +49,12 @@ pub enum Op {
     SendMsg { source: Source, header: *const Header, flags: u32 },
     /// Receives into a buffer that the driver chooses and lends; answers the loan's length, 0 at
     /// the end of the stream (then there is no loan). Nothing is received before it is submitted or
-    /// after it was handed back: what a socket's last reader has not been given is in the socket,
-    /// for whoever reads it next by whatever value, descriptor or process.
+    /// after it was handed back: bytes that the socket's last reader was not given are in the
+    /// socket, for its next reader, through whatever value, descriptor or process.
     Fill { source: Source, loan: *mut Option<Loan> },
     /// accept4(2) on a non-blocking listener; answers a blocking, close-on-exec descriptor, and
-    /// places the peer's address: a second call could not tell it of a peer that has reset already.
+    /// stores the peer's address: a second call could not return it for a peer that has reset
+    /// already.
     Accept { source: Source, peer: *mut Option<Address> },
     /// connect(2) of a stream socket; answers 0.
     Connect { source: Source, address: *const Address },
@@ -63,7 +64,7 @@ pub enum Op {
     Writable { source: Source },
 }
 
-/// Which of a descriptor's two waiting lines an operation stands in.
+/// The direction in which an operation waits for its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Recv, RecvMsg, Fill, Accept, Readable.
@@ -73,7 +74,7 @@ pub enum Direction {
 }
 
 impl Op {
-    /// The descriptor the operation is about.
+    /// Returns the descriptor of the operation.
     #[inline]
     pub fn source(&self) -> Source {
         match *self {
@@ -89,7 +90,7 @@ impl Op {
         }
     }
 
-    /// Did the caller say `MSG_DONTWAIT`?
+    /// Returns `true` if the caller has set `MSG_DONTWAIT`.
     #[inline]
     pub fn must_not_wait(&self) -> bool {
         match *self {
@@ -101,7 +102,7 @@ impl Op {
         }
     }
 
-    /// The line it waits in.
+    /// Returns the direction in which it waits.
     #[inline]
     pub fn direction(&self) -> Direction {
         match self {
@@ -113,7 +114,7 @@ impl Op {
     }
 }
 
-/// What has become of an operation.
+/// The state of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Not with the driver.
@@ -122,34 +123,34 @@ pub enum Outcome {
     Waiting,
     /// Finished: a count, or a negated `errno`.
     Done(Answer),
-    /// The driver believes it can go on now: submit it again.
+    /// The driver expects that it succeeds now: submit it again.
     Retry,
 }
 
-/// The neighbours of an operation in a list of waiting ones; null at either end, and in no list.
+/// The neighbours of an operation in a list of waiting ones; null at either end, and outside lists.
 #[derive(Debug)]
 pub(crate) struct Links {
     pub(crate) before: Cell<*mut Pending>,
     pub(crate) behind: Cell<*mut Pending>,
 }
 
-/// The slot in which one operation waits; lives in the frame of whoever waits.
+/// The slot in which one operation waits; lives in the frame of its waiter.
 #[derive(Debug)]
 pub struct Pending {
     /// The operation.
     pub op: Op,
-    /// Who waits: the runtime's own pointer, opaque to drivers.
+    /// The waiter: a pointer of the runtime, opaque to drivers.
     pub context: *mut (),
-    /// Where it stands.
+    /// Its state.
     pub outcome: Cell<Outcome>,
-    /// Its neighbours among those that wait for the same descriptor.
+    /// Its neighbours in the list of operations that wait for the same descriptor.
     pub(crate) links: Links,
-    /// The driver's own: under the ring, the tag of the request in the kernel.
+    /// For the driver: under the ring, the tag of the request in the kernel.
     pub(crate) request: Cell<u64>,
 }
 
 impl Pending {
-    /// Makes a slot for an operation.
+    /// Creates a slot for an operation.
     #[inline]
     pub fn new(op: Op, context: *mut ()) -> Pending {
         let outcome = Cell::new(Outcome::Idle);

@@ -1,4 +1,4 @@
-//! Opening the driver of a model, and saying what this machine has.
+//! Opening the driver of a model, and reporting which models this machine supports.
 
 use std::io;
 
@@ -9,30 +9,30 @@ use crate::model::Model;
 use crate::readiness::Readiness;
 use crate::uring::{Uring, UringOptions};
 
-/// How to open a driver.
+/// The settings of a driver.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// The ring's, under `uring`.
+    /// The settings of the ring, under `uring`.
     pub uring: UringOptions,
 }
 
-/// An open driver, and what was given up for it.
+/// An open driver, and why it is not the first choice.
 pub struct Opened {
     /// The driver; belongs to the thread that opened it.
     pub driver: Box<dyn Driver>,
-    /// Under `auto`: why the first choice was not to be had.
+    /// Under `auto`: why the first choice is not available.
     pub fell_back: Option<String>,
 }
 
 /// Opens the driver of a model, on the thread that will use it.
 ///
-/// `auto` takes `uring` if the kernel lets us have it, else the best selector.
+/// `auto` takes `uring` if the kernel permits it, else the best selector.
 ///
 /// # Errors
 ///
-/// When the model has no driver (threads need none) or this machine does not have it; the message
-/// says what is missing and what would help.
+/// If the model has no driver (threads need none) or this machine does not support it; the message
+/// names what is missing and what would help.
 pub fn open(model: Model, options: &Options) -> io::Result<Opened> {
     let only = |driver| Opened { driver, fell_back: None };
     match model {
@@ -69,7 +69,7 @@ fn over(model: Model, kind: Kind) -> io::Result<Box<dyn Driver>> {
     Ok(Box::new(Readiness::new(model, selector)))
 }
 
-/// Does this machine have the model? Opens its driver and closes it again.
+/// Checks whether this machine supports the model: opens its driver and closes it again.
 ///
 /// # Errors
 ///
@@ -78,8 +78,8 @@ pub fn support(model: Model) -> io::Result<()> {
     resolve(model).map(drop)
 }
 
-/// Returns the model that this machine uses when `model` is asked for: itself, or the one that
-/// `auto` takes. Opens its driver and closes it again.
+/// Returns the model that this machine uses for `model`: itself, or the one that `auto` takes.
+/// Opens its driver and closes it again.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
-//! Who waits for one thing, first come first served: operations linked through themselves.
+//! The operations that wait for one thing, first come first served, linked through themselves.
 //!
 //! ```text
 //!   PendingList   first ─▶ Pending ⇄ Pending ⇄ Pending ◀─ last     each in the frame of its waiter
 //! ```
 //!
-//! Putting one at the end, taking the first, and taking one out of the middle cost the same however
-//! many wait: a list is never walked.
+//! Adding an operation at the end, taking the first, and removing one from the middle cost the same
+//! for any number of waiting operations: a list is never walked.
 //!
 //! Invariant: an operation in a list is `Waiting`, so its waiter keeps it valid and in place (I6).
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
@@ -36,23 +36,23 @@ impl PendingList {
         self.first != self.last
     }
 
-    /// The first.
+    /// Returns the first.
     #[inline]
     pub(crate) fn first(&self) -> Option<NonNull<Pending>> {
         NonNull::new(self.first)
     }
 
-    /// What the first wants.
+    /// Returns the operation of the first.
     #[inline]
     pub(crate) fn first_op(&self) -> Option<Op> {
         self.first().map(|first| waiter(&first).op)
     }
 
-    /// Puts an operation at the end.
+    /// Adds an operation at the end.
     ///
     /// # Safety
     ///
-    /// It must be valid, stay in place until it left the list, and be in no other.
+    /// It must be valid, stay in place until it has left the list, and be in no other.
     #[inline]
     pub(crate) unsafe fn push(&mut self, pending: NonNull<Pending>) {
         let links = &waiter(&pending).links;
@@ -65,7 +65,7 @@ impl PendingList {
         self.last = pending.as_ptr();
     }
 
-    /// Takes the first out.
+    /// Removes and returns the first.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<Pending>> {
         let first = self.first()?;
@@ -74,7 +74,7 @@ impl PendingList {
         Some(first)
     }
 
-    /// Takes an operation out, wherever it stands.
+    /// Removes an operation, wherever it is in the list.
     ///
     /// # Safety
     ///
@@ -95,10 +95,10 @@ impl PendingList {
     }
 }
 
-/// The operation behind a pointer of a list.
+/// Returns the operation behind a pointer of a list.
 #[inline]
 fn waiter(pending: &NonNull<Pending>) -> &Pending {
-    // SAFETY: required: valid. By the invariant, and for one that is put in by the contract of
+    // SAFETY: required: valid. By the invariant, and for one that is added by the contract of
     // `push`.
     unsafe { pending.as_ref() }
 }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn one_more_costs_the_same_however_many_wait() {
         let best = |count| (0..5).map(|_| turnover(count)).min().expect("five times");
-        // Walked, a list of so many costs 5,000 steps where a short one costs 50.
+        // A list that were walked would cost 5,000 steps here where a short one costs 50.
         let (few, many) = (best(100), best(10_000));
         assert!(many < few.max(Duration::from_nanos(100)) * 20, "{many:?} beside {few:?}");
     }

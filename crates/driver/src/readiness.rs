@@ -1,25 +1,25 @@
 //! Readiness made completion-shaped: attempt → arm on would-block → retry on readiness.
 //!
-//! What is known of a descriptor is in its [`Slot`].
+//! The state of a descriptor is in its [`Slot`].
 //!
 //! Each descriptor is registered once and stays registered, so that a request costs no `epoll_ctl`:
 //!
-//! - *edge*: both directions are registered at the first wait. A report makes a direction wet; only
-//!   a would-block (or a short read of TCP) makes it dry, and only a dry direction is waited for,
-//!   so no edge is lost. Unix sockets stop short at control messages and datagram sockets at every
-//!   datagram: for them a short read proves nothing. After a hang-up it proves nothing either, for
-//!   the edge of the end may have come together with the bytes.
+//! - *edge*: both directions are registered at the first wait. A report marks a direction as maybe
+//!   ready; only a would-block (or a short read of TCP) clears the mark, and only a direction
+//!   without it is waited for, so no edge is lost. Unix sockets stop short at control messages and
+//!   datagram sockets at every datagram: for them a short read proves nothing. After a hang-up it
+//!   proves nothing either, for the edge of the end may have come together with the bytes.
 //! - *level* (also select, poll and the spinning selector): a direction is watched from its first
-//!   wait until it is reported with nobody waiting, which costs one report and one change and only
-//!   happens to peers that talk out of turn. A hang-up that nobody waits for is deregistered
-//!   altogether: it cannot be masked.
+//!   wait until it is reported while no operation waits, which costs one report and one change and
+//!   only happens with peers that talk out of turn. A hang-up that no operation waits for is
+//!   deregistered altogether: it cannot be masked.
 //!
 //! A socket that is closed elsewhere (by a plain thread, by another worker) while a duplicate of it
-//! is open stays in an epoll, is reported, and cannot be taken out: such *strays* are counted, and
-//! when they have become many, a new epoll takes the place of the old one.
+//! is open stays in an epoll, is reported, and cannot be removed: such *stale events* are counted,
+//! and when they have become many, a new epoll replaces the old one.
 //!
-//! A report wakes the one that waits in a direction; of several it serves as many as it can, in the
-//! order in which they came (`PendingList`), and leaves the rest asleep.
+//! A report wakes the operation that waits in a direction; if several wait, as many are served as
+//! possible, in the order in which they came (`PendingList`), and the others stay asleep.
 #![expect(unsafe_code, reason = "operations are reached by pointers that their waiters keep valid")]
 
 use std::io;
@@ -42,8 +42,8 @@ use crate::{Counters, Driver, Ready, Submitted};
 
 /// Reports taken from the selector in one turn.
 ///
-/// Few, so that what they are about is still in the cache when its task runs, and when a
-/// level-triggered selector looks at it again: with 1,024 instead, level cost about 13 % more
+/// Few, so that their descriptors are still in the cache when the tasks run, and when a
+/// level-triggered selector looks at them again: with 1,024 instead, level cost about 13 % more
 /// processor time per request than edge at 1,000 connections, with 64 they cost the same.
 const EVENTS: usize = 64;
 
@@ -60,15 +60,15 @@ pub struct Readiness<S> {
     events: Events,
     hot: HotBuffers,
     waiting: usize,
-    /// Reports about descriptors that were closed behind our back, since they were last got rid of.
+    /// Reports about descriptors that were closed without our knowledge, since the last renewal.
     stale_events: usize,
-    /// For the signal model, whose reports may go elsewhere.
+    /// For the signal model, whose reports may go to another thread.
     sweep: Option<Sweep>,
     counters: Counters,
 }
 
 impl<S: Selector> Readiness<S> {
-    /// Makes a driver over a selector that watches nothing yet.
+    /// Creates a driver over a selector that watches nothing yet.
     pub fn new(model: Model, selector: S) -> Readiness<S> {
         let edge = selector.capabilities().trigger == Trigger::Edge;
         Readiness {
@@ -85,7 +85,7 @@ impl<S: Selector> Readiness<S> {
         }
     }
 
-    /// Finds the slot of a descriptor and makes it this generation's.
+    /// Returns the slot of a descriptor, reset if the generation is another one.
     #[inline]
     fn claim(&mut self, source: Source) -> &mut Slot {
         let at = source.fd as usize;
@@ -100,7 +100,7 @@ impl<S: Selector> Readiness<S> {
         slot
     }
 
-    /// Tries the operation without waiting. `None`: it would have had to wait.
+    /// Tries the operation without waiting. Returns `None` if it would have had to wait.
     #[inline]
     fn attempt(&mut self, op: &Op) -> Option<Answer> {
         let answer = match *op {
@@ -136,7 +136,7 @@ impl<S: Selector> Readiness<S> {
         (!net::is_would_block(answer)).then_some(answer)
     }
 
-    /// Receives into the hot buffer and lends what came.
+    /// Receives into the hot buffer and lends the received bytes.
     #[inline]
     fn fill(&mut self, source: Source, loan: *mut Option<crate::Loan>) -> Option<Answer> {
         let buffer = self.hot.writable();
@@ -155,7 +155,7 @@ impl<S: Selector> Readiness<S> {
         Some(answer)
     }
 
-    /// Draws the conclusion of a stream read: a short one proves that the socket is empty.
+    /// Updates the marks after a stream read: a short one proves that the socket is empty.
     #[inline]
     fn note_read(&mut self, source: Source, answer: Answer, len: usize) {
         let slot = &mut self.slots[source.fd as usize];
@@ -165,7 +165,7 @@ impl<S: Selector> Readiness<S> {
         }
     }
 
-    /// Makes sure that the selector watches a direction.
+    /// Ensures that the selector watches a direction.
     #[inline]
     fn arm(&mut self, source: Source, direction: usize) -> io::Result<()> {
         let slot = &mut self.slots[source.fd as usize];
@@ -189,17 +189,18 @@ impl<S: Selector> Readiness<S> {
         Ok(())
     }
 
-    /// Hands those who wait in a direction back, as far as it is ready.
+    /// Hands the waiting operations of a direction back, as far as it is ready.
     ///
-    /// One alone tries again by itself: its memory is hot then. Of a crowd as many are served here,
-    /// in order, as can be: all of them would be woken for what one of them gets.
+    /// A single operation is retried by its waiter: its memory is hot then. If several wait, as
+    /// many are served here, in order, as possible: retrying would wake all of them for what one of
+    /// them gets.
     #[inline]
     fn wake(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
         let slot = &mut self.slots[fd as usize];
-        if slot.lines[direction].has_several() {
+        if slot.waiting[direction].has_several() {
             return self.serve(fd, direction, ready);
         }
-        let Some(pending) = slot.lines[direction].pop() else { return };
+        let Some(pending) = slot.waiting[direction].pop() else { return };
         slot.woken[direction] = true;
         self.hand_back(pending, Outcome::Retry, ready);
     }
@@ -212,23 +213,23 @@ impl<S: Selector> Readiness<S> {
         ready.push(pending);
     }
 
-    /// Serves a line, in order, until an attempt would have to wait.
+    /// Serves a list, in order, until an attempt would have to wait.
     #[cold]
     fn serve(&mut self, fd: RawFd, direction: usize, ready: &mut Ready) {
-        while let Some(op) = self.slots[fd as usize].lines[direction].first_op() {
+        while let Some(op) = self.slots[fd as usize].waiting[direction].first_op() {
             let answer = self.attempt(&op);
             let slot = &mut self.slots[fd as usize];
             let Some(answer) = answer else {
                 slot.maybe_ready[direction] = false;
                 break;
             };
-            if let Some(first) = slot.lines[direction].pop() {
+            if let Some(first) = slot.waiting[direction].pop() {
                 self.hand_back(first, Outcome::Done(answer), ready);
             }
         }
     }
 
-    /// Takes a report to the descriptor it is about.
+    /// Passes a report to its descriptor.
     #[inline]
     fn dispatch(&mut self, event: Event, ready: &mut Ready) {
         let fd = (event.token().0 & u64::from(u32::MAX)) as RawFd;
@@ -249,7 +250,7 @@ impl<S: Selector> Readiness<S> {
             if reported[direction] {
                 let slot = &mut self.slots[fd as usize];
                 slot.maybe_ready[direction] = true;
-                if slot.lines[direction].is_empty() && !slot.woken[direction] {
+                if slot.waiting[direction].is_empty() && !slot.woken[direction] {
                     idle |= interest(direction);
                 }
                 self.wake(fd, direction, ready);
@@ -260,7 +261,7 @@ impl<S: Selector> Readiness<S> {
         }
     }
 
-    /// Stops a level-triggered selector from reporting what nobody waits for.
+    /// Stops a level-triggered selector from reporting a readiness that no operation waits for.
     #[cold]
     fn quieten(&mut self, source: Source, idle: Interest, over: bool) {
         let slot = &mut self.slots[source.fd as usize];
@@ -278,17 +279,19 @@ impl<S: Selector> Readiness<S> {
         };
         slot.watched = left;
         if changed.is_err() {
-            // It was closed behind our back, but for a duplicate: it cannot be named any more.
+            // It was closed without our knowledge, except for a duplicate: it cannot be named any
+            // more.
             slot.watched = Interest::NONE;
             self.stale_events += 1;
         }
     }
 
-    /// Begins again with an empty selector, in which only what is waited for is watched.
+    /// Replaces the selector by an empty one, in which only directions with waiting operations are
+    /// watched.
     #[cold]
     fn renew(&mut self) {
         self.stale_events = 0;
-        // Without a descriptor to spare, the next strays ask again.
+        // Without a free descriptor this fails, and the next stale events ask again.
         if !self.selector.renew().is_ok_and(|renewed| renewed) {
             return;
         }
@@ -297,8 +300,8 @@ impl<S: Selector> Readiness<S> {
             slot.watched = Interest::NONE;
             let source = Source { fd: at as RawFd, generation: slot.generation };
             for direction in [READ, WRITE] {
-                if !self.slots[at].lines[direction].is_empty() {
-                    // It was registered before, so it can be now, unless memory is short; then a
+                if !self.slots[at].waiting[direction].is_empty() {
+                    // It was registered before, so this succeeds, unless memory is short; then a
                     // later wait in the same direction asks again.
                     let _ = self.arm(source, direction);
                 }
@@ -306,7 +309,8 @@ impl<S: Selector> Readiness<S> {
         }
     }
 
-    /// Looks at everything that waits, and takes back the reports of what was ready unreported.
+    /// Checks the descriptors of all waiting operations, and wakes those that became ready
+    /// unreported.
     #[cold]
     fn look_at_all(&mut self, ready: &mut Ready) {
         let mut found = false;
@@ -314,14 +318,14 @@ impl<S: Selector> Readiness<S> {
             let fd = at as RawFd;
             for direction in [READ, WRITE] {
                 let slot = &mut self.slots[at];
-                let waited_for = !slot.lines[direction].is_empty();
+                let waited_for = !slot.waiting[direction].is_empty();
                 if !waited_for || attempt::ready(fd, direction == WRITE).is_none() {
                     continue;
                 }
                 found = true;
                 slot.maybe_ready[direction] = true;
                 let (watched, source) = (slot.watched, Source { fd, generation: slot.generation });
-                // Should it fail, the next look finds what is ready as well.
+                // If it fails, the next sweep finds the ready operations as well.
                 let _ = self.selector.modify(borrow(fd), watched, token(source));
                 self.wake(fd, direction, ready);
             }
@@ -332,8 +336,8 @@ impl<S: Selector> Readiness<S> {
     }
 }
 
-// SAFETY: required: hands back what waits, once. An operation leaves its line when it is handed
-// back, and calls of the kernel do what they say.
+// SAFETY: required: hands back each waiting operation once, with a true answer. An operation leaves
+// its list when it is handed back, and answers are those of system calls.
 unsafe impl<S: Selector> Driver for Readiness<S> {
     fn model(&self) -> Model {
         self.model
@@ -361,9 +365,9 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
             return Submitted::Done(-error.raw_os_error().unwrap_or(errno::EMFILE));
         }
         waiter.outcome.set(Outcome::Waiting);
-        // SAFETY: required: valid and in place until it left, in no other list. By this function's
-        // contract, for it is handed back only when it has left.
-        unsafe { self.slots[source.fd as usize].lines[direction].push(pending) };
+        // SAFETY: required: valid and in place until it has left, in no other list. By this
+        // function's contract, for it is handed back only when it has left.
+        unsafe { self.slots[source.fd as usize].waiting[direction].push(pending) };
         self.waiting += 1;
         Submitted::Waiting
     }
@@ -374,7 +378,7 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
         let fd = waiter.op.source().fd;
         let direction = index(waiter.op.direction());
         // SAFETY: required: in this list. It waits in this driver, by this function's contract.
-        unsafe { self.slots[fd as usize].lines[direction].remove(pending) };
+        unsafe { self.slots[fd as usize].waiting[direction].remove(pending) };
         self.hand_back(pending, Outcome::Done(-errno::ECANCELED), ready);
     }
 
@@ -391,7 +395,7 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
                 self.dispatch(event, ready);
             }
         }
-        // By level they come in every turn. Many of them have cost as much as beginning again.
+        // By level they come in every turn. This many of them have cost as much as a renewal.
         if self.stale_events > self.slots.len() && !self.edge {
             self.renew();
         }
@@ -409,7 +413,7 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
         debug_assert!(!slot.has_waiters(), "a descriptor is closed while awaited");
         if !slot.watched.is_empty() {
             self.counters.registrations += 1;
-            // It may have been closed behind our back, which took it out as well.
+            // It may have been closed without our knowledge, which removed it as well.
             let _ = self.selector.deregister(borrow(source.fd));
         }
         *slot = Slot::new(0);
@@ -428,7 +432,7 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
     }
 }
 
-/// Registers; a left-over of an earlier descriptor of the same number is replaced.
+/// Registers a descriptor; the registration of an earlier one of the same number is replaced.
 fn register<S: Selector>(selector: &mut S, source: Source, wanted: Interest) -> io::Result<()> {
     let fd = borrow(source.fd);
     match selector.register(fd, wanted, token(source)) {

@@ -1,13 +1,13 @@
-//! What a readiness driver knows of a descriptor; one for each number.
+//! The state that a readiness driver keeps of a descriptor; one slot for each number.
 //!
 //! ```text
-//!   generation   whose slot it is; another generation means a new socket: start afresh
+//!   generation   the socket of the slot; another generation means a new socket: start afresh
 //!   watched      the interest the selector knows; empty: not registered
-//!   wet          per direction: an attempt may succeed (unknown counts as wet)
-//!   gone         hang-up or error seen: a short read proves nothing any more
-//!   proves       a short read proves the socket empty
-//!   woken        per direction: somebody was woken and has not tried yet
-//!   lines        per direction: who waits, first come first served
+//!   maybe_ready  per direction: an attempt may succeed (unknown counts as true)
+//!   hung_up      hang-up or error seen: a short read proves nothing any more
+//!   short_read_is_empty   a short read proves the socket empty
+//!   woken        per direction: an operation was handed back and has not been retried yet
+//!   waiting      per direction: the waiting operations, first come first served
 //! ```
 
 use fiveways_selector::{Interest, Token};
@@ -19,14 +19,14 @@ use crate::pending_list::PendingList;
 pub(crate) const READ: usize = 0;
 pub(crate) const WRITE: usize = 1;
 
-/// What is known; the states are listed above.
+/// The state; the fields are listed above.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
-    pub(crate) lines: [PendingList; 2],
+    pub(crate) waiting: [PendingList; 2],
     pub(crate) generation: u64,
     pub(crate) watched: Interest,
     pub(crate) maybe_ready: [bool; 2],
-    /// Per direction: woken, and not yet back to try.
+    /// Per direction: handed back, and not yet retried.
     pub(crate) woken: [bool; 2],
     pub(crate) hung_up: bool,
     pub(crate) short_read_is_empty: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(generation: u64) -> Slot {
         Slot {
-            lines: [PendingList::EMPTY; 2],
+            waiting: [PendingList::EMPTY; 2],
             generation,
             watched: Interest::NONE,
             maybe_ready: [true; 2],
@@ -46,7 +46,7 @@ impl Slot {
     }
 
     pub(crate) fn has_waiters(&self) -> bool {
-        !self.lines[READ].is_empty() || !self.lines[WRITE].is_empty()
+        !self.waiting[READ].is_empty() || !self.waiting[WRITE].is_empty()
     }
 }
 
@@ -64,13 +64,13 @@ pub(crate) fn interest(direction: usize) -> Interest {
 /// Names a socket to the selector: its descriptor, and the lower half of its generation.
 ///
 /// A report for an earlier socket of this number is taken for this one's if there have been 2³²
-/// sockets, or a multiple of it, in between. That wakes a waiter for nothing, who tries again. What
-/// is believed about a socket, and who waits for it, goes by the whole generation.
+/// sockets, or a multiple of it, in between. That causes a spurious wake-up, after which the waiter
+/// tries again. The marks and the waiting operations of a socket go by the whole generation.
 pub(crate) fn token(source: Source) -> Token {
     Token(source.generation << 32 | source.fd as u64)
 }
 
-/// Can a report with this token be about a socket of this generation?
+/// Returns `true` if a report with this token can be about a socket of this generation.
 #[inline]
 pub(crate) fn names(token: Token, generation: u64) -> bool {
     (token.0 >> 32) as u32 == generation as u32

@@ -1,9 +1,10 @@
-//! When to look at what waits although nobody reported it.
+//! When to check the descriptors of waiting operations without a report.
 //!
 //! A signal goes to one thread and carries one number, both of which belong to the open socket and
 //! not to the descriptor: a stream that was used on another worker meanwhile, or through a clone,
-//! reports there. So the signal model looks for itself now and then. A look that finds something
-//! makes the looks frequent, one that finds nothing makes them rarer:
+//! reports there. So the signal model checks the descriptors of all waiting operations from time to
+//! time (a *sweep*). A sweep that finds a ready one makes the sweeps frequent, one that finds none
+//! makes them rarer:
 //!
 //! ```text
 //!   every 5 ms ──found nothing──▶ 10 ms ──▶ … ──▶ 640 ms
@@ -27,7 +28,7 @@ impl Sweep {
         Sweep { next: Instant::now() + SHORTEST, pause: SHORTEST }
     }
 
-    /// The deadline of a sleep: a sweep must not be slept through.
+    /// Returns the deadline of a sleep, at the next sweep at the latest.
     pub(crate) fn cap(&self, deadline: Option<Instant>) -> Instant {
         deadline.map_or(self.next, |deadline| deadline.min(self.next))
     }
@@ -36,7 +37,7 @@ impl Sweep {
         Instant::now() >= self.next
     }
 
-    /// Sets when to look next.
+    /// Sets the time of the next sweep.
     pub(crate) fn looked(&mut self, found: bool) {
         self.pause = if found { SHORTEST } else { (self.pause * 2).min(LONGEST) };
         self.next = Instant::now() + self.pause;

@@ -26,7 +26,6 @@ use crate::waker::Waker;
 ///   next wait, and no descriptor starves.
 /// - Blocking and non-blocking descriptors are watched alike. But readiness is a hint and may be
 ///   out of date: make calls that cannot block.
-///   be out of date: make calls that cannot block.
 pub trait Selector: Send {
     /// Returns the kind's name, spelled like the model: `epoll`.
     fn name(&self) -> &'static str;

@@ -3,7 +3,6 @@
 //! A [`Message`] is self-referential once prepared: the header points at the address beside it. It
 //! is prepared in its final place in a frame and not moved until the call (or the ring) is done
 //! with it, which the caller of [`Message::prepare`] promises.
-//! done with it, which [`Message::prepare`] makes its caller promise.
 #![expect(unsafe_code, reason = "builds the kernel's msghdr and hands it over")]
 
 use std::mem::MaybeUninit;

@@ -23,7 +23,6 @@
 //! among the thread-locals of that library: the one word that points to the last registration,
 //! which points to the one before. If it is not found, each mark is a new one: correct, but 32
 //! bytes are kept until the thread ends.
-//! are kept until the thread ends.
 #![expect(unsafe_code, reason = "the C library's list of destructors is raw memory")]
 
 use std::cell::Cell;

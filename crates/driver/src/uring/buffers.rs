@@ -18,15 +18,16 @@
 //! lines in its first page, or else the first lines of all buffers would fight for the same cache
 //! sets.
 //!
-//! A *warm* buffer was used and holds memory. Warm buffers that nobody needed for a while are given
-//! back (`trim`), a few at a time, but for `least` and some: first free ones from the bottom of the
-//! stack, which become *cold* (the cold ones lie below all warm ones); then ones out of the ring.
-//! What is in the ring is the kernel's, and stays so until a completion names it. So each is asked
-//! back by a request that receives one byte of our own into whichever buffer is the next.
+//! A *warm* buffer was used and holds memory. Warm buffers that were not needed for a while are
+//! given back (`trim`), a few at a time, except for `least` and some more: first free ones from the
+//! bottom of the stack, which become *cold* (the cold ones lie below all warm ones); then ones from
+//! the ring. A buffer in the ring is the kernel's, and stays so until a completion names it. So
+//! each is recalled by a request that receives one byte of our own into whichever buffer is the
+//! next.
 //!
-//! Who touches what: the free stack and the links belong to the worker's thread (`owner`). A loan
-//! that ends on another thread puts its buffer into `foreign`, which the owner drains when it runs
-//! short. When the driver is gone nobody is the owner.
+//! Access: the free stack and the links belong to the worker's thread (`owner`). A loan that ends
+//! on another thread puts its buffer into `foreign`, which the owner drains when it runs short.
+//! After the driver's end there is no owner.
 #![expect(unsafe_code, reason = "the kernel and loans reach the bytes by bare pointers")]
 
 use std::cell::Cell;
@@ -47,26 +48,26 @@ pub(super) const GROUP: u16 = 0;
 /// No buffer.
 pub(super) const NONE: u16 = u16::MAX;
 
-/// Turns without want after which a quarter of the buffers leaves the ring.
+/// Turns without shortage after which a quarter of the buffers leaves the ring.
 const STEADY: u16 = 256;
 
 /// Cache lines by which each start is shifted against the one before, within a page: odd, so that
-/// all sets get their turn.
+/// all sets are used.
 const STAGGER: usize = 5 * 64;
 
-/// Unused buffers that may stay warm for each one that is to be in the ring, as a fraction.
+/// Unused buffers that may stay warm for each one that is meant to be in the ring, as a fraction.
 const SPARE: u32 = 4;
 
 /// Buffers given back at once: some 200 µs, in which the worker does nothing else.
 pub(super) const PIECE: u32 = 64;
 
-/// The memory, and the buffers that are free. Outlives the driver while anything is lent.
+/// The memory, and the free buffers. Outlives the driver while anything is lent.
 pub(super) struct Pool {
     pages: Mapping,
     stride: usize,
     stagger_mask: usize,
-    /// Who may touch the cells: a thread by [`here`], 0 when the driver is gone. Written by the
-    /// driver's end alone.
+    /// The thread that may use the cells, by [`here`]; 0 after the driver's end, which alone writes
+    /// it.
     owner: AtomicUsize,
     /// The top of the free stack.
     free: Cell<u16>,
@@ -74,25 +75,26 @@ pub(super) struct Pool {
     free_count: Cell<u16>,
     /// Those of them, at its bottom, that hold no memory.
     cold: Cell<u16>,
-    /// For each buffer the next below it in the free stack.
+    /// For each buffer the next one below it in the free stack.
     next: Box<[Cell<u16>]>,
     /// Buffers that came back on other threads.
     foreign: Mutex<Vec<u16>>,
-    /// May `foreign` hold something? Set with the lock held, cleared by the owner.
+    /// Whether `foreign` may hold something. Set with the lock held, cleared by the owner.
     has_foreign: AtomicBool,
 }
 
-// SAFETY: required: usable from any thread. The cells are touched by the owner's thread alone (see
+// SAFETY: required: usable from any thread. The cells are used by the owner's thread alone (see
 // `take_back` and `Buffers`, which is not Send); all else is synchronised or never changes.
 unsafe impl Sync for Pool {}
-// SAFETY: required: droppable on any thread. Nothing in it is tied to a thread when nobody uses it.
+// SAFETY: required: droppable on any thread. Nothing in it is tied to a thread when it is not in
+// use.
 unsafe impl Send for Pool {}
 
 thread_local! {
     static HERE: u8 = const { 0 };
 }
 
-/// A number that tells this thread from every other living one.
+/// Returns a number that differs from those of all other living threads.
 #[inline]
 fn here() -> usize {
     HERE.with(|here| ptr::from_ref(here).addr())
@@ -117,7 +119,7 @@ impl Pool {
         Some(id)
     }
 
-    /// Free buffers that hold memory.
+    /// Returns the number of free buffers that hold memory.
     #[inline]
     fn warm(&self) -> u16 {
         self.free_count.get() - self.cold.get()
@@ -130,11 +132,11 @@ impl Pool {
         for at in 0..keep + count {
             if at >= keep {
                 let start = usize::from(id) * self.stride;
-                // SAFETY: required: nobody relies on the content. The buffer is free: the kernel
-                // named it in a completion since it was last in the ring, and its loan has ended.
-                // It stays free meanwhile, for its owner's thread alone takes from the stack, and
-                // is here. No other buffer has a byte in its pages. Refused only for locked
-                // memory, which is then meant to stay.
+                // SAFETY: required: the content is not needed. The buffer is free: the kernel named
+                // it in a completion since it was last in the ring, and its loan has ended. It
+                // stays free meanwhile, for its owner's thread alone takes from the stack, and is
+                // here. No other buffer has a byte in its pages. Refused only for locked memory,
+                // which is then meant to stay.
                 let _ = unsafe { self.pages.discard(start..start + self.stride) };
             }
             id = self.next[usize::from(id)].get();
@@ -142,7 +144,7 @@ impl Pool {
         self.cold.set(self.cold.get() + count);
     }
 
-    /// Takes over what came back on other threads.
+    /// Takes over the buffers that came back on other threads.
     #[cold]
     fn drain_foreign(&self) {
         if !self.has_foreign.load(Ordering::Relaxed) {
@@ -177,24 +179,24 @@ pub(super) struct Buffers {
     pool: Arc<Pool>,
     ring: BufferRing,
     size: u32,
-    /// Buffers in the ring, as far as completions tell.
+    /// Buffers in the ring, according to the completions so far.
     supplied: u32,
-    /// How many are to be in the ring.
+    /// The number of buffers that are meant to be in the ring.
     target: u32,
-    /// How many there were to be at first, and are again in the end.
+    /// The initial and the lowest value of `target`.
     least: u32,
-    /// Did the kernel find the ring empty since the target was last looked at?
+    /// Whether the kernel has found the ring empty since the target was last adapted.
     ran_out: bool,
     /// Supplies since the target last changed.
     steady: u16,
     /// The first buffer that was never used.
     fresh: u16,
     limit: u16,
-    /// The fewest warm buffers that nobody used, after any turn since this was last looked at.
+    /// The lowest number of unused warm buffers after any turn since the last trimming began.
     fewest: u32,
     /// Warm buffers yet to be given back.
     excess: u32,
-    /// Those of them that were asked back from the kernel.
+    /// Those of them that are being recalled from the kernel.
     recalled: u32,
 }
 
@@ -234,7 +236,7 @@ impl Buffers {
         })
     }
 
-    /// The ring, to be registered.
+    /// Returns the ring, to be registered.
     pub(super) fn ring(&self) -> &BufferRing {
         &self.ring
     }
@@ -258,7 +260,7 @@ impl Buffers {
         while self.supplied < self.target {
             let Some(id) = self.take_free() else { break };
             let start = self.start(id);
-            // SAFETY: required: valid bytes that nobody touches until a completion names the
+            // SAFETY: required: valid bytes that are not touched until a completion names the
             // buffer; no more than entries. It was free, and there are as many entries as buffers.
             unsafe { self.ring.add(start, self.size, id) };
             self.supplied += 1;
@@ -285,25 +287,26 @@ impl Buffers {
         Some(fresh)
     }
 
-    /// Buffers that the kernel has or could be given, as far as completions tell.
+    /// Returns the number of buffers that the kernel has or could be given, according to the
+    /// completions.
     pub(super) fn available(&self) -> u32 {
         self.pool.drain_foreign();
         let fresh = u32::from(self.limit - self.fresh);
         self.supplied + u32::from(self.pool.free_count.get()) + fresh
     }
 
-    /// Are enough of them available for more sockets to draw on?
+    /// Returns `true` if enough of them are available for more sockets to draw on.
     pub(super) fn is_plenty(&self) -> bool {
         self.available() > u32::from(self.limit / 4)
     }
 
-    /// Notes that the kernel found the ring empty.
+    /// Records that the kernel found the ring empty.
     #[cold]
     pub(super) fn note_exhausted(&mut self) {
         self.ran_out = true;
     }
 
-    /// Draws the conclusion of a turn for the number of buffers in the ring; once a turn.
+    /// Adapts the number of buffers in the ring after a turn; called once a turn.
     #[inline]
     pub(super) fn adapt(&mut self) {
         if self.ran_out {
@@ -319,31 +322,32 @@ impl Buffers {
         }
     }
 
-    /// Notes how many buffers a turn has left unused.
+    /// Records how many buffers a turn has left unused.
     #[inline]
     pub(super) fn note_unused(&mut self) {
         self.fewest = self.fewest.min(self.unused());
     }
 
-    /// Warm buffers that nobody uses.
+    /// Returns the number of unused warm buffers.
     #[inline]
     fn unused(&self) -> u32 {
         self.supplied + u32::from(self.pool.warm())
     }
 
-    /// Warm buffers that are kept though nobody uses them.
+    /// Returns the number of warm buffers that are kept though unused.
     fn kept(&self) -> u32 {
         self.least + self.least / SPARE
     }
 
-    /// Are there unused buffers with more memory than is to be kept?
+    /// Returns `true` if there are unused buffers with more memory than is to be kept.
     pub(super) fn has_excess(&self) -> bool {
         self.pool.drain_foreign();
         self.unused() > self.kept()
     }
 
-    /// Gives back some memory that nobody has used since this was last begun. Answers how many
-    /// buffers are to be asked back from the kernel; each ends by [`Buffers::recall_ended`].
+    /// Gives back some memory that has not been used since the last trimming began. Returns how
+    /// many buffers are to be recalled from the kernel; each recall ends by
+    /// [`Buffers::recall_ended`].
     pub(super) fn trim(&mut self) -> u32 {
         self.pool.drain_foreign();
         if self.excess == 0 {
@@ -354,7 +358,7 @@ impl Buffers {
         let count = warm.min(self.excess).min(PIECE);
         self.pool.discard(count as u16);
         self.excess -= count;
-        // What is left of it is in the ring, or was used meanwhile.
+        // The remaining excess is in the ring, or was used meanwhile.
         self.excess = self.excess.min(self.unused().saturating_sub(self.kept()));
         let in_ring = self.excess.saturating_sub(u32::from(self.pool.warm()));
         if in_ring == 0 || self.recalled > 0 {
@@ -365,14 +369,13 @@ impl Buffers {
         self.recalled
     }
 
-    /// Is there more to be given back?
+    /// Returns `true` if there is more to be given back.
     pub(super) fn is_trimming(&self) -> bool {
         self.excess > 0
     }
 
-    /// Notes the end of a request that asked a buffer back, with the buffer that it brought.
-    /// Returns
-    /// `true` if it was the last of them.
+    /// Records the end of a request that recalled a buffer, with the buffer that it brought.
+    /// Returns `true` if it was the last of them.
     pub(super) fn recall_ended(&mut self, id: Option<u16>) -> bool {
         match id {
             Some(id) => {
@@ -385,18 +388,18 @@ impl Buffers {
         self.recalled == 0
     }
 
-    /// Leaves the rest to another time.
+    /// Ends the trimming early.
     pub(super) fn stop_trimming(&mut self) {
         self.excess = 0;
     }
 
-    /// Notes that `count` buffers were not asked back after all.
+    /// Records that `count` buffers were not recalled after all.
     pub(super) fn not_recalled(&mut self, count: u32) {
         self.recalled -= count;
         self.stop_trimming();
     }
 
-    /// Notes that the kernel used a buffer: `id` is ours now.
+    /// Records that the kernel has used a buffer: `id` is ours now.
     #[inline]
     pub(super) fn arrived(&mut self) {
         self.supplied -= 1;
@@ -415,7 +418,8 @@ impl Buffers {
         let start = self.start(id).cast_const();
         let lender: Arc<dyn Lender> = Arc::clone(&self.pool) as Arc<dyn Lender>;
         // SAFETY: required: valid and not written until taken back, kept alive by the lender. The
-        // buffer arrived, so the kernel let go of it, and it is not free before it is taken back.
+        // buffer arrived, so the kernel has released it, and it is not free before it is taken
+        // back.
         unsafe { Loan::provided(start, len, lender, id) }
     }
 
@@ -431,7 +435,7 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        // From here on loans end as if on another thread: this one's number may come again.
+        // From here on loans end as if on another thread: this thread's number may be used again.
         self.pool.owner.store(0, Ordering::Relaxed);
     }
 }
@@ -440,7 +444,7 @@ impl Drop for Buffers {
 mod tests {
     use super::*;
 
-    /// Plays the kernel: `id` arrives with `len` bytes of `byte`.
+    /// Acts as the kernel: `id` arrives with `len` bytes of `byte`.
     fn arrive(buffers: &mut Buffers, id: u16, byte: u8, len: usize) {
         // SAFETY: required: valid for `len` bytes. Buffers are larger.
         unsafe { buffers.start(id).write_bytes(byte, len) };
@@ -501,7 +505,7 @@ mod tests {
         }
     }
 
-    /// Says how much memory the buffers hold.
+    /// Returns how much memory the buffers hold.
     fn resident(buffers: &Buffers) -> usize {
         let pool = &buffers.pool;
         let holds = |id: &usize| {
@@ -525,7 +529,7 @@ mod tests {
         assert!(!buffers.is_trimming());
         drop(loans);
         assert!(buffers.has_excess());
-        // It begins to watch now: until then they were needed.
+        // The trimming begins to watch now: until then the buffers were needed.
         assert_eq!((buffers.trim(), resident(&buffers)), (0, 20));
         buffers.note_unused();
         // 31 are unused, of which 5 are kept. The 19 free ones go at once, 7 are in the ring.
@@ -541,7 +545,7 @@ mod tests {
         assert!(!buffers.is_trimming() && !buffers.has_excess());
         assert!(last.bytes().iter().all(|byte| *byte == b't'));
         drop(last);
-        // The warm one is used first, and the cold ones as well as ever.
+        // The warm one is used first, and the cold ones are as good as before.
         buffers.target = 32;
         buffers.supply();
         assert_eq!((buffers.supplied, buffers.pool.cold.get(), buffers.pool.warm()), (32, 0, 0));

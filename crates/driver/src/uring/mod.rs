@@ -2,28 +2,29 @@
 //!
 //! ```text
 //!   submit ─▶ inline, if it is cheaper and will not wait ─▶ Done
-//!          ─▶ receives, accepts ─▶ the descriptor's line; its first has a request ─┐
+//!          ─▶ receives, accepts ─▶ the descriptor's list; its first has a request ─┐
 //!          ─▶ one request, tagged with the operation's address ──────────────────┴▶ queue
 //!   turn   ─▶ supply buffers ─▶ one io_uring_enter: give requests, fetch completions, sleep
 //!          ─▶ each completion, by its tag ─▶ ready
 //! ```
 //!
-//! - *Borrowed memory.* Requests point straight into the memory of whoever waits. That is sound
+//! - *Borrowed memory.* Requests point straight into the memory of their waiters. That is sound
 //!   because a waiter cannot leave before its completion (I6), and the driver's own end waits for
 //!   everything in flight.
-//! - *One call a turn.* Completions are worked on when the worker asks for them (`DEFER_TASKRUN`);
-//!   a flag in shared memory tells whether asking would bring anything, so a turn that only looks
-//!   costs no call when nothing is there.
-//! - *No worker threads of the kernel.* Sockets are in blocking mode and nothing is marked
-//!   `ASYNC`: the ring waits for them by polling. (The kernel itself falls back to a thread when a
-//!   Unix socket connects to a full backlog: there is nothing to poll for.)
+//! - *One call a turn.* Completions are processed when the worker asks for them (`DEFER_TASKRUN`);
+//!   a flag in shared memory shows whether there are any, so a turn that only looks costs no call
+//!   when there are none.
+//! - *No worker threads of the kernel.* Sockets are in blocking mode and nothing is marked `ASYNC`:
+//!   the ring waits for them by polling. (The kernel itself falls back to a thread when a Unix
+//!   socket connects to a full backlog: there is nothing to poll for.)
 //! - *Listeners* are non-blocking (I5), for which the ring would answer `EAGAIN`: accept is tried
 //!   inline, then polled for. The same holds for any other descriptor in non-blocking mode.
-//! - *Nothing outlives its waiter.* The kernel has a request only while somebody waits for its
-//!   answer: an idle socket is wholly its owner's, who may duplicate it, give it away or close it.
+//! - *Nothing outlives its waiter.* The kernel has a request only while a task waits for its
+//!   answer: an idle socket belongs entirely to its owner, which may duplicate it, give it away or
+//!   close it.
 //!
 //! References: io_uring(7), "io_uring and networking in 2023" (J. Axboe).
-#![expect(unsafe_code, reason = "requests point into the memory of whoever waits")]
+#![expect(unsafe_code, reason = "requests point into the memory of their waiters")]
 
 mod reading;
 mod recall;
@@ -46,7 +47,7 @@ use fiveways_sys::uring::{Completion, Entry, Ring, RingSize};
 use self::buffers::{Buffers, GROUP};
 pub use self::options::UringOptions;
 use self::queue::Queue;
-use self::reading::stands_in_line;
+use self::reading::is_queued;
 use self::recall::Pair;
 use self::slots::{MAX_FD, Slots, Tag};
 use self::wakeup::Wakeup;
@@ -55,7 +56,7 @@ use crate::model::Model;
 use crate::op::{Direction, Op, Outcome, Pending, Source};
 use crate::{Counters, Driver, Ready, Submitted};
 
-/// Completions worked on in one turn; what is left is taken in the next, without sleeping.
+/// Completions processed in one turn; the remaining ones are taken in the next, without sleeping.
 const BATCH: usize = 256;
 
 /// Completions copied out of the ring at once.
@@ -65,13 +66,13 @@ const CHUNK: usize = 32;
 /// whole is a short read and proves the socket empty.
 const HOT_BUFFER: usize = 128 * 1024;
 
-/// In place of a tag: the operation stands in its line, behind the one whose request is in the
-/// kernel.
+/// In place of a tag: the operation is in the list of its descriptor, behind the one whose request
+/// is in the kernel.
 const QUEUED: u64 = 6;
 
-/// Operations waiting up to which a send is tried inline first. Measured: with few sockets it saves
-/// the way through the ring (4 % at 64), with many (1,000 and more) sends that run one after the
-/// other in the kernel are 5–10 % cheaper.
+/// The number of waiting operations up to which a send is tried inline first. Measured: with few
+/// sockets it saves the way through the ring (4 % at 64), with many (1,000 and more) sends that run
+/// one after the other in the kernel are 5–10 % cheaper.
 const INLINE_SEND_SOCKETS: usize = 128;
 
 /// A driver over one ring.
@@ -81,7 +82,7 @@ pub struct Uring {
     hot: HotBuffers,
     queue: Queue,
     wakeup: Wakeup,
-    /// What buffers are being asked back by.
+    /// The sockets by which buffers are being recalled.
     recalling: Option<Pair>,
     /// Operations that wait, in the kernel or behind one that is there.
     waiting: usize,
@@ -101,8 +102,8 @@ impl Uring {
     ///
     /// # Errors
     ///
-    /// The message names what is missing: io_uring in this kernel, the administrator's or a
-    /// filter's consent, or an operation.
+    /// The message names what is missing: io_uring in this kernel, the permission of the
+    /// administrator or a filter, or an operation.
     pub fn open(options: &UringOptions) -> io::Result<Uring> {
         let size = RingSize { entries: options.entries, completions: options.completions };
         let mut ring = Ring::open(size)?;
@@ -134,7 +135,7 @@ impl Uring {
     #[inline]
     fn push(&mut self, pending: NonNull<Pending>, entry: Entry, tag: Tag) {
         let bits = tag.to_bits();
-        // For `cancel`, which forgets it.
+        // For `cancel`, which cancels the request by it.
         // SAFETY: required: valid. By the contract of `submit`.
         unsafe { pending.as_ref() }.request.set(bits);
         // SAFETY: required: what it points at stays valid until it has completed. By the contract
@@ -142,7 +143,7 @@ impl Uring {
         unsafe { self.queue.push(&entry.tagged(bits)) };
     }
 
-    /// Gives the kernel an operation that stands in no line; its result is the answer.
+    /// Gives the kernel an operation that is in no list; its result is the answer.
     #[inline]
     fn push_once(&mut self, pending: NonNull<Pending>, entry: Entry) -> Submitted {
         // SAFETY: required: valid. By the contract of `submit`.
@@ -167,7 +168,7 @@ impl Uring {
         self.push_once(pending, Entry::send(source.fd, buf, len, flags, inline))
     }
 
-    /// Receives without waiting, or waits for something else than the stream's next bytes.
+    /// Receives without waiting, or waits for something other than the stream's next bytes.
     #[cold]
     fn receive_apart(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
         match *op {
@@ -203,7 +204,7 @@ impl Uring {
         self.push_once(pending, Entry::sendmsg(source.fd, header, flags))
     }
 
-    /// Do so few operations wait that a send does better without the ring?
+    /// Returns `true` if so few operations wait that a send is cheaper without the ring.
     #[inline]
     fn sends_inline(&self) -> bool {
         self.waiting <= INLINE_SEND_SOCKETS
@@ -223,14 +224,15 @@ impl Uring {
         }
     }
 
-    /// Takes a completion to whom it is for.
+    /// Passes a completion to its receiver.
     #[inline]
     fn dispatch(&mut self, completion: Completion, ready: &mut Ready) {
         match Tag::from_bits(completion.user_data) {
             Tag::Once(pending) => self.hand_back(pending, completion, ready),
             Tag::Poll(pending) => self.nudge(pending, completion.result, ready),
             Tag::Wake => {
-                // It fails only for want of memory; then the eventfd rings on.
+                // It fails only for lack of memory; then the eventfd stays readable and is reported
+                // again.
                 let _ = self.wakeup.answer();
                 if !completion.has_more() {
                     self.arm_waker();
@@ -270,13 +272,13 @@ impl Uring {
         self.finish(pending, outcome, ready);
     }
 
-    /// Lets an operation go.
+    /// Gives an operation back to its waiter.
     #[inline]
     fn finish(&mut self, pending: NonNull<Pending>, outcome: Outcome, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
-        if stands_in_line(&waiter.op) {
-            self.leave_line(pending, waiter.op.source());
+        if is_queued(&waiter.op) {
+            self.leave_queue(pending, waiter.op.source());
         } else {
             self.waiting -= 1;
         }
@@ -284,7 +286,8 @@ impl Uring {
         ready.push(pending);
     }
 
-    /// What becomes of an operation that the kernel did not finish; `None`: it waits again.
+    /// Returns the outcome of an operation that the kernel did not finish; `None` if it waits
+    /// again.
     ///
     /// Would-block is the ring's answer for a descriptor in non-blocking mode, and the kernel's for
     /// a Unix socket that connects to a full backlog, for which one cannot wait.
@@ -315,7 +318,7 @@ impl Uring {
         None
     }
 
-    /// Takes the report of a poll to the operation it was made for.
+    /// Passes the report of a poll to its operation.
     fn nudge(&mut self, pending: NonNull<Pending>, result: Answer, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
@@ -340,7 +343,7 @@ impl Uring {
 fn buffers(options: &UringOptions) -> io::Result<Buffers> {
     let mut limit = options.buffers_limit.max(options.buffers);
     loop {
-        // Where memory cannot be reserved without being backed, be content with less.
+        // If memory cannot be reserved without being backed, less must do.
         match Buffers::new(options.buffer_size, options.buffers, limit) {
             Err(error) if limit / 2 < options.buffers => return Err(error),
             Err(_) => limit /= 2,
@@ -349,8 +352,8 @@ fn buffers(options: &UringOptions) -> io::Result<Buffers> {
     }
 }
 
-// SAFETY: required: hands back what waits, once. A request has one last completion, or stood in a
-// line that it left; and the kernel has done what its completions say.
+// SAFETY: required: hands back each waiting operation once, with a true answer. A request has one
+// last completion, or was in a list that it has left; and answers are those of completions.
 unsafe impl Driver for Uring {
     fn model(&self) -> Model {
         Model::Uring
@@ -366,7 +369,7 @@ unsafe impl Driver for Uring {
             return Submitted::Done(-errno::EMFILE);
         }
         match op {
-            _ if stands_in_line(&op) => self.read(pending, &op),
+            _ if is_queued(&op) => self.read(pending, &op),
             Op::Send { .. } => self.send(pending, &op),
             Op::SendMsg { .. } => self.sendmsg(pending, &op),
             Op::Connect { source, address } => {

@@ -1,16 +1,17 @@
-//! How a ring is to be made.
+//! The settings of a ring.
 
-/// How the ring and its buffers are to be made.
+/// The settings of the ring and its buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UringOptions {
     /// Requests that can be queued in one turn before the kernel is called early.
     pub entries: u32,
-    /// Completions that fit before the kernel keeps them aside.
+    /// Completions that fit before the kernel buffers further ones.
     pub completions: u32,
     /// Bytes of one provided buffer.
     pub buffer_size: u32,
-    /// Provided buffers in the ring at first. Few stay hot; too few are a cliff, and then the
-    /// number doubles by itself; the memory of more is given back when nobody needs it any more.
+    /// Provided buffers in the ring at first. Few stay hot; if they are too few, reads get much
+    /// slower until the number has doubled by itself; the memory of more is given back when they
+    /// are unused.
     pub buffers: u16,
     /// The most provided buffers, a power of two of at most 32,768: memory is reserved for them,
     /// and used only when they are.

@@ -1,4 +1,4 @@
-//! The ring as a queue that never refuses and counts what the kernel holds.
+//! The ring as a queue that never refuses and that counts the kernel's requests.
 //!
 //! A request is *in flight* from when it is pushed until its last completion is taken. A full
 //! submission queue is given to the kernel on the spot; if a kernel will not take requests before
@@ -13,7 +13,7 @@ use fiveways_sys::uring::{Completion, Entry, Ring, Wait};
 
 use super::slots::Tag;
 
-/// How long to wait for one of the last completions: they were cancelled, so they are due.
+/// How long to wait for one of the last completions: the requests were cancelled, so they are due.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// The ring, its requests in flight, and completions set aside.
@@ -29,7 +29,7 @@ impl Queue {
         Queue { ring, in_flight: 0, overflow: VecDeque::new() }
     }
 
-    /// The ring itself, to register with.
+    /// Returns the ring itself, for registrations.
     pub(super) fn ring(&mut self) -> &mut Ring {
         &mut self.ring
     }
@@ -53,7 +53,7 @@ impl Queue {
     fn make_room(&mut self) {
         let queued = self.ring.queued();
         if let Err(error) = self.ring.enter(Wait::No) {
-            // The worker cannot go on, and nobody could be told but by losing the request.
+            // The worker cannot go on, and an error would lose the request.
             panic!("the ring takes no requests: {error}");
         }
         if self.ring.queued() == queued {
@@ -67,20 +67,21 @@ impl Queue {
         self.overflow.extend(&batch[..count]);
     }
 
-    /// Are there completions to take without calling the kernel?
+    /// Returns `true` if there are completions to take without calling the kernel.
     #[inline]
     pub(super) fn has_completions(&mut self) -> bool {
         !self.overflow.is_empty() || self.ring.has_completions()
     }
 
-    /// Gives the kernel what is queued and fetches what it has, without sleeping; calls it only if
-    /// there is something to give or to fetch.
+    /// Gives the kernel the queued requests and fetches completions, without sleeping; makes no
+    /// call if there is nothing to give or to fetch.
     #[inline]
     pub(super) fn look(&mut self) -> io::Result<()> {
         if self.ring.wants_enter() { self.ring.enter(Wait::No) } else { Ok(()) }
     }
 
-    /// Gives the kernel what is queued and sleeps until there is a completion or the deadline.
+    /// Gives the kernel the queued requests and sleeps until there is a completion or the deadline
+    /// comes.
     #[inline]
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         while !self.has_completions() {
@@ -99,7 +100,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes completions; answers how many.
+    /// Takes completions; returns their number.
     #[inline]
     pub(super) fn take(&mut self, into: &mut [Completion]) -> usize {
         let count =
@@ -119,7 +120,7 @@ impl Queue {
         count
     }
 
-    /// Ends everything that is in the kernel. Answers whether the kernel holds nothing any more.
+    /// Cancels all requests in the kernel. Returns `true` if the kernel holds none any more.
     pub(super) fn wind_up(&mut self) -> bool {
         let entry = Entry::cancel_all().tagged(Tag::Ignore.to_bits());
         // SAFETY: required: what it points at stays valid. It points at nothing.

@@ -1,15 +1,15 @@
-//! Receiving and accepting: who waits for a descriptor, and how `Fill` gets its buffers.
+//! Receiving and accepting: the operations that wait for a descriptor, and the buffers of `Fill`.
 //!
-//! - *In order.* Those who wait to read from a descriptor stand in its line; the kernel has the
-//!   request of the first alone. So a report costs the same however many wait, and they are served
+//! - *In order.* The operations that wait to read from a descriptor are in its list; only the first
+//!   has a request in the kernel. So a report costs the same however many wait, and they are served
 //!   first come first served. A listener's report serves as many as there are connections.
-//! - *Only while somebody waits.* `Fill` is one request for the one piece that its reader gets. A
-//!   request that receives again and again, ahead of its reader, was tried: bytes then lie with the
-//!   worker that a duplicate, an extracted descriptor or another process reads the socket for. It
+//! - *Only for a waiting reader.* `Fill` is one request for the one piece that its reader gets. A
+//!   request that receives again and again, ahead of its reader, was tried: then bytes lie with the
+//!   worker that a duplicate, an extracted descriptor or another process expects in the socket. It
 //!   saved nothing that could be measured (1,000 connections × 64 B: 11.5 against 11.6 µs of
 //!   processor time a request, medians of 7 interleaved runs).
-//! - *Large pieces* twice in a row: copying them through many cold buffers costs more than asking
-//!   for readability and receiving into one hot buffer (mode Poll); back after many small ones.
+//! - *Large pieces* twice in a row: copying them through many cold buffers costs more than polling
+//!   and receiving into one hot buffer (mode Poll); back after many small ones.
 //! - *No buffers left*: the same, until there are some.
 #![expect(unsafe_code, reason = "requests and answers go through the pointers of operations")]
 
@@ -35,11 +35,11 @@ const LARGE_PIECES: u16 = 2;
 /// Small pieces in a row after which a polled socket goes back to provided buffers.
 const SMALL_PIECES: u16 = 32;
 
-/// Does such an operation stand in the line of its descriptor while it waits?
+/// Returns `true` if such an operation is in the list of its descriptor while it waits.
 ///
-/// With flags (the urgent byte, the error queue) it waits for something else than the others.
+/// With flags (the urgent byte, the error queue) it waits for something other than the rest.
 #[inline]
-pub(super) fn stands_in_line(op: &Op) -> bool {
+pub(super) fn is_queued(op: &Op) -> bool {
     match *op {
         Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => flags == 0,
         Op::Fill { .. } | Op::Accept { .. } | Op::Readable { .. } => true,
@@ -48,7 +48,7 @@ pub(super) fn stands_in_line(op: &Op) -> bool {
 }
 
 impl Uring {
-    /// Serves what stands in line: at once if that is likely, else in its turn.
+    /// Serves an operation: at once if it is likely to succeed, else in its turn.
     #[inline]
     pub(super) fn read(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
         let slot = self.slots.claim(op.source());
@@ -57,8 +57,8 @@ impl Uring {
             return Submitted::Done(answer);
         }
         let slot = self.slots.claim(op.source());
-        // SAFETY: required: valid and in place until it left, in no other list. By the contract of
-        // `submit`, for it is handed back only when it has left.
+        // SAFETY: required: valid and in place until it has left, in no other list. By the contract
+        // of `submit`, for it is handed back only when it has left.
         unsafe { slot.readers.push(pending) };
         // SAFETY: required: valid. As above.
         let waiter = unsafe { pending.as_ref() };
@@ -71,13 +71,14 @@ impl Uring {
         Submitted::Waiting
     }
 
-    /// Tries what will most likely not have to wait. `None`: the kernel is to be asked.
+    /// Tries an operation that will most likely not have to wait. Returns `None` if the kernel is
+    /// to be asked.
     #[inline]
     fn attempt(&mut self, op: &Op) -> Option<Answer> {
         match *op {
             Op::Recv { source, buf, len, .. } => {
                 let slot = self.slots.claim(source);
-                // A socket that left bytes behind will hardly make us wait.
+                // A socket with bytes left from the last receive will hardly make us wait.
                 if !std::mem::replace(&mut slot.left_some, false) {
                     return None;
                 }
@@ -96,7 +97,7 @@ impl Uring {
         }
     }
 
-    /// Receives into the hot buffer if the socket is in mode Poll and there is a chance.
+    /// Receives into the hot buffer if the socket is in mode Poll and an attempt may succeed.
     #[inline]
     fn fill_hot(&mut self, source: Source, loan: *mut Option<Loan>) -> Option<Answer> {
         let slot = self.slots.claim(source);
@@ -126,7 +127,7 @@ impl Uring {
         Some(answer)
     }
 
-    /// Gives the kernel the request of the first in a line.
+    /// Gives the kernel the request of the first operation in a list.
     #[inline]
     fn start(&mut self, pending: NonNull<Pending>) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
@@ -149,12 +150,12 @@ impl Uring {
         self.push(pending, entry, tag);
     }
 
-    /// Takes an operation out of its line; starts the next if its own request was in the kernel.
+    /// Removes an operation from its list; starts the next if its own request was in the kernel.
     #[inline]
-    pub(super) fn leave_line(&mut self, pending: NonNull<Pending>, source: Source) {
+    pub(super) fn leave_queue(&mut self, pending: NonNull<Pending>, source: Source) {
         let slot = self.slots.claim(source);
         let was_first = slot.readers.first() == Some(pending);
-        // SAFETY: required: in this list. What stands in line and waits is.
+        // SAFETY: required: in this list. An operation of this direction that waits is.
         unsafe { slot.readers.remove(pending) };
         self.waiting -= 1;
         if was_first && let Some(next) = slot.readers.first() {
@@ -162,7 +163,8 @@ impl Uring {
         }
     }
 
-    /// What a completed receive into a picked buffer answers; `None`: it is to be tried again.
+    /// Returns the answer of a completed receive into a picked buffer; `None` if it is to be
+    /// retried.
     #[inline]
     pub(super) fn filled(
         &mut self,
@@ -198,8 +200,8 @@ impl Uring {
         Some(answer)
     }
 
-    /// Gives those who wait for a listener the connections that are there, in order; what they do
-    /// not take is left for who comes.
+    /// Gives the waiting operations of a listener the present connections, in order; the other
+    /// connections are left for later accepts.
     pub(super) fn serve_acceptors(&mut self, source: Source, ready: &mut Ready) {
         loop {
             let slot = self.slots.claim(source);

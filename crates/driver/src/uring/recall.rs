@@ -1,9 +1,9 @@
-//! Giving back the memory of buffers that nobody needs any more.
+//! Giving back the memory of buffers that are not needed any more.
 //!
-//! A buffer in the ring is the kernel's until a completion names it, and there is no other way to
-//! know that nothing will be written to it: a request may have picked one already. So buffers leave
-//! the ring as all others do, by a receive: of one byte, from a pair of sockets that is made for it
-//! and that lives until the last of these receives has completed.
+//! A buffer in the ring is the kernel's until a completion names it, and only that proves that
+//! nothing will be written to it: a request may have picked it already. So buffers leave the ring
+//! as all others do, by a receive: of one byte, from a pair of sockets that is created for it and
+//! that lives until the last of these receives has completed.
 #![expect(unsafe_code, reason = "gives requests to the kernel")]
 
 use std::io;
@@ -16,7 +16,7 @@ use super::Uring;
 use super::buffers::{GROUP, PIECE};
 use super::slots::Tag;
 
-/// The sockets that bytes for buffers come through.
+/// The sockets through which bytes reach the buffers.
 #[derive(Debug)]
 pub(super) struct Pair {
     near: OwnedFd,
@@ -24,13 +24,13 @@ pub(super) struct Pair {
 }
 
 impl Uring {
-    /// Gives some memory back. Returns `true` if there is more to be given back.
+    /// Gives some memory back. Returns `true` if there is more.
     pub(super) fn trim_buffers(&mut self) -> bool {
         let count = self.buffers.trim();
         if count > 0 {
             match pair_with(count as usize) {
                 Ok(pair) => self.recall(pair, count),
-                // There is no descriptor left, perhaps. The memory can wait.
+                // Perhaps there is no descriptor left. The memory can wait.
                 Err(_) => self.buffers.not_recalled(count),
             }
         }
@@ -49,7 +49,7 @@ impl Uring {
         }
     }
 
-    /// Takes a buffer that was asked back.
+    /// Takes a buffer that was recalled.
     pub(super) fn recalled(&mut self, id: Option<u16>) {
         if self.buffers.recall_ended(id) {
             self.recalling = None;
@@ -57,7 +57,7 @@ impl Uring {
     }
 }
 
-/// Makes a pair of sockets with this many bytes in it.
+/// Creates a pair of sockets with this many bytes in it.
 fn pair_with(count: usize) -> io::Result<Pair> {
     let Reply::Pair(near, far) = net::control(Control::Pair(Kind::Stream))? else {
         unreachable!("a pair was asked for")

@@ -1,19 +1,19 @@
-//! What the ring knows of each descriptor, and the tags by which completions find it.
+//! The state that the ring's driver keeps of each descriptor, and the tags of requests.
 //!
 //! A slot is found by the descriptor's number:
 //!
 //! ```text
-//!   generation   whose slot it is; another generation means a new socket
-//!   readers      who waits to receive or accept, first come first served; the request of the
-//!                first is in the kernel, the others' follow one by one
+//!   generation   the socket of the slot; another generation means a new socket
+//!   readers      the operations that wait to receive or accept, first come first served; the
+//!                request of the first is in the kernel, the others' follow one by one
 //!   mode         Ring: receive into provided buffers. Poll: wait, then receive when asked.
 //!   streak       pieces in a row that speak for the other mode
-//!   wet          mode Poll: may an attempt succeed?
-//!   left_some    did the last receive leave bytes behind?
+//!   maybe_ready  mode Poll: whether an attempt may succeed
+//!   left_some    whether the last receive has left bytes behind
 //! ```
 //!
-//! Nothing here outlives its waiters: the kernel has a request of a descriptor only while somebody
-//! waits for its answer.
+//! Nothing here outlives its waiters: the kernel has a request of a descriptor only while an
+//! operation waits for its answer.
 //!
 //! A tag is the address of a waiting operation, with a kind in its lowest bits:
 //!
@@ -29,7 +29,7 @@ use std::ptr::{self, NonNull};
 use crate::op::{Pending, Source};
 use crate::pending_list::PendingList;
 
-/// Whom a completion is for.
+/// The receiver of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     /// The operation itself: its answer is the result.
@@ -38,9 +38,9 @@ pub(super) enum Tag {
     Poll(NonNull<Pending>),
     /// The waker's request.
     Wake,
-    /// Nobody (the answer of a cancel).
+    /// None (the answer of a cancel).
     Ignore,
-    /// The buffers: one of them was asked back.
+    /// The buffers: one of them was recalled.
     Recall,
 }
 
@@ -52,7 +52,7 @@ const RECALL: u64 = 7;
 const KIND: u64 = 7;
 
 impl Tag {
-    /// The tag as the kernel carries it.
+    /// Returns the bits that the kernel carries.
     #[inline]
     pub(super) fn to_bits(self) -> u64 {
         match self {
@@ -64,7 +64,7 @@ impl Tag {
         }
     }
 
-    /// The tag that the kernel brought back.
+    /// Returns the tag of the bits that the kernel brought back.
     #[inline]
     pub(super) fn from_bits(bits: u64) -> Tag {
         let pending = || {
@@ -86,12 +86,12 @@ impl Tag {
 pub(super) enum Mode {
     /// Into provided buffers, which the kernel picks.
     Ring,
-    /// Into the worker's buffer, once there is something: large pieces, or no provided buffers
-    /// left.
+    /// Into the worker's buffer, once there are bytes: for large pieces, or if no provided buffers
+    /// are left.
     Poll,
 }
 
-/// What the ring knows of one descriptor.
+/// The state of one descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) readers: PendingList,
@@ -116,7 +116,7 @@ impl Slot {
         }
     }
 
-    /// Goes over to receiving into the worker's buffer.
+    /// Changes to receiving into the worker's buffer.
     pub(super) fn poll_from_now_on(&mut self) {
         (self.mode, self.streak, self.maybe_ready) = (Mode::Poll, 0, true);
     }
@@ -127,7 +127,7 @@ impl Slot {
 pub(super) struct Slots(Vec<Slot>);
 
 impl Slots {
-    /// The slot of a socket, made this generation's.
+    /// Returns the slot of a socket, reset if the generation is another one.
     #[inline]
     pub(super) fn claim(&mut self, source: Source) -> &mut Slot {
         let at = source.fd as usize;

@@ -1,7 +1,6 @@
-//! The waker's owner side: a poll selector that watches nothing but its waker.
+//! The waker's owner side: a poll selector that watches only its waker.
 //!
-//! The ring watches the waker's eventfd; the selector is only asked to take notice of a wake, which
-//! it does in the order that loses none.
+//! The ring watches the waker's eventfd; the selector takes each wake, in an order that loses none.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -9,7 +8,7 @@ use std::time::Instant;
 
 use fiveways_selector::{Events, Poll, Selector, Waker};
 
-/// A waker and who takes notice of it.
+/// A waker and the selector that takes its wakes.
 #[derive(Debug)]
 pub(super) struct Wakeup {
     selector: Poll,
@@ -24,21 +23,21 @@ impl Wakeup {
         Ok(Wakeup { selector, waker, events: Events::with_capacity(1) })
     }
 
-    /// The waker, to be given away.
+    /// Returns the waker, for other threads.
     pub(super) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// The descriptor that becomes readable when the bell is rung.
+    /// Returns the descriptor that becomes readable at a wake.
     pub(super) fn fd(&self) -> RawFd {
         self.waker.as_fd().as_raw_fd()
     }
 
-    /// Takes notice: the next wake rings again.
+    /// Takes a wake: the next one makes the descriptor readable again.
     ///
     /// # Errors
     ///
-    /// The kernel's, for poll(2).
+    /// The error of poll(2).
     pub(super) fn answer(&mut self) -> io::Result<()> {
         self.selector.wait(&mut self.events, Some(Instant::now()))
     }

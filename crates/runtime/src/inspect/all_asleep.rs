@@ -8,7 +8,6 @@
 //! It cannot be known whether another thread of the process is about to wake a task. If all other
 //! threads are sleeping workers or blocked ones, the state is reported after one second; else after
 //! ten, with an "unless", and only while the process uses no processor time.
-//! "unless", and only while the process uses no processor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
