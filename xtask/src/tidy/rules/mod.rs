@@ -13,13 +13,16 @@ pub(super) mod mutants;
 pub(super) mod spelling;
 pub(super) mod words;
 pub(super) mod labels;
+pub(super) mod seams;
 
 use super::finding::Rule;
 
 /// Every rule, in the order of the report.
-pub(super) static RULES: [Rule; 25] = [
+pub(super) static RULES: [Rule; 27] = [
     layers::LAYER,
     layers::KERNEL,
+    seams::CLOCK,
+    seams::RANDOM,
     order::ORDER,
     order::ORPHANS,
     order::NAMES,
