@@ -1,5 +1,5 @@
-//! Descriptors that are no sockets: pipes, terminals, processes, events. They are waited for
-//! through the driver as sockets are, and then used by plain calls that do not wait.
+//! Descriptors that are not sockets: pipes, terminals, processes, events. Waits for them go through
+//! the driver, as for sockets; then plain calls use them without waiting.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,30 +12,30 @@ use fiveways_sys::net::{Family, Kind, wait_ready};
 
 use crate::net::socket::Socket;
 
-/// How long the first and the longest pause is between two looks at what cannot be watched.
+/// The first and the longest pause between two checks of a descriptor that cannot be watched.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// A descriptor that can be waited for.
+/// A descriptor that tasks and threads can wait for.
 #[derive(Debug)]
 pub(crate) struct Descriptor {
     socket: Socket,
-    /// Other processes have it too, so its settings are not ours to change.
+    /// `true` if other processes share it, so that its settings must not be changed.
     shared: bool,
 }
 
 impl Descriptor {
-    /// Takes a descriptor over.
+    /// Takes ownership of a descriptor.
     pub(crate) fn new(fd: OwnedFd) -> Descriptor {
         Descriptor { socket: Socket::from_fd(fd), shared: false }
     }
 
-    /// Takes a descriptor over whose settings other processes would notice.
+    /// Takes ownership of a descriptor whose settings other processes share.
     pub(crate) fn new_shared(fd: OwnedFd) -> Descriptor {
         Descriptor { shared: true, ..Descriptor::new(fd) }
     }
 
-    /// Gives the descriptor up without closing it.
+    /// Returns the descriptor without closing it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.socket.into_fd()
     }
@@ -55,23 +55,23 @@ impl Descriptor {
         }
     }
 
-    /// Waits as [`Descriptor::wait`] does; false: the deadline came first.
+    /// Waits as [`Descriptor::wait`] does; returns `false` if the deadline came first.
     pub(crate) fn is_ready_by(&self, writable: bool, by: Option<Instant>) -> io::Result<bool> {
         match self.wait(writable, by) {
-            // A `timeout` scope that ends earlier is an error for its own sake.
+            // If a `timeout` scope ends earlier, its error is returned.
             Err(error) if error.kind() == io::ErrorKind::TimedOut && is_over(by) => Ok(false),
             result => result.map(|()| true),
         }
     }
 
-    /// Waits for what sends no signals, or must not be made to, under the signal model.
+    /// Waits under the signal model for a descriptor that sends no signals, or must not.
     ///
-    /// Pauses by waiting for a socket to which nobody ever sends: unlike a sleep, that has an error
-    /// to give when the task is cancelled.
+    /// Pauses by waiting for a socket to which nothing is ever sent: unlike a sleep, that returns
+    /// an error when the task is cancelled.
     #[cold]
     fn poll_with_backoff(&self, writable: bool, by: Option<Instant>) -> io::Result<()> {
         let silent = Socket::open(Family::Unix, Kind::Datagram)?;
-        // Ready at once; for the budget.
+        // Ready at once; only for the budget.
         silent.wait_ready(true, None)?;
         let mut pause = FIRST_PAUSE;
         while !wait_ready(self.as_fd(), writable, Some(clock::machine()))? {
@@ -101,7 +101,7 @@ fn is_over(by: Option<Instant>) -> bool {
     by.is_some_and(|by| by <= clock::now())
 }
 
-/// Did the selector refuse this kind of file?
+/// Returns `true` if the selector refused this kind of file.
 fn is_unwatchable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(errno::ENOTTY | errno::EPERM))
 }

@@ -1,8 +1,8 @@
-//! Standard input for tasks: reading a line does not stop the worker.
+//! Standard input for tasks: reading a line does not block the worker.
 //!
-//! Standard input is shared with other processes (the shell, above all), so its mode is left alone:
-//! it is waited for through the driver, and then read only as far as there is something. A regular
-//! file is always ready and read directly.
+//! Standard input is shared with other processes (above all, the shell), so its mode is not
+//! changed: waits for it go through the driver, and each read takes only what is available. A
+//! regular file is always ready and read directly.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -23,15 +23,15 @@ static STDIN: SetOnce<Shared> = SetOnce::new();
 
 struct Shared {
     descriptor: Descriptor,
-    /// Read and not yet given out; what a fork was copied from has read is not the fork's. Locked
-    /// for single reads only, never while anybody waits.
+    /// Bytes that were read and not yet returned; a fork does not inherit them. Locked for single
+    /// reads only, never during a wait.
     buffer: PerProcess<Mutex<Vec<u8>>>,
 }
 
 /// The standard input of this process, for tasks and plain threads alike.
 ///
-/// All handles share one buffer; each line goes to one reader, whole. [`std::io::stdin`] has a
-/// buffer of its own: use one or the other.
+/// All handles share one buffer; each line is returned to one reader, whole. [`std::io::stdin`] has
+/// a buffer of its own: use one or the other.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ pub fn stdin() -> Stdin {
     Stdin(())
 }
 
-/// A handle on standard input: see [`stdin`].
+/// A handle to standard input: see [`stdin`].
 pub struct Stdin(());
 
 impl fmt::Debug for Stdin {
@@ -58,19 +58,19 @@ impl fmt::Debug for Stdin {
 }
 
 impl Stdin {
-    /// Reads a line with its end and appends it; 0: the input has ended.
+    /// Reads a line including its line feed and appends it; returns 0 at the end of the input.
     ///
     /// # Suspends
     ///
-    /// Until there is a whole line; a plain thread blocks.
+    /// Until a whole line is available; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the part of a line that was there is left for the next reader.
+    /// Fails with `ECANCELED`; a partial line is left for the next reader.
     ///
     /// # Errors
     ///
-    /// The kernel's; `InvalidData` for a line that is not UTF-8, which is gone then.
+    /// Any error of `read(2)`; `InvalidData` for a line that is not UTF-8, which is discarded.
     pub fn read_line(&self, line: &mut String) -> io::Result<usize> {
         let bytes = Shared::open()?.take_when(|buffer| {
             buffer.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1)
@@ -82,7 +82,7 @@ impl Stdin {
         Ok(bytes.len())
     }
 
-    /// The lines that come, without their ends.
+    /// Returns an iterator over the lines, without their line feeds.
     pub fn lines(self) -> Lines {
         Lines(self)
     }
@@ -101,7 +101,7 @@ impl Read for Stdin {
     }
 }
 
-/// The lines of standard input: see [`Stdin::lines`].
+/// An iterator over the lines of standard input: see [`Stdin::lines`].
 #[derive(Debug)]
 pub struct Lines(Stdin);
 
@@ -139,7 +139,8 @@ impl Shared {
         self.buffer.get(Mutex::default).lock()
     }
 
-    /// Takes as many bytes as `enough` says, once it says so; at the end of the input, all.
+    /// Takes as many bytes as `enough` returns, once it returns a number; at the end of the input,
+    /// all.
     fn take_when(&self, enough: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Vec<u8>> {
         spend_without_unwinding();
         loop {
@@ -150,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// One look and one read; `None`: there is nothing more at this moment.
+    /// One check and one read; `None` if nothing more is available at this moment.
     fn take_or_read(&self, enough: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = self.lock();
         let ended = match enough(&buffer) {

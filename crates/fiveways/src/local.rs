@@ -1,7 +1,7 @@
-//! Values that each task, or each thread, has its own of.
+//! Task-local and thread-local values.
 //!
-//! One handle, shared by all; behind it as many values as there are tasks ([`TaskLocal`]) or
-//! threads ([`ThreadLocal`]):
+//! One handle, shared by all; behind it one value per task ([`TaskLocal`]) or per thread
+//! ([`ThreadLocal`]):
 //!
 //! ```text
 //!                    task 1   task 2   task 3  │  plain thread
@@ -10,14 +10,15 @@
 //!                      worker 1        worker 2
 //! ```
 //!
-//! Nothing is inherited: a new task begins with nothing set. Use a [`TaskLocal`] for what belongs
-//! to a request (its number, who asked for it), a [`ThreadLocal`] for what tasks of one worker can
-//! share (a cache, a pool): no other thread ever sees it.
+//! Nothing is inherited: a new task begins without values. Use a [`TaskLocal`] for data of a
+//! request (its id, its user), a [`ThreadLocal`] for data that tasks of one worker can share (a
+//! cache, a pool): no other thread ever sees it.
 //!
 //! std's `thread_local!` works in tasks too, and means the worker's thread: the tasks of one worker
-//! share the value. Its initialiser must not wait: while it does, another task may make the
-//! value, which std then replaces while it is borrowed. The first values of these here may: one
-//! that is made twice counts from the last on, and stays for whom it is in use by.
+//! share the value. Its initialiser must not suspend: while it does, another task may initialise
+//! the value, which std then replaces while it is borrowed. Initialisers of the types here may
+//! suspend: if a value is created twice, the last one counts, and the other stays alive while it is
+//! in use.
 
 use std::any::Any;
 use std::fmt;
@@ -27,10 +28,11 @@ use std::sync::atomic::AtomicU64;
 
 use fiveways_runtime::{Local, LocalKey, LocalOwner, local, set_local};
 
-/// A value that each task has its own of; on plain threads, each thread.
+/// A value of which each task has its own; on plain threads, each thread.
 ///
-/// Values are destroyed when their task ends, on its worker and before who joins it goes on. The
-/// destructors may wait, and may use other values that are still there; a panic in one ends there.
+/// Values are destroyed when their task ends, on its worker and before a join of the task returns.
+/// The destructors may suspend, and may use other values that still exist; a panic in one is
+/// caught.
 ///
 /// # Examples
 ///
@@ -63,7 +65,7 @@ pub struct TaskLocal<T: 'static> {
     place: Place<T>,
 }
 
-/// A value that each thread has its own of; tasks of one worker share theirs.
+/// A value of which each thread has its own; tasks of one worker share it.
 ///
 /// Values are destroyed when their thread ends.
 ///
@@ -84,7 +86,7 @@ pub struct ThreadLocal<T: 'static> {
     place: Place<T>,
 }
 
-/// Makes task-local values with a first value, in the shape of std's `thread_local!`.
+/// Declares task-local values with an initial value, in the form of std's `thread_local!`.
 ///
 /// Each is a [`TaskLocal`](crate::local::TaskLocal); the expression is evaluated in each task that
 /// reads the value before it has set one.
@@ -123,12 +125,12 @@ macro_rules! local {
 macro_rules! face {
     ($name:ident, $owner:ident, $whose:literal) => {
         impl<T: 'static> $name<T> {
-            /// Makes a handle behind which nothing is set.
+            /// Makes a handle without values.
             pub const fn new() -> $name<T> {
                 $name { place: Place::new(LocalOwner::$owner, None) }
             }
 
-            /// Makes a handle whose values begin as what `first` gives, at their first use.
+            /// Makes a handle whose values are initialised by `first`, on first use.
             pub const fn with_first(first: fn() -> T) -> $name<T> {
                 $name { place: Place::new(LocalOwner::$owner, Some(first)) }
             }
@@ -159,7 +161,7 @@ macro_rules! face {
             ///
             /// # Errors
             ///
-            /// The value itself, when the one before has been destroyed at the end.
+            /// The value itself, if the previous one has been destroyed at the end.
             pub fn try_set(&self, value: T) -> Result<(), T> {
                 self.place.try_set(value)
             }
@@ -178,11 +180,11 @@ macro_rules! face {
 
             #[doc = concat!("Runs `f` with the ", $whose, "'s value.")]
             ///
-            /// The value stays until `f` returns, even if another is set meanwhile.
+            /// The value stays alive until `f` returns, even if another is set in the meantime.
             ///
             /// # Panics
             ///
-            /// When nothing is set and there is no first value, or it has been destroyed already.
+            /// If nothing is set and there is no initial value, or it has already been destroyed.
             #[track_caller]
             pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
                 let value = self.place.value();
@@ -212,7 +214,7 @@ macro_rules! face {
 face!(TaskLocal, Task, "task");
 face!(ThreadLocal, Thread, "thread");
 
-/// What both kinds are made of: a key, found at the first use.
+/// The common core of both kinds: a key, allocated on first use.
 struct Place<T: 'static> {
     owner: LocalOwner,
     key: AtomicU64,
@@ -229,7 +231,7 @@ impl<T: 'static> Place<T> {
         local(self.owner, LocalKey::of(&self.key))
     }
 
-    /// The value, which must not be made for the asking.
+    /// Returns the value, without initialising it.
     fn present(&self) -> Option<Rc<T>> {
         match self.look() {
             Local::Set(value) => Some(typed(value)),
@@ -237,7 +239,7 @@ impl<T: 'static> Place<T> {
         }
     }
 
-    /// The value; the first one is made if there is none.
+    /// Returns the value, initialising it if there is none.
     fn value(&self) -> Option<Rc<T>> {
         match self.look() {
             Local::Set(value) => Some(typed(value)),
@@ -249,7 +251,7 @@ impl<T: 'static> Place<T> {
     #[cold]
     fn make(&self) -> Option<Rc<T>> {
         let value = Rc::new(self.first?());
-        // Making it may have set another; the last one counts, as anywhere.
+        // The initialiser may have set another value; the last one counts.
         drop(set_local(self.owner, LocalKey::of(&self.key), Some(value.clone())));
         Some(value)
     }

@@ -1,4 +1,4 @@
-//! Signals as data: a task waits for them as for anything else.
+//! Signals as data: tasks wait for them as for anything else.
 //!
 //! ```text
 //!   handler (any thread, at any moment)          task
@@ -7,14 +7,15 @@
 //!   ring the bell (an eventfd)        ─────────▶ none: wait for the bell, quieten it, look again
 //! ```
 //!
-//! Signals do not add up: several of one kind that come before the first is taken are one, as they
-//! are for the kernel.
+//! Signals do not add up: several of one kind that arrive before the first is taken count as one,
+//! as in the kernel.
 //!
-//! While nobody here waits for a signal it does what it did before: a handler that was there first
-//! is called either way, what was ignored stays ignored, and what ended the process ends it again.
-//! (For the last the handler stays in place and acts as the system would have: other handlers may
-//! have been put beside it, which must not be lost. So a signal that somebody else began to handle
-//! through `signal-hook` while it was awaited here ends the process once that wait is over.)
+//! While this process does not wait for a signal here, the signal has its previous effect: a
+//! handler that was installed before is called in any case, a signal that was ignored stays
+//! ignored, and one that ended the process ends it again. (For the last case the handler stays
+//! installed and acts as the system would have: other handlers may have been added, which must not
+//! be lost. So a signal that other code began to handle through `signal-hook` while it was awaited
+//! here ends the process once that wait is over.)
 
 use std::io;
 use std::os::fd::AsFd;
@@ -42,7 +43,7 @@ use crate::descriptor::Descriptor;
 /// One more than the highest signal.
 const SIGNALS: usize = 65;
 
-/// Receives signals, in tasks and threads alike; as long as it lives they do nothing else.
+/// Receives signals, in tasks and threads; while it exists, they have no other effect.
 ///
 /// # Examples
 ///
@@ -59,7 +60,7 @@ const SIGNALS: usize = 65;
 /// ```
 #[derive(Debug)]
 pub struct Signals {
-    // Dropped first: the handler uses what follows.
+    // Dropped first: the handler uses the following fields.
     _watches: Vec<Watch>,
     inbox: Arc<Inbox>,
     bell: Descriptor,
@@ -67,9 +68,9 @@ pub struct Signals {
 
 #[derive(Debug)]
 struct Inbox {
-    /// The process that has the bell for itself.
+    /// The id of the process that owns the bell.
     process: Mutex<u64>,
-    /// Bit n: signal n + 1 came and was not taken. Set by handlers, cleared by who takes.
+    /// Bit n: signal n + 1 has arrived and was not taken. Set by handlers, cleared by receivers.
     pending: AtomicU64,
     bell: EventFd,
 }
@@ -84,8 +85,8 @@ impl Inbox {
         Inbox { process: Mutex::new(generation()), pending: AtomicU64::new(0), bell }
     }
 
-    /// Sees to it that a fork has a bell of its own under these numbers: the counter is shared, and
-    /// what one process resets another waits for.
+    /// Makes sure that a fork has a bell of its own under these numbers: the counter would be
+    /// shared, and one process would reset it while another waits for it.
     fn renew_bell(&self, waited_for: &Descriptor) -> io::Result<()> {
         let mut process = self.process.lock();
         if *process != generation() {
@@ -93,7 +94,7 @@ impl Inbox {
             new.put_behind(self.bell.as_fd())?;
             new.put_behind(waited_for.as_fd())?;
             *process = generation();
-            // What came in between has rung either.
+            // A signal that came in between has rung either.
             self.bell.add_one();
         }
         Ok(())
@@ -104,7 +105,7 @@ impl Inbox {
         self.bell.add_one();
     }
 
-    /// Takes one signal; another that is left rings the bell again, for another task.
+    /// Takes one signal; if another is left, rings the bell again, for another task.
     fn take(&self) -> Option<Signal> {
         let lowest = |pending: u64| pending & pending.wrapping_neg();
         let update = |pending: u64| (pending != 0).then(|| pending & !lowest(pending));
@@ -118,12 +119,12 @@ impl Inbox {
 }
 
 impl Signals {
-    /// Begins to receive some signals.
+    /// Starts receiving the given signals.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for what is no signal or cannot be received (SIGKILL, SIGSTOP, SIGSEGV,
-    /// SIGILL, SIGFPE); no descriptor left.
+    /// `InvalidInput` for a number that is no signal or for a signal that cannot be received
+    /// (SIGKILL, SIGSTOP, SIGSEGV, SIGILL, SIGFPE); an error if no descriptor is left.
     #[doc(alias = "signalfd")]
     pub fn new(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
         let bell = EventFd::new()?;
@@ -137,38 +138,38 @@ impl Signals {
         Ok(Signals { _watches: watches, inbox, bell: waited_for })
     }
 
-    /// Takes a signal that has come, if one has.
+    /// Takes a signal that has arrived, if any.
     pub fn try_wait(&self) -> Option<Signal> {
         self.inbox.take()
     }
 
-    /// Waits for a signal. Each is given to one of those that wait.
+    /// Waits for a signal. Each is delivered to one of the waiters.
     ///
     /// # Suspends
     ///
-    /// Until one comes; a plain thread blocks.
+    /// Until one arrives; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; no signal is lost by that.
+    /// Fails with `ECANCELED`; no signal is lost.
     ///
     /// # Errors
     ///
-    /// Of waiting.
+    /// Any error of the wait.
     #[doc(alias = "sigwait")]
     pub fn wait(&self) -> io::Result<Signal> {
         Ok(self.wait_by(None)?.expect("without a deadline one has come"))
     }
 
-    /// Waits for a signal until a deadline; `None`: the deadline came first.
+    /// Waits for a signal until a deadline; returns `None` if the deadline came first.
     ///
     /// # Suspends
     ///
-    /// Until one comes, or the deadline; a plain thread blocks.
+    /// Until one arrives or the deadline has passed; a plain thread blocks.
     ///
     /// # Errors
     ///
-    /// Of waiting.
+    /// Any error of the wait.
     #[doc(alias = "sigtimedwait")]
     pub fn wait_until(&self, deadline: Instant) -> io::Result<Option<Signal>> {
         self.wait_by(Some(deadline))
@@ -189,21 +190,22 @@ impl Signals {
 impl Iterator for Signals {
     type Item = io::Result<Signal>;
 
-    /// Waits for the next signal; without end.
+    /// Waits for the next signal; the iterator never ends.
     fn next(&mut self) -> Option<io::Result<Signal>> {
         Some(self.wait())
     }
 }
 
-/// Waits for one signal. What came before the call is not seen: use [`Signals`] for more than one.
+/// Waits for one signal. One that arrived before the call is not seen: use [`Signals`] for more
+/// than one.
 ///
 /// # Suspends
 ///
-/// Until it comes; a plain thread blocks.
+/// Until it arrives; a plain thread blocks.
 ///
 /// # Errors
 ///
-/// As [`Signals::new`]; `ECANCELED` in a cancelled task.
+/// Those of [`Signals::new`]; `ECANCELED` in a cancelled task.
 pub fn wait(signal: Signal) -> io::Result<()> {
     Signals::new([signal])?.wait().map(drop)
 }
@@ -216,29 +218,29 @@ pub fn wait(signal: Signal) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`Signals::new`]; `ECANCELED` in a cancelled task.
+/// Those of [`Signals::new`]; `ECANCELED` in a cancelled task.
 #[doc(alias = "KeyboardInterrupt")]
 pub fn ctrl_c() -> io::Result<()> {
     wait(SIGINT)
 }
 
-/// Has the handler that a signal has now run on an alternate stack, where the thread that it
-/// interrupts has one: threads that run tasks, generators or greenlets do, and std's.
+/// Makes the present handler of a signal run on an alternate stack, if the interrupted thread has
+/// one: threads that run tasks, generators or greenlets have, and std's.
 ///
-/// A handler runs on the stack of what it interrupts unless it is installed with `SA_ONSTACK`, and
-/// the kernel alone puts 1 to 4 KiB there: a task that has used nearly all of a small stack would
-/// end the process. What is received by this module is seen to; call this after a handler was
-/// installed by other means. It has some 32 KiB then (on other threads 8).
+/// A handler runs on the stack of the interrupted code unless it is installed with `SA_ONSTACK`,
+/// and the kernel alone needs 1 to 4 KiB there: a task that has used nearly all of a small stack
+/// would crash the process. Signals received by this module are handled correctly; call this after
+/// a handler was installed by other means. The handler then has about 32 KiB (on other threads 8).
 ///
 /// # Errors
 ///
-/// `InvalidInput` when there is no such signal.
+/// `InvalidInput` if there is no such signal.
 #[doc(alias = "SA_ONSTACK")]
 pub fn handle_on_alternate_stack(signal: Signal) -> io::Result<()> {
     fault::handle_on_alternate_stack(signal)
 }
 
-/// Watches of each signal. While there is none, the signal does what the system does by itself.
+/// The number of watches of each signal. At 0, the signal has its default effect.
 static WATCHES: [AtomicU32; SIGNALS] = [const { AtomicU32::new(0) }; SIGNALS];
 
 /// The signals that have been watched before, as bits. Written under [`FIRST`].
@@ -255,8 +257,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Has `action` run in the signal's handler, so it must be async-signal-safe: it may use
-    /// atomics and write to descriptors.
+    /// Runs `action` in the signal's handler, so it must be async-signal-safe: it may use atomics
+    /// and write to descriptors.
     #[expect(unsafe_code, reason = "the action runs in a signal handler")]
     pub(crate) fn new(
         signal: Signal,
@@ -266,7 +268,7 @@ impl Watch {
             let message = format!("signal {signal} cannot be received");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        // Counted first: from its first moment on the handler must leave the signal to us.
+        // Counted first: from its first moment on the handler must leave the signal to this module.
         WATCHES[signal as usize].fetch_add(1, Ordering::SeqCst);
         let registered = fall_back_to_default(signal).and_then(|()| {
             // SAFETY: required: async-signal-safe. Passed on to the callers, all in this crate.
@@ -286,13 +288,13 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // In this order: a signal that comes in between is seen by somebody.
+        // In this order: a signal that comes in between is seen by one of the two.
         WATCHES[self.signal as usize].fetch_sub(1, Ordering::SeqCst);
         unregister(self.id);
     }
 }
 
-/// Sees to it, once for each signal, that it does what the system does while there is no watch.
+/// Makes sure, once for each signal, that it has its default effect while there is no watch.
 #[expect(unsafe_code, reason = "the action runs in a signal handler")]
 fn fall_back_to_default(signal: Signal) -> io::Result<()> {
     let _first = FIRST.get(Mutex::default).lock();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{clock, sleep_until as sleep_until_instant};
 
-/// Returns the time, by the clock that sleeps, timers and time limits of the caller go by.
+/// Returns the current time, by the clock that the caller's sleeps, timers and time limits use.
 ///
 /// That is the machine's, unless the caller is a task whose driver has a clock of its own (see
 /// [`Builder::driver`](crate::runtime::Builder::driver)).
@@ -13,11 +13,11 @@ pub fn now() -> Instant {
     clock::now()
 }
 
-/// Sleeps for a duration; the worker serves other tasks meanwhile.
+/// Sleeps for a duration; the worker runs other tasks in the meantime.
 ///
 /// # Suspends
 ///
-/// For that long; a plain thread blocks. A duration of zero lets others go first.
+/// For that duration; a plain thread blocks. A duration of zero yields to other tasks.
 ///
 /// # Cancellation
 ///
@@ -39,7 +39,7 @@ pub fn now() -> Instant {
 /// ```
 #[doc(alias = "gevent.sleep")]
 pub fn sleep(duration: Duration) {
-    // An instant too far away to be told is an hour that never ends, taken again and again.
+    // An instant too far away to represent becomes an hour, repeated without end.
     let hour = Duration::from_secs(3600);
     match clock::after(duration) {
         Some(at) => sleep_until(at),
@@ -53,7 +53,7 @@ pub fn sleep(duration: Duration) {
 ///
 /// # Suspends
 ///
-/// Until then; a plain thread blocks.
+/// Until the instant; a plain thread blocks.
 ///
 /// # Cancellation
 ///
@@ -62,7 +62,7 @@ pub fn sleep_until(at: Instant) {
     sleep_until_instant(at);
 }
 
-/// Makes a timer that comes once, after a duration.
+/// Makes a timer that fires once, after a duration.
 ///
 /// # Examples
 ///
@@ -80,34 +80,34 @@ pub fn after(duration: Duration) -> After {
     After { at: clock::after(duration), came: false }
 }
 
-/// A timer that comes once; see [`after`]. As an iterator it gives one instant.
+/// A timer that fires once; see [`after`]. As an iterator it yields one instant.
 #[derive(Clone, Debug)]
 pub struct After {
-    /// None: too far away to be told.
+    /// `None`: too far away to represent.
     at: Option<Instant>,
     came: bool,
 }
 
 impl After {
-    /// The instant at which it comes; `None` if that is too far away to be told.
+    /// Returns the instant at which it fires; `None` if that is too far away to represent.
     pub fn deadline(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Has its instant come?
+    /// Returns `true` if its instant has come.
     pub fn is_due(&self) -> bool {
         self.at.is_some_and(|at| at <= clock::now())
     }
 
-    /// Waits until it comes, if it has not, and gives its instant.
+    /// Waits until it fires, unless it has already, and returns its instant.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until it fires; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// A cancelled task is unwound from here; the timer still comes.
+    /// A cancelled task is unwound from here; the timer still fires.
     pub fn wait(&mut self) -> Instant {
         let Some(at) = self.at else {
             loop {
@@ -125,7 +125,7 @@ impl After {
 impl Iterator for After {
     type Item = Instant;
 
-    /// Waits until it comes, the first time.
+    /// Waits until it fires, the first time.
     fn next(&mut self) -> Option<Instant> {
         if self.came { None } else { Some(self.wait()) }
     }
@@ -133,9 +133,9 @@ impl Iterator for After {
 
 impl FusedIterator for After {}
 
-/// What an [`Interval`] does about ticks that nobody has waited for in time.
+/// How an [`Interval`] handles ticks that were not awaited in time.
 ///
-/// With a period of 10, and work that took from 10 to 35 once:
+/// With a period of 10, and work that once took from 10 to 35:
 ///
 /// ```text
 ///             due:  0   10   20   30   40   50   60
@@ -146,20 +146,20 @@ impl FusedIterator for After {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[doc(alias = "MissedTickBehavior")]
 pub enum MissedTicks {
-    /// They come at once, one after the other, until it has caught up.
+    /// Missed ticks fire at once, one after the other, until it has caught up.
     #[default]
     Burst,
-    /// The late one comes at once; from then on, a period after it.
+    /// The late tick fires at once; the following ones a period after it.
     Delay,
-    /// The late one comes at once; the next at the next multiple of the period.
+    /// The late tick fires at once; the next at the next multiple of the period.
     Skip,
 }
 
-/// Makes a timer that comes again and again; the first time at once.
+/// Makes a timer that fires periodically; the first time at once.
 ///
 /// # Panics
 ///
-/// When the period is zero.
+/// If the period is zero.
 ///
 /// # Examples
 ///
@@ -179,48 +179,48 @@ pub fn interval(period: Duration) -> Interval {
     interval_at(clock::now(), period)
 }
 
-/// Makes a timer that comes again and again, the first time at `start`.
+/// Makes a timer that fires periodically, the first time at `start`.
 ///
 /// # Panics
 ///
-/// When the period is zero.
+/// If the period is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval of {period:?} would tick without end at once");
     Interval { due: Some(start), period, missed: MissedTicks::default() }
 }
 
-/// A timer that comes again and again; see [`interval`]. As an iterator it never ends.
+/// A timer that fires periodically; see [`interval`]. As an iterator it never ends.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// The instant of the next tick. None: too far away to be told.
+    /// The instant of the next tick. `None`: too far away to represent.
     due: Option<Instant>,
     period: Duration,
     missed: MissedTicks,
 }
 
 impl Interval {
-    /// Sets what is done about missed ticks.
+    /// Sets how missed ticks are handled.
     pub fn missed_ticks(mut self, missed: MissedTicks) -> Interval {
         self.missed = missed;
         self
     }
 
-    /// The time from tick to tick.
+    /// Returns the time from tick to tick.
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// The instant of the next tick; `None` if that is too far away to be told.
+    /// Returns the instant of the next tick; `None` if that is too far away to represent.
     pub fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Waits for the next tick and gives the instant at which it was due.
+    /// Waits for the next tick and returns the instant at which it was due.
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks. Not at all when the tick is late.
+    /// Until the tick; a plain thread blocks. Does not suspend if the tick is late.
     ///
     /// # Cancellation
     ///
@@ -238,12 +238,12 @@ impl Interval {
         due
     }
 
-    /// Lets the next tick come a period from now.
+    /// Resets the timer: the next tick is a period from now.
     pub fn reset(&mut self) {
         self.due = clock::after(self.period);
     }
 
-    /// When the tick after the one that was due comes, if it is seen `now`.
+    /// The instant of the tick after `due`, if `due` is seen at `now`.
     fn next_due(&self, due: Instant, now: Instant) -> Option<Instant> {
         let next = due.checked_add(self.period)?;
         match self.missed {

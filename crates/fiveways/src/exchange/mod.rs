@@ -1,4 +1,4 @@
-//! Where those who give items meet those who take them: what channels and queues are made of.
+//! The rendezvous of producers and consumers on which channels and queues are built.
 //!
 //! ```text
 //!   give ──▶ takers wait? ──yes──▶ into the first one's slot, which is woken
@@ -18,13 +18,14 @@
 //!            waits in line `takers`, with an empty slot
 //! ```
 //!
-//! Items go from hand to hand, without another look under the lock by who was woken; nobody can
-//! overtake who waits. A waiter's slot tells it what became of it: a giver whose slot is empty has
-//! given, a taker whose slot is full has taken; else the exchange was closed.
+//! Items pass directly to a waiter, which need not take the lock again when it is woken; no later
+//! caller can overtake a waiter. A waiter's slot holds its outcome: a producer whose slot is empty
+//! has given, a consumer whose slot is full has taken; otherwise the exchange was closed.
 //!
-//! Nothing is lost: who was served in the moment of its cancellation has been served. Then a taker
-//! returns with its item, a giver without; the cancellation unwinds the task where it waits next.
-//! (Passing the item on would come too late for those who were told that nothing more comes.)
+//! Nothing is lost: a waiter that was served at the moment of its cancellation stays served. A
+//! consumer returns with its item, a producer without; the cancellation unwinds the task at its
+//! next wait. (Passing the item on would come too late for consumers that were already notified of
+//! the end.)
 #![expect(unsafe_code, reason = "who waits is given items in its own frame")]
 
 mod wait_slots;
@@ -43,24 +44,24 @@ pub(crate) use self::store::{Fifo, Store};
 pub(crate) use self::wait_slots::Slot;
 use self::wait_slots::WaitSlots;
 
-/// Why an item was not given or taken.
+/// The reason why an item was not given or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Not without waiting.
+    /// It would have to wait.
     NotNow,
     /// The deadline came first.
     Late,
-    /// Never again: the exchange is closed.
+    /// The exchange is closed.
     Closed,
 }
 
-/// Is anything to come?
+/// Which operations can still succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// What is stored can be taken; nothing can be given.
+    /// Stored items can be taken; nothing can be given.
     Draining,
-    /// Nothing is stored, nothing can be given.
+    /// Nothing is stored, and nothing can be given.
     Shut,
 }
 
@@ -72,10 +73,10 @@ struct State<S: Store> {
     givers: WaitSlots<S::Item>,
 }
 
-/// A store of items with two lines of those who wait at it.
+/// A store of items with two wait queues.
 pub(crate) struct Exchange<S: Store> {
     state: Mutex<State<S>>,
-    /// Who has had a hand in it: who could end its waits.
+    /// The tasks and threads that could end its waits.
     participants: Participants,
 }
 
@@ -85,7 +86,7 @@ impl<S: Store> fmt::Debug for Exchange<S> {
     }
 }
 
-/// Unparks who was selected, when it is dropped: after the lock was let go.
+/// Unparks the selected waiter on drop, after the lock was released.
 #[derive(Default)]
 struct Woken(Option<Unparker>);
 
@@ -99,7 +100,7 @@ impl Drop for Woken {
 }
 
 impl<S: Store> Exchange<S> {
-    /// Makes an exchange that stores up to `capacity` items; `usize::MAX` stands for any number.
+    /// Makes an exchange that stores up to `capacity` items; `usize::MAX` means any number.
     pub(crate) fn new(store: S, capacity: usize, ends: Ends) -> Exchange<S> {
         let (takers, givers) = (WaitSlots::new(), WaitSlots::new());
         let state = State { store, capacity, phase: Phase::Open, takers, givers };
@@ -107,19 +108,19 @@ impl<S: Store> Exchange<S> {
         Exchange { state: Mutex::new(state), participants }
     }
 
-    /// Notes that the caller gives or takes, or could: it has a handle for it.
+    /// Records that the caller has given or taken, or could: it has a handle for it.
     #[inline]
     pub(crate) fn record(&self, role: Role) {
         self.participants.record(role);
     }
 
-    /// Says of a wait that such hands end it.
+    /// Adds to a wait's reason the participants that could end it.
     #[inline]
     pub(crate) fn ended_by<'a>(&'a self, role: Role, reason: Reason<'a>) -> Reason<'a> {
         reason.held(self.participants.holder(role))
     }
 
-    /// Gives an item if that needs no waiting.
+    /// Gives an item if that is possible without waiting.
     #[inline]
     pub(crate) fn try_give(&self, item: S::Item) -> Result<(), (Why, S::Item)> {
         self.record(Role::Producer);
@@ -127,7 +128,7 @@ impl<S: Store> Exchange<S> {
         self.state.lock().give(item, &mut woken)
     }
 
-    /// Takes an item if that needs no waiting.
+    /// Takes an item if that is possible without waiting.
     #[inline]
     pub(crate) fn try_take(&self) -> Result<S::Item, Why> {
         self.record(Role::Consumer);
@@ -135,7 +136,7 @@ impl<S: Store> Exchange<S> {
         self.state.lock().take(&mut woken)
     }
 
-    /// Gives an item, waiting for room or a taker as long as needed or until the deadline.
+    /// Gives an item, waiting for room or a consumer until the deadline, if any.
     #[inline]
     #[track_caller]
     pub(crate) fn give(
@@ -154,7 +155,7 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    /// Takes an item, waiting for one as long as needed or until the deadline.
+    /// Takes an item, waiting for one until the deadline, if any.
     #[inline]
     #[track_caller]
     pub(crate) fn take(
@@ -219,7 +220,8 @@ impl<S: Store> Exchange<S> {
         slot.take().ok_or_else(|| why(ended))
     }
 
-    /// Lets nothing more be given; what is stored can still be taken. Wakes all that wait in vain.
+    /// Makes giving fail; stored items can still be taken. Wakes all waiters that cannot be served
+    /// any more.
     pub(crate) fn close(&self) {
         self.enter(Phase::Draining);
     }
@@ -234,7 +236,7 @@ impl<S: Store> Exchange<S> {
         if state.phase != Phase::Shut {
             state.phase = phase;
         }
-        // Items may take part in the exchange themselves: they are dropped without the lock.
+        // The items may refer to the exchange themselves: they are dropped without the lock.
         let dropped = (phase == Phase::Shut).then(|| state.store.drain());
         let mut woken = state.givers.refuse_all();
         woken.extend(state.takers.refuse_all());
@@ -243,17 +245,17 @@ impl<S: Store> Exchange<S> {
         drop(dropped);
     }
 
-    /// Items stored now.
+    /// The number of stored items.
     pub(crate) fn len(&self) -> usize {
         self.state.lock().store.len()
     }
 
-    /// Items that can be stored; `usize::MAX` stands for any number.
+    /// The maximum number of stored items; `usize::MAX` means any number.
     pub(crate) fn capacity(&self) -> usize {
         self.state.lock().capacity
     }
 
-    /// Is no room left at this moment? Where nothing is stored: never.
+    /// Returns `true` if there is no room at this moment; always `false` with a capacity of 0.
     pub(crate) fn is_full(&self) -> bool {
         let state = self.state.lock();
         state.store.len() >= state.capacity
@@ -264,11 +266,11 @@ impl<S: Store> Exchange<S> {
         f(&mut self.state.lock().store)
     }
 
-    /// Joins the line of givers, unless that would not have to wait: then answers false.
+    /// Enters the queue of producers; returns `false` if it need not wait.
     ///
     /// # Safety
     ///
-    /// The slot must stay in place until the waiter was selected or has left the line.
+    /// The slot must stay in place until the waiter was selected or has left the queue.
     pub(crate) unsafe fn join_givers(
         &self,
         waiter: Pin<&Waiter>,
@@ -284,11 +286,11 @@ impl<S: Store> Exchange<S> {
         true
     }
 
-    /// Joins the line of takers, unless that would not have to wait: then answers false.
+    /// Enters the queue of consumers; returns `false` if it need not wait.
     ///
     /// # Safety
     ///
-    /// The slot must stay in place until the waiter was selected or has left the line.
+    /// The slot must stay in place until the waiter was selected or has left the queue.
     pub(crate) unsafe fn join_takers(
         &self,
         waiter: Pin<&Waiter>,
@@ -305,12 +307,12 @@ impl<S: Store> Exchange<S> {
         true
     }
 
-    /// Leaves the line of givers, if the waiter is still in it.
+    /// Leaves the queue of producers, if the waiter is still in it.
     pub(crate) fn leave_givers(&self, waiter: Pin<&Waiter>, arm: Selection) {
         self.state.lock().givers.remove(waiter, arm);
     }
 
-    /// Leaves the line of takers, if the waiter is still in it.
+    /// Leaves the queue of consumers, if the waiter is still in it.
     pub(crate) fn leave_takers(&self, waiter: Pin<&Waiter>, arm: Selection) {
         self.state.lock().takers.remove(waiter, arm);
     }
@@ -327,7 +329,7 @@ impl<S: Store> State<S> {
         if self.phase != Phase::Open {
             return Err((Why::Closed, item));
         }
-        let item = match self.takers.role(item) {
+        let item = match self.takers.deliver(item) {
             Ok(waiter) => {
                 woken.0 = Some(waiter);
                 self.store.on_direct_handoff();
@@ -362,7 +364,7 @@ impl<S: Store> State<S> {
     }
 }
 
-/// Why a wait has ended whose slot does not say that it was served.
+/// The reason why a wait has ended without being served.
 fn why(ended: Result<Option<Selection>, Interrupt>) -> Why {
     match ended {
         Ok(Some(_)) => Why::Closed,

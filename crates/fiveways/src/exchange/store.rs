@@ -1,32 +1,32 @@
-//! How an exchange keeps items that nobody takes yet.
+//! Storage of the items in an exchange.
 
 use std::collections::VecDeque;
 use std::mem;
 
-/// A container of items that says which is the next.
+/// A container of items that determines which is the next.
 pub(crate) trait Store {
-    /// What is stored.
+    /// The type of the items.
     type Item;
 
-    /// Stores an item; also if it panics.
+    /// Stores an item, even if it panics.
     fn push(&mut self, item: Self::Item);
 
-    /// Stores an item in the room of one that was taken. Does not panic.
+    /// Stores an item in place of one that was just taken. Does not panic.
     #[inline]
     fn refill(&mut self, item: Self::Item) {
         self.push(item);
     }
 
-    /// Takes the next item. If that panics, none.
+    /// Takes the next item; none is taken if it panics.
     fn pop(&mut self) -> Option<Self::Item>;
 
-    /// Items stored.
+    /// The number of stored items.
     fn len(&self) -> usize;
 
     /// Takes all items out.
     fn drain(&mut self) -> Self;
 
-    /// Hears of an item that went from hand to hand.
+    /// Called for each item that passes directly from producer to consumer.
     #[inline]
     fn on_direct_handoff(&mut self) {}
 }

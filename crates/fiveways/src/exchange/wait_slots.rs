@@ -1,4 +1,4 @@
-//! The lines of an exchange: who waits, for which arm of its choice, with its slot.
+//! The wait queues of an exchange: waiters, each with its slot and the arm that it waits for.
 //!
 //! ```text
 //!   WaitSlots (under the exchange's lock)        frame of who waits
@@ -8,10 +8,10 @@
 //!   └──────────────────────────────┘          └──────────────────────┘
 //! ```
 //!
-//! A slot is touched by others only under the lock, while its waiter stands in the line with it,
-//! and for the last time *before* that is selected. Who gives up takes the lock to leave the line
-//! before its frame goes. So a slot that is pointed at is always there, and never touched by two at
-//! a time.
+//! A slot is accessed by other threads only under the lock, while its waiter is in the queue, and
+//! for the last time *before* the waiter is selected. A waiter that gives up takes the lock to
+//! leave the queue before its frame ends. So a slot in the queue always exists, and is never
+//! accessed by two threads at a time.
 #![expect(unsafe_code, reason = "slots are in the frames of who waits")]
 
 use std::cell::Cell;
@@ -20,29 +20,29 @@ use std::ptr::NonNull;
 
 use fiveways_runtime::{Selection, Unparker, WaitQueue, Waiter};
 
-/// What a waiter gives or is given; lies in its frame.
+/// The item that a waiter gives or is given; lives in its frame.
 pub(crate) struct Slot<T>(Cell<Option<T>>);
 
 impl<T> Slot<T> {
-    /// Makes the slot of a taker.
+    /// Makes the slot of a consumer.
     #[inline]
     pub(crate) fn empty() -> Slot<T> {
         Slot(Cell::new(None))
     }
 
-    /// Makes the slot of a giver.
+    /// Makes the slot of a producer.
     #[inline]
     pub(crate) fn with(item: T) -> Slot<T> {
         Slot(Cell::new(Some(item)))
     }
 
-    /// Takes what is in it.
+    /// Takes the item out.
     #[inline]
     pub(crate) fn take(&self) -> Option<T> {
         self.0.take()
     }
 
-    /// Is anything in it?
+    /// Returns `true` if it holds an item.
     pub(crate) fn is_full(&self) -> bool {
         let item = self.0.take();
         let full = item.is_some();
@@ -50,7 +50,7 @@ impl<T> Slot<T> {
         full
     }
 
-    /// Fills it; what was in it is dropped.
+    /// Fills it, and drops the previous content.
     #[inline]
     pub(crate) fn fill(&self, item: T) {
         self.0.set(Some(item));
@@ -75,7 +75,7 @@ impl<T> WaitSlot<T> {
     }
 }
 
-/// A line of those who wait, first come first served.
+/// A queue of waiters, first come, first served.
 pub(super) struct WaitSlots<T>(WaitQueue<WaitSlot<T>>);
 
 impl<T> WaitSlots<T> {
@@ -83,30 +83,30 @@ impl<T> WaitSlots<T> {
         WaitSlots(WaitQueue::new())
     }
 
-    /// Goes to the end of the line.
+    /// Enters at the end of the queue.
     ///
     /// # Safety
     ///
-    /// The slot must stay in place until the waiter was selected or has left the line.
+    /// The slot must stay in place until the waiter was selected or has left the queue.
     #[inline]
     pub(super) unsafe fn enqueue(&mut self, waiter: Pin<&Waiter>, arm: Selection, slot: &Slot<T>) {
         self.0.enqueue_with(waiter, WaitSlot { arm, slot: NonNull::from(slot) });
     }
 
-    /// Leaves the line, if it is in it.
+    /// Leaves the queue, if the waiter is in it.
     pub(super) fn remove(&mut self, waiter: Pin<&Waiter>, arm: Selection) {
         self.0.remove_with(waiter, |place| place.arm == arm);
     }
 
-    /// Does anybody else in the line still wait?
+    /// Returns `true` if another waiter in the queue is still waiting.
     pub(super) fn has_other_than(&self, waiter: Pin<&Waiter>) -> bool {
         self.0.has_other_than(waiter)
     }
 
-    /// Participants an item to the first that still waits, which is to be unparked; or gives it
-    /// back.
+    /// Gives an item to the first waiter that is still waiting, and returns it to be unparked; or
+    /// returns the item.
     #[inline]
-    pub(super) fn role(&mut self, mut item: T) -> Result<Unparker, T> {
+    pub(super) fn deliver(&mut self, mut item: T) -> Result<Unparker, T> {
         let mut at = 0;
         while let Some(place) = self.0.want(at) {
             place.slot().fill(item);
@@ -114,14 +114,14 @@ impl<T> WaitSlots<T> {
             if let Some(unparker) = self.0.select(at, arm) {
                 return Ok(unparker);
             }
-            // Something else was chosen by it, or it has given up; it has not left yet.
+            // Another arm was selected for it, or it has given up; it has not left yet.
             item = self.0.want(at).and_then(|place| place.slot().take()).expect(UNTOUCHED);
             at += 1;
         }
         Err(item)
     }
 
-    /// Takes the item of the first that still waits, which is to be unparked.
+    /// Takes the item of the first waiter that is still waiting, and returns it to be unparked.
     #[inline]
     pub(super) fn fetch(&mut self) -> Option<(T, Unparker)> {
         let mut at = 0;
@@ -140,7 +140,8 @@ impl<T> WaitSlots<T> {
         None
     }
 
-    /// Selects all that still wait, with their slots as they are; they are to be unparked.
+    /// Selects all that are still waiting, with their slots as they are; returns them to be
+    /// unparked.
     pub(super) fn refuse_all(&mut self) -> Vec<Unparker> {
         self.0.select_all_by(|place| place.arm)
     }

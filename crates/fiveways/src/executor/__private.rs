@@ -1,4 +1,4 @@
-//! What [`remote!`](crate::executor::remote) expands to.
+//! Items used by the expansion of [`remote!`](crate::executor::remote).
 
 pub use inventory;
 

@@ -1,4 +1,4 @@
-//! Calls by name, and the functions that can be called so.
+//! Calls by name, and the registered functions that they name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,15 +12,16 @@ use serde::de::DeserializeOwned;
 use crate::executor::failure::{FutureError, SubmitError};
 use crate::executor::wire::Answer;
 
-/// What can go to another process and come back: anything that serde can write and read.
+/// Values that can be sent to another process and back: all that serde can serialise and
+/// deserialise.
 ///
-/// The format is compact and does not describe itself, so types that ask what comes next
+/// The format is compact and not self-describing, so types that depend on the next value's type
 /// (`deserialize_any`, untagged enums) cannot be read.
 pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 
-/// A call of a function by its name, with arguments as bytes: work for any pool.
+/// A call of a function by its name, with serialised arguments: work for any pool.
 ///
 /// Made by the functions of [`remote!`](crate::executor::remote).
 pub struct Call<T> {
@@ -38,8 +39,8 @@ impl<T> fmt::Debug for Call<T> {
 impl<T: Portable> Call<T> {
     /// Makes a call of a function by its full name, with a tuple of its arguments.
     ///
-    /// Nothing is checked here: that there is such a function, and that arguments and result are of
-    /// these types, is found out where it runs.
+    /// Nothing is checked here: whether the function exists, and whether arguments and result have
+    /// these types, is checked where it runs.
     pub fn named(name: impl Into<Cow<'static, str>>, arguments: &impl Serialize) -> Call<T> {
         let arguments = postcard::to_stdvec(arguments);
         Call { name: name.into(), arguments, output: PhantomData }
@@ -50,8 +51,8 @@ impl<T: Portable> Call<T> {
         &self.name
     }
 
-    /// Makes one call of several, which are run one after the other; the first that gives no value
-    /// stands for all.
+    /// Combines several calls into one, which runs them in order; the first that fails determines
+    /// the result of all.
     pub(super) fn chunk(calls: Vec<Call<T>>) -> Call<Vec<T>> {
         let pairs = |calls: Vec<Call<T>>| -> postcard::Result<Vec<u8>> {
             let pair = |call: Call<T>| Ok((call.name, call.arguments?));
@@ -67,7 +68,7 @@ impl<T: Portable> Call<T> {
     }
 }
 
-/// A call whose arguments have become bytes.
+/// A call with serialised arguments.
 pub(super) struct Prepared<T> {
     pub(super) name: Cow<'static, str>,
     pub(super) arguments: Vec<u8>,
@@ -80,7 +81,7 @@ impl<T: Portable> Prepared<T> {
         self.read(run(&self.name, &self.arguments))
     }
 
-    /// Reads the answer to it.
+    /// Deserialises the answer to it.
     pub(super) fn read(&self, answer: Answer) -> Result<T, FutureError> {
         let bytes = answer.into_value()?;
         decode(&bytes).map_err(FutureError::Undecodable)
@@ -113,7 +114,7 @@ impl Registered {
 
 inventory::collect!(Registered);
 
-/// Runs the function of this name. Panics with it.
+/// Runs the function of this name, and panics if it does.
 pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
     static FUNCTIONS: SetOnce<HashMap<&str, Bytewise>> = SetOnce::new();
     let known = || inventory::iter::<Registered>().map(|one| (one.name, one.answer)).collect();
@@ -123,12 +124,12 @@ pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
     }
 }
 
-/// The name of what runs several calls.
+/// The name of the function that runs several calls.
 const CHUNK: &str = "fiveways::executor::chunk";
 
 inventory::submit! { Registered::new(CHUNK, run_chunk) }
 
-/// Runs several calls, and puts their results side by side: so they read as a vector of them.
+/// Runs several calls, and concatenates their results, so that they read as a vector.
 fn run_chunk(arguments: &[u8]) -> Answer {
     let calls: Vec<(String, Vec<u8>)> = match decode(arguments) {
         Ok(calls) => calls,
@@ -147,7 +148,7 @@ fn run_chunk(arguments: &[u8]) -> Answer {
     Answer::Value(values)
 }
 
-/// Reads the arguments, calls the function, writes its result.
+/// Deserialises the arguments, calls the function, serialises its result.
 pub fn answer<A: DeserializeOwned, T: Serialize>(
     arguments: &[u8],
     function: impl FnOnce(A) -> T,
@@ -161,12 +162,12 @@ pub fn answer<A: DeserializeOwned, T: Serialize>(
     }
 }
 
-/// What a function gives.
+/// The result type of a function.
 pub type Output<F> = <F as Function>::Output;
 
-/// A type of functions.
+/// A function type.
 pub trait Function {
-    /// What they give.
+    /// The result type.
     type Output;
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for many futures.
+//! Waiting for several futures.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::executor::failure::FutureError;
 use crate::executor::future::Future;
 use crate::executor::waiting::Waiting;
 
-/// Gives futures in the order in which they end.
+/// Returns an iterator over futures in the order in which they end.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ pub fn as_completed<T: Send + 'static>(
     AsCompleted { waiting: Waiting::new(jobs), left: futures.len(), futures }
 }
 
-/// Futures in the order in which they end; made by [`as_completed`].
+/// An iterator over futures in the order in which they end; made by [`as_completed`].
 #[must_use = "it waits only when it is iterated"]
 pub struct AsCompleted<T> {
     waiting: Waiting,
@@ -50,12 +50,12 @@ impl<T> fmt::Debug for AsCompleted<T> {
 }
 
 impl<T: Send + 'static> AsCompleted<T> {
-    /// Waits within a time limit for the next to end; `None`: there are no more.
+    /// Waits for the next future to end, for at most `limit`; returns `None` if there are no more.
     ///
     /// # Suspends
     ///
-    /// Until one has ended, at most for that long; a plain thread blocks, a thread of the same pool
-    /// helps if otherwise none could end.
+    /// Until one has ended or the limit has passed; a plain thread blocks. A thread of the same
+    /// pool runs queued work if otherwise none could end.
     ///
     /// # Cancellation
     ///
@@ -63,8 +63,8 @@ impl<T: Send + 'static> AsCompleted<T> {
     ///
     /// # Errors
     ///
-    /// [`FutureError::TimedOut`], and [`FutureError::WouldDeadlock`] when waiting would never end.
-    /// It can be asked again.
+    /// [`FutureError::TimedOut`], and [`FutureError::WouldDeadlock`] if the wait would never end.
+    /// It can be called again.
     pub fn next_timeout(&mut self, limit: Duration) -> Result<Option<Future<T>>, FutureError> {
         self.next_by(clock::after(limit))
     }
@@ -78,7 +78,7 @@ impl<T: Send + 'static> AsCompleted<T> {
         Ok(self.futures[number].take())
     }
 
-    /// Those that have not come out, in the order in which they were given.
+    /// Returns the futures that have not been yielded, in their original order.
     fn rest(&mut self) -> impl Iterator<Item = Future<T>> + '_ {
         self.left = 0;
         self.futures.iter_mut().filter_map(Option::take)
@@ -90,7 +90,8 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
 
     /// Waits for the next to end.
     ///
-    /// When the wait would never end, the rest come out as they are: their results say so.
+    /// If the wait would never end, the rest are yielded as they are: their results report the
+    /// error.
     fn next(&mut self) -> Option<Future<T>> {
         self.next_by(None).unwrap_or_else(|_would_deadlock| {
             let future = self.futures.iter_mut().find_map(Option::take);
@@ -104,13 +105,13 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
     }
 }
 
-/// What [`wait`] waits for.
+/// The condition on which [`wait`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnWhen {
-    /// Any one has ended.
+    /// One future has ended.
     #[doc(alias = "FIRST_COMPLETED")]
     FirstCompleted,
-    /// Any one has ended without a value (being cancelled does not count), or all have ended.
+    /// One has ended without a value (cancelled ones do not count), or all have ended.
     #[doc(alias = "FIRST_EXCEPTION")]
     FirstException,
     /// All have ended.
@@ -118,23 +119,24 @@ pub enum ReturnWhen {
     AllCompleted,
 }
 
-/// Which futures have ended and which have not; made by [`wait`].
+/// The futures that have ended, and the others; made by [`wait`].
 #[derive(Debug)]
 pub struct WaitResult<T> {
-    /// Those that have ended: first those whose end the wait has seen, in that order.
+    /// The futures that have ended: first those that ended during the wait, in that order.
     pub done: Vec<Future<T>>,
-    /// The others, in the order in which they were given.
+    /// The others, in their original order.
     pub not_done: Vec<Future<T>>,
 }
 
-/// Waits for several futures, at most as long as the time limit says.
+/// Waits for several futures, for at most the time limit.
 ///
-/// Ends early when the wait would never end. No futures are waited for no time at all. Of several
-/// handles of one future each comes out.
+/// Returns early if the wait would never end, and at once if there are no futures. Several handles
+/// of one future each appear in the result.
 ///
 /// # Suspends
 ///
-/// Until then; a plain thread blocks, a thread of the same pool helps.
+/// Until the condition is met or the limit has passed; a plain thread blocks. A thread of the same
+/// pool runs queued work in the meantime.
 ///
 /// # Cancellation
 ///
@@ -166,7 +168,7 @@ pub fn wait<T: Send + 'static>(
             break;
         }
     }
-    // What has ended meanwhile has ended.
+    // Futures that have ended in the meantime count as ended.
     let (ended, not_done): (Vec<_>, Vec<_>) = futures.rest().partition(Future::is_done);
     done.extend(ended);
     WaitResult { done, not_done }

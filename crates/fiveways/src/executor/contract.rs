@@ -1,14 +1,14 @@
-//! What all pools have in common.
+//! The interface common to all pools.
 
 use crate::executor::failure::SubmitError;
 use crate::executor::future::Future;
 use crate::executor::map::Map;
 
-/// Takes work of the kind `W` and has it done by others.
+/// Runs work of type `W` elsewhere.
 ///
-/// A [`ThreadPool`](crate::executor::ThreadPool) takes closures, and it takes a
-/// [`Call`](crate::executor::Call) as a [`ProcessPool`](crate::executor::ProcessPool) does.
-/// So code over calls runs on either.
+/// A [`ThreadPool`](crate::executor::ThreadPool) runs closures, and also a
+/// [`Call`](crate::executor::Call), as a [`ProcessPool`](crate::executor::ProcessPool) does. So
+/// code that submits calls works with either.
 ///
 /// # Examples
 ///
@@ -30,21 +30,21 @@ use crate::executor::map::Map;
 /// assert_eq!(squares(&ThreadPool::default()), 14);
 /// ```
 pub trait Executor<W> {
-    /// What comes of the work.
+    /// The result of the work.
     type Output: Send + 'static;
 
-    /// Submits work, and returns before it is done.
+    /// Submits work without waiting for it.
     ///
     /// # Errors
     ///
-    /// When the pool has been shut down or is broken, or cannot do such work.
+    /// If the pool is closed or broken, or cannot run such work.
     fn submit(&self, work: W) -> Result<Future<Self::Output>, SubmitError>;
 
-    /// Submits the work that `work` makes of each item.
+    /// Submits one piece of work, made by `work`, for each item.
     ///
     /// # Errors
     ///
-    /// As [`Executor::submit`]; then what was submitted and has not begun is cancelled.
+    /// Those of [`Executor::submit`]; submitted work that has not begun is then cancelled.
     fn map<A>(
         &self,
         items: impl IntoIterator<Item = A>,
@@ -60,7 +60,7 @@ pub trait Executor<W> {
         Ok(map)
     }
 
-    /// Takes no more work from now on; what was submitted is done. May be called again.
+    /// Accepts no more work from now on; submitted work is completed. May be called again.
     #[doc(alias = "shutdown(wait=False)")]
     fn close(&self);
 
@@ -68,18 +68,19 @@ pub trait Executor<W> {
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until all work is done and the workers have ended; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the waiting task is cancelled it is unwound from here; the work is done all the same.
+    /// If the waiting task is cancelled it is unwound from here; the work is completed all the
+    /// same.
     ///
     /// # Panics
     ///
-    /// In work or a callback of this very pool, which would wait for its own end.
+    /// If called by the pool's own work or callbacks, which would wait for themselves.
     fn shutdown(&self);
 
-    /// Cancels all work that has not begun. Answers how much that was.
+    /// Cancels all work that has not begun. Returns how much that was.
     #[doc(alias = "cancel_futures")]
     fn cancel_queued(&self) -> usize;
 }

@@ -1,4 +1,4 @@
-//! What can go wrong: with building a pool, with submitting to it, and with what was submitted.
+//! Errors of building a pool, of submitting to it, and of submitted work.
 
 use std::any::Any;
 use std::error::Error;
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use fiveways_runtime::panic_message;
 use fiveways_sys::lock::Mutex;
 
-/// Why a pool could not be built.
+/// The error of building a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A pool of no workers would never run anything.
+    /// A pool without workers would never run anything.
     ZeroSize,
     /// The program's `main` has not called [`serve_if_worker`](crate::executor::serve_if_worker),
     /// so its worker processes would run the whole program again.
     NotGuarded,
-    /// The arguments of the initializer could not be put into bytes.
+    /// The arguments of the initializer could not be serialised.
     Unencodable,
 }
 
@@ -38,22 +38,22 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {}
 
-/// Why a pool did not take what was submitted.
+/// The error of submitting work to a pool.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The pool has been shut down.
+    /// The pool is closed.
     Closed,
-    /// The pool's initializer has failed; it runs nothing any more.
+    /// The pool's initializer has failed; the pool runs no more work.
     Broken,
-    /// The pool has no thread and none could be started.
+    /// The pool has no thread, and none could be started.
     NoThread(io::Error),
-    /// The arguments of a call could not be put into bytes.
+    /// The arguments of a call could not be serialised.
     Unencodable(String),
 }
 
 impl SubmitError {
-    /// Has the pool been shut down?
+    /// Returns `true` if the pool is closed.
     pub fn is_shut_down(&self) -> bool {
         matches!(self, SubmitError::Closed)
     }
@@ -79,11 +79,11 @@ impl Error for SubmitError {
     }
 }
 
-/// Why a future has no value to give, for good or yet.
+/// The reason why a future has no value, or not yet.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FutureError {
-    /// The time limit of the wait has come. The work goes on.
+    /// The time limit of the wait has passed. The work continues.
     #[doc(alias = "TimeoutError")]
     TimedOut,
     /// It was cancelled before it began.
@@ -91,45 +91,45 @@ pub enum FutureError {
     Cancelled,
     /// The work panicked.
     Panicked(Panic),
-    /// The wait could never end: what is awaited waits, itself or through others, for the waiting
+    /// The wait would never end: the awaited work waits, itself or through others, for the waiting
     /// job to end.
     WouldDeadlock,
-    /// The value has been taken before, by [`Future::take`](crate::executor::Future::take).
+    /// The value has already been taken, by [`Future::take`](crate::executor::Future::take).
     Taken,
-    /// The pool's initializer has failed before the work began.
+    /// The pool's initializer failed before the work began.
     #[doc(alias = "BrokenThreadPool")]
     BrokenPool,
-    /// The worker process died while it worked on this call, or was killed because it said what
-    /// is no answer to it. The pool goes on with another one.
+    /// The worker process died during this call, or was killed because it sent something that is no
+    /// answer to it. The pool continues with another one.
     #[doc(alias = "BrokenProcessPool")]
     BrokenWorker {
-        /// The number the process had.
+        /// The process id.
         pid: u32,
-        /// How it ended; `None` when somebody else has collected that.
+        /// Its exit status; `None` if other code has collected it.
         status: Option<ExitStatus>,
     },
     /// No worker process could be started for the call.
     NoWorker(Arc<io::Error>),
-    /// The worker process knows no function of this name.
+    /// The worker process has no function of this name.
     UnknownFunction(String),
-    /// Arguments or result of a call could not be read from the bytes they were sent as.
+    /// The arguments or the result of a call could not be deserialised.
     Undecodable(String),
-    /// The result of a call could not be put into bytes.
+    /// The result of a call could not be serialised.
     Unencodable(String),
 }
 
 impl FutureError {
-    /// Did the wait end because its time was over?
+    /// Returns `true` if the time limit of the wait has passed.
     pub fn is_timed_out(&self) -> bool {
         matches!(self, FutureError::TimedOut)
     }
 
-    /// Was it cancelled before it began?
+    /// Returns `true` if the work was cancelled before it began.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, FutureError::Cancelled)
     }
 
-    /// Did the work panic?
+    /// Returns `true` if the work panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self, FutureError::Panicked(_))
     }
@@ -186,20 +186,20 @@ impl Panic {
         Panic { message, payload: Arc::new(Mutex::new(Some(payload))) }
     }
 
-    /// The panic of another process, of which only the message came here.
+    /// A panic in another process, of which only the message was sent.
     pub(super) fn elsewhere(message: String) -> Panic {
         Panic::new(Box::new(message))
     }
 
-    /// What was said in panicking.
+    /// Returns the message of the panic.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The payload of the panic, for [`resume_unwind`](std::panic::resume_unwind).
+    /// Returns the payload of the panic, for [`resume_unwind`](std::panic::resume_unwind).
     ///
-    /// It goes to who asks first, the message as a `String` to others. From a worker process only
-    /// the message comes.
+    /// The first caller gets the original, others the message as a `String`. From a worker process
+    /// only the message is available.
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         let payload = self.payload.lock().take();
         payload.unwrap_or_else(|| Box::new(self.message.to_string()))
@@ -212,7 +212,7 @@ impl fmt::Debug for Panic {
     }
 }
 
-/// The message of a panic, or a remark that it has none.
+/// Returns the message of a panic, or a note that it has none.
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
     panic_message(payload).unwrap_or("(no message)")
 }

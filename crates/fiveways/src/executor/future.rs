@@ -1,17 +1,17 @@
-//! A result that is yet to come.
+//! A result that will be available later.
 //!
-//! A future and the pool that works on it share a [`Core`]:
+//! A future and the pool that runs its work share a [`Core`]:
 //!
 //! ```text
 //!   Queued ──run──▶ Running ──end──▶ Ended (a value, taken or not, or an error)
 //!      └──cancel, refuse──────────────▲
 //! ```
 //!
-//! Whoever moves it to `Ended` tells the watches, then calls the callbacks, in the order in which
-//! they came. What comes later finds it ended.
+//! The thread that moves it to `Ended` notifies the watches, then calls the callbacks, in the order
+//! in which they were added. Later ones find it ended.
 //!
-//! Copies of the value are made by code of users, which may wait, or ask the same future: so the
-//! value lies under a lock of its own, which tasks wait for, and which its holder may take again.
+//! Copies of the value are made by user code, which may wait, or use the same future: so the value
+//! is under a lock of its own, which suspends tasks, and which its holder may take again.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -29,7 +29,7 @@ use crate::executor::pool_core::{Job, Members, PoolCore, Status, contain, runner
 use crate::executor::waiting::Waiting;
 use crate::sync::ReentrantMutex;
 
-/// What is to be done for a future.
+/// The work of a future.
 pub(super) type Work<T> = Box<dyn FnOnce() -> Result<T, FutureError> + Send>;
 
 type Callback<T> = Box<dyn FnOnce(&Future<T>) + Send>;
@@ -42,14 +42,14 @@ enum Stage<T> {
 
 struct Core<T> {
     parts: Mutex<Parts<T>>,
-    /// Put before the end; `None` again once it was taken. Not shared with another thread even to
-    /// be copied: it need not be `Sync`.
+    /// Set before the end; `None` again once it was taken. Never shared with another thread, not
+    /// even for copying: it need not be `Sync`.
     value: ReentrantMutex<RefCell<Option<T>>>,
     /// [`QUEUED`], [`ENDED`], or the thread that runs it: written under the lock of the parts, read
     /// without.
     pool_thread: AtomicU64,
     pool_core: Weak<PoolCore>,
-    /// The crew's.
+    /// The threads of its pool.
     members: Arc<Members>,
 }
 
@@ -63,7 +63,7 @@ struct Parts<T> {
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// Moves it to its end and tells everybody.
+    /// Moves it to its end and notifies all watches.
     fn end(
         self: &Arc<Self>,
         mut parts: MutexGuard<'_, Parts<T>>,
@@ -91,7 +91,8 @@ impl<T: Send + 'static> Job for Core<T> {
         let Stage::Queued(work) = mem::replace(&mut parts.stage, Stage::Running) else {
             unreachable!("it was looked at under the same lock")
         };
-        // ORDERING: none: before this thread is seen to wait, it takes the lock of those who look.
+        // ORDERING: none: before this thread is seen to wait, it takes the lock of the threads that
+        // look.
         self.pool_thread.store(me.to_bits(), Ordering::Relaxed);
         drop(parts);
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
@@ -143,19 +144,19 @@ impl<T: Send + 'static> Job for Core<T> {
     }
 }
 
-/// A result that is yet to come, from work that was submitted to a pool.
+/// A result that will be available later, of work that was submitted to a pool.
 ///
-/// Clones are handles on the same result, so that it can be waited for, looked at and given to
-/// callbacks in several places. Therefore [`result`](Future::result) gives a copy, as often as it
-/// is asked; a value that cannot or should not be copied is moved out by [`take`](Future::take),
-/// once. Dropping all handles changes nothing: the work is done.
+/// Clones are handles to the same result, so that several places can wait for it, inspect it and
+/// receive it in callbacks. Therefore [`result`](Future::result) returns a copy, any number of
+/// times; a value that cannot or should not be copied is moved out by [`take`](Future::take), once.
+/// Dropping all handles has no effect on the work.
 ///
-/// On a thread of a pool, waiting for work of the same pool that has not begun runs that work right
-/// there; so work may wait for what it has submitted, however few threads there are. A wait that
-/// could never end (the awaited work waits for the job that waits for it) fails with
-/// [`FutureError::WouldDeadlock`]; where deadlocks are looked for
-/// ([`inspect`](crate::inspect#deadlocks)) that is also so for tasks and other threads, and for
-/// rings through locks and joins.
+/// On a thread of a pool, waiting for work of the same pool that has not begun runs that work in
+/// the waiting thread; so work may wait for work that it has submitted, however few threads there
+/// are. A wait that could never end (the awaited work waits for the job that waits for it) fails
+/// with [`FutureError::WouldDeadlock`]; with deadlock detection
+/// ([`inspect`](crate::inspect#deadlocks)) this also applies to tasks and other threads, and to
+/// cycles through locks and joins.
 ///
 /// # Examples
 ///
@@ -189,14 +190,14 @@ impl<T> fmt::Debug for Future<T> {
             Stage::Ended(Ok(())) => "done".to_owned(),
             Stage::Ended(Err(error)) => error.to_string(),
         };
-        // Writing may be the user's, and wait.
+        // Formatting may run user code, which may wait.
         drop(parts);
         write!(f, "Future({stage})")
     }
 }
 
 impl<T: Send + 'static> Future<T> {
-    /// Has work done by a crew.
+    /// Submits work to a pool.
     pub(super) fn submit(
         pool_core: &Arc<PoolCore>,
         work: Work<T>,
@@ -214,25 +215,26 @@ impl<T: Send + 'static> Future<T> {
         Ok(Future { core })
     }
 
-    /// This future as what can be waited for.
+    /// Returns this future as a job to wait for.
     pub(super) fn job(&self) -> Arc<dyn Job> {
         Arc::clone(&self.core) as Arc<dyn Job>
     }
 
-    /// Waits for the result and gives a copy of it.
+    /// Waits for the result and returns a copy of it.
     ///
     /// # Suspends
     ///
-    /// Until the work has ended; a plain thread blocks, a thread of the same pool helps.
+    /// Until the work has ended; a plain thread blocks. A thread of the same pool runs the work if
+    /// it has not begun.
     ///
     /// # Cancellation
     ///
-    /// If the waiting task is cancelled it is unwound from here; the work goes on.
+    /// If the waiting task is cancelled it is unwound from here; the work continues.
     ///
     /// # Errors
     ///
-    /// What kept the work from giving a value; [`FutureError::WouldDeadlock`] when waiting would
-    /// never end; [`FutureError::Taken`] when [`take`](Future::take) came first.
+    /// The error with which the work ended; [`FutureError::WouldDeadlock`] if the wait would never
+    /// end; [`FutureError::Taken`] if [`take`](Future::take) came first.
     #[track_caller]
     pub fn result(&self) -> Result<T, FutureError>
     where
@@ -241,14 +243,15 @@ impl<T: Send + 'static> Future<T> {
         self.result_by(None)
     }
 
-    /// Waits for the result within a time limit and gives a copy of it.
+    /// Waits for the result, for at most `limit`, and returns a copy of it.
     ///
-    /// A limit too long to be told is none. A thread of the same pool helps only if otherwise the
-    /// result could not come within the limit; then it may come late.
+    /// A limit too large to represent means no limit. A thread of the same pool runs the work
+    /// itself only if otherwise the result could not be available within the limit; then it may be
+    /// late.
     ///
     /// # Suspends
     ///
-    /// As [`Future::result`], at most for that long.
+    /// As [`Future::result`], until the limit at the latest.
     ///
     /// # Cancellation
     ///
@@ -256,7 +259,7 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Errors
     ///
-    /// As [`Future::result`], and [`FutureError::TimedOut`].
+    /// Those of [`Future::result`], and [`FutureError::TimedOut`].
     #[track_caller]
     pub fn result_timeout(&self, limit: Duration) -> Result<T, FutureError>
     where
@@ -279,7 +282,7 @@ impl<T: Send + 'static> Future<T> {
 
     /// Waits for the result and moves it out.
     ///
-    /// Who asks later, through whatever handle, is told that it has been taken.
+    /// Later calls, through any handle, fail with [`FutureError::Taken`].
     ///
     /// # Suspends
     ///
@@ -291,13 +294,13 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Errors
     ///
-    /// As [`Future::result`].
+    /// Those of [`Future::result`].
     #[track_caller]
     pub fn take(&self) -> Result<T, FutureError> {
         self.take_by(None)
     }
 
-    /// Waits for the result within a time limit and moves it out.
+    /// Waits for the result, for at most `limit`, and moves it out.
     ///
     /// # Suspends
     ///
@@ -309,7 +312,7 @@ impl<T: Send + 'static> Future<T> {
     ///
     /// # Errors
     ///
-    /// As [`Future::result_timeout`].
+    /// Those of [`Future::result_timeout`].
     #[track_caller]
     pub fn take_timeout(&self, limit: Duration) -> Result<T, FutureError> {
         self.take_by(clock::after(limit))
@@ -320,12 +323,12 @@ impl<T: Send + 'static> Future<T> {
         self.wait(deadline)?;
         self.error().map_or(Ok(()), Err)?;
         let value = self.core.value.lock();
-        // Borrowed: by the caller's own copying, which calls us.
+        // Borrowed by the caller's own copying, which has called this.
         let mut value = value.try_borrow_mut().map_err(|_| FutureError::WouldDeadlock)?;
         value.take().ok_or(FutureError::Taken)
     }
 
-    /// Waits for the work to end and tells why it gave no value, if it gave none.
+    /// Waits for the work to end and returns its error, if it failed.
     ///
     /// # Suspends
     ///
@@ -339,8 +342,8 @@ impl<T: Send + 'static> Future<T> {
         self.exception_by(None)
     }
 
-    /// Waits for the work to end within a time limit and tells why there is no value, if there is
-    /// none: [`FutureError::TimedOut`] when it has not ended.
+    /// Waits for the work to end, for at most `limit`, and returns its error, if it failed:
+    /// [`FutureError::TimedOut`] if it has not ended.
     ///
     /// # Suspends
     ///
@@ -359,7 +362,7 @@ impl<T: Send + 'static> Future<T> {
         self.wait(deadline).err().or_else(|| self.error())
     }
 
-    /// The error it has ended with, if it has.
+    /// Returns the error with which it has ended, if any.
     pub(super) fn error(&self) -> Option<FutureError> {
         match &self.core.parts.lock().stage {
             Stage::Ended(Err(error)) => Some(error.clone()),
@@ -376,44 +379,45 @@ impl<T: Send + 'static> Future<T> {
         Waiting::new([self.job()]).next(deadline).map(|_| ())
     }
 
-    /// Cancels the work unless it has begun. True: it is cancelled, now or before.
+    /// Cancels the work unless it has begun. Returns `true` if it is cancelled, now or before.
     ///
-    /// The callbacks are called here.
+    /// The callbacks run in the calling thread.
     pub fn cancel(&self) -> bool {
         let cancelled = Arc::clone(&self.core).refuse(FutureError::Cancelled);
         cancelled || self.is_cancelled()
     }
 
-    /// Was it cancelled before it began?
+    /// Returns `true` if the work was cancelled before it began.
     #[doc(alias = "cancelled")]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Ended(Err(FutureError::Cancelled)))
     }
 
-    /// Is somebody at work on it?
+    /// Returns `true` if the work is running.
     #[doc(alias = "running")]
     pub fn is_running(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Running)
     }
 
-    /// Has it ended, in whatever way?
+    /// Returns `true` if the work has ended, in any way.
     #[doc(alias = "done")]
     pub fn is_done(&self) -> bool {
         matches!(self.core.parts.lock().stage, Stage::Ended(_))
     }
 
-    /// Has `callback` called with this future as soon as it has ended: exactly once.
+    /// Calls `callback` with this future as soon as it has ended: exactly once.
     ///
-    /// Callbacks are called in the order in which they were added, by the thread of the pool that
-    /// did the work or by whoever cancelled it; when it has ended already, right here. They may ask
-    /// for the result, which is there. The pool's thread does nothing else meanwhile. Waiting for
-    /// the result does not wait for the callbacks; shutting the pool down does.
+    /// Callbacks run in the order in which they were added, on the pool's thread that did the work
+    /// or in the caller that cancelled it; if the work has already ended, in the calling thread.
+    /// They may use the result, which is available. The pool's thread does nothing else in the
+    /// meantime. Waiting for the result does not wait for the callbacks; shutting the pool down
+    /// does.
     ///
     /// A panic in a callback is contained and reported on standard error.
     ///
     /// # Suspends
     ///
-    /// Never, unless `callback` does.
+    /// Only if `callback` does.
     pub fn add_done_callback(&self, callback: impl FnOnce(&Future<T>) + Send + 'static) {
         let mut parts = self.core.parts.lock();
         if !matches!(parts.stage, Stage::Ended(_)) {

@@ -1,4 +1,4 @@
-//! Results of one function over many items, in the order of the items.
+//! The results of one function for many items, in the order of the items.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,14 +10,14 @@ use fiveways_runtime::clock;
 use crate::executor::failure::FutureError;
 use crate::executor::future::Future;
 
-/// The results for many items, in the order of the items.
+/// An iterator over the results for many items, in the order of the items.
 ///
-/// All were submitted before the first is waited for. Being dropped it cancels those that have not
-/// begun; so it does with one for which it has waited in vain.
+/// All are submitted before the first is waited for. Dropping it cancels those that have not begun;
+/// a result that did not arrive within the time limit is cancelled as well.
 ///
 /// # Suspends
 ///
-/// `next` does, as [`Future::take`].
+/// `next` suspends as [`Future::take`] does.
 #[must_use = "being dropped it cancels what has not begun"]
 pub struct Map<T: Send + 'static> {
     futures: VecDeque<Future<T>>,
@@ -39,8 +39,8 @@ impl<T: Send + 'static> Map<T> {
         self.futures.push_back(future);
     }
 
-    /// Sets a time limit for all the results together, from now on. What has not come by then
-    /// comes as [`FutureError::TimedOut`].
+    /// Sets a time limit, from now, for all the results together. A later result is
+    /// [`FutureError::TimedOut`].
     pub fn timeout(mut self, limit: Duration) -> Map<T> {
         self.deadline = clock::after(limit);
         self
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Drop for Map<T> {
     }
 }
 
-/// A future that is cancelled if the wait for it was late or was unwound.
+/// A future that is cancelled if the wait for it timed out or was unwound.
 struct Awaited<T: Send + 'static>(Future<T>);
 
 impl<T: Send + 'static> Drop for Awaited<T> {
@@ -97,11 +97,11 @@ impl<T: Send + 'static> fmt::Debug for ChunkedMap<T> {
     }
 }
 
-/// Puts items together, so many at a time.
+/// Groups items into chunks of `size`.
 ///
 /// # Panics
 ///
-/// When that is none at all.
+/// If `size` is 0.
 #[track_caller]
 pub(super) fn chunks<A>(items: impl IntoIterator<Item = A>, size: usize) -> Vec<Vec<A>> {
     assert!(size > 0, "a chunk of 0 items would never come to an end");
@@ -128,7 +128,7 @@ impl<T: Send + 'static> ChunkedMap<T> {
 impl<T: Send + 'static> Iterator for ChunkedMap<T> {
     type Item = Result<T, FutureError>;
 
-    /// Gives the next result; an error stands for a whole chunk.
+    /// Returns the next result; an error stands for a whole chunk.
     fn next(&mut self) -> Option<Result<T, FutureError>> {
         loop {
             if let Some(value) = self.chunk.next() {

@@ -1,19 +1,19 @@
-//! Pools of threads and processes, and the results they will have: Python's `concurrent.futures`.
+//! Pools of threads and processes, and futures of their results: Python's `concurrent.futures`.
 //!
-//! | there | here |
+//! | Python | here |
 //! |---|---|
 //! | `ThreadPoolExecutor(5)` | [`ThreadPool::new`]`(Sizing::Fixed(5))` |
 //! | `ProcessPoolExecutor()` | [`ProcessPool::default`], with [`serve_if_worker`] first in `main` |
 //! | `pool.submit(f, x)` | `pool.submit(move \|\| f(x))`; of processes `pool.submit(f::call(x))` |
 //! | `future.result(timeout)` | [`Future::result_timeout`]; [`Future::take`] moves the value out |
 //! | `pool.map(f, items)` | `pool.map(items, f)` |
-//! | `with …Executor() as pool:` | a scope: being dropped a pool waits |
+//! | `with …Executor() as pool:` | a scope: dropping a pool waits |
 //! | `as_completed`, `wait` | [`as_completed`], [`wait`] |
 //! | an event loop's `run_in_executor` | `pool.submit` in a task: `result` suspends the task |
 //!
-//! All waiting here suspends a task and blocks a plain thread. For a single blocking call of a
-//! task there is [`unblock`]. Work runs on plain threads or in other processes, so it may block and
-//! compute as it likes.
+//! All waits here suspend a task and block a plain thread. For a single blocking call of a task
+//! there is [`unblock`]. Work runs on plain threads or in other processes, so it may block and
+//! compute.
 
 mod process_pool;
 mod worker_process;

@@ -1,14 +1,14 @@
-//! Threads that run jobs from one queue: what both pools are made of.
+//! Threads that run jobs from one queue: the common core of both pools.
 //!
 //! ```text
 //!   submit ──▶ queue ──▶ runner 0 ┐ started when more jobs wait than runners are idle,
-//!                        runner 1 ├ up to the crew's size; idle ones sleep on the condition
+//!                        runner 1 ├ up to the pool's size; idle ones sleep on the condition
 //!                        …        ┘
 //!   open ──close──▶ closed: the queue is worked off, then the runners end; the last tells
 //! ```
 //!
-//! A job in the queue may have been cancelled, or been run by the runner that waits for it; whoever
-//! finds it then skips it.
+//! A job in the queue may have been cancelled, or been run by the pool thread that waits for it; a
+//! thread that takes it from the queue then skips it.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -23,9 +23,9 @@ use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
 
 use crate::executor::failure::{FutureError, SubmitError};
 
-/// What a crew runs and what is waited for: a future without its type.
+/// A job of a pool, that others can wait for: a future without its type.
 pub(super) trait Job: Send + Sync {
-    /// Runs it here, unless it has begun or ended. Never unwinds.
+    /// Runs it in the calling thread, unless it has begun or ended. Never unwinds.
     fn run(self: Arc<Self>) -> bool;
 
     /// Ends it with this error, unless it has begun or ended. Never unwinds.
@@ -33,24 +33,24 @@ pub(super) trait Job: Send + Sync {
 
     fn status(&self) -> Status;
 
-    /// Calls `each` with every thread that could bring it to its end. False: it has ended.
+    /// Calls `each` with every thread that could end it. Returns `false` if it has ended.
     fn enders(&self, each: &mut dyn FnMut(Identity)) -> bool;
 
-    /// Has its end reported by this observer; at once if it has ended.
+    /// Reports its end to this observer; at once if it has already ended.
     fn watch(&self, observer: Observer);
 
     /// Drops the observers that report to this queue.
     fn unwatch(&self, ends: &Completions);
 }
 
-/// How far a job is.
+/// The state of a job.
 pub(super) enum Status {
     Queued(Weak<PoolCore>),
     Running,
     Ended,
 }
 
-/// The threads of a crew. The lock is a leaf: nothing is done under it.
+/// The threads of a pool. The lock is a leaf: nothing else happens under it.
 #[derive(Debug, Default)]
 pub(super) struct Members(Mutex<Vec<Identity>>);
 
@@ -59,8 +59,8 @@ impl Members {
         self.0.lock()
     }
 
-    /// Calls `each` with all of them: those who could begin a queued job. Never nobody while there
-    /// is one: whoever queues a job sees to that.
+    /// Calls `each` with all of them: the threads that could begin a queued job. Never empty while
+    /// there is a job: submitting one makes sure of that.
     pub(super) fn each(&self, each: &mut dyn FnMut(Identity)) {
         let all = self.lock().clone();
         all.into_iter().for_each(each);
@@ -69,7 +69,7 @@ impl Members {
 
 static NEXT_CREW: AtomicU64 = AtomicU64::new(0);
 
-/// A thread of a crew.
+/// A thread of a pool.
 pub(super) struct PoolThread {
     pub(super) id: Identity,
     pub(super) pool_core: Arc<PoolCore>,
@@ -79,47 +79,48 @@ thread_local! {
     static RUNNER: OnceCell<PoolThread> = const { OnceCell::new() };
 }
 
-/// Runs `f` with the calling thread's runner, if it is one.
+/// Runs `f` with the calling thread's `PoolThread`, if it is one.
 pub(super) fn with_runner<R>(f: impl FnOnce(Option<&PoolThread>) -> R) -> R {
     let mut f = Some(f);
     let mut take = || f.take().expect("it is called once");
-    // A destructor of another thread-local may ask when ours is gone; then nothing runs here.
+    // A destructor of another thread-local may call this after ours is destroyed; then nothing runs
+    // here.
     let answer = RUNNER
         .try_with(|pool_thread| pool_thread.get().map(|pool_thread| take()(Some(pool_thread))));
     answer.ok().flatten().unwrap_or_else(|| take()(None))
 }
 
-/// The number of the calling thread's runner.
+/// The identity of the calling pool thread.
 pub(super) fn runner_id() -> Option<Identity> {
     with_runner(|pool_thread| pool_thread.map(|pool_thread| pool_thread.id))
 }
 
-/// What a thread does besides jobs.
+/// A function that a thread runs besides jobs.
 pub(super) type Hook = Box<dyn Fn() + Send + Sync>;
 
-/// How a crew is made up.
+/// The configuration of a pool.
 pub(super) struct PoolConfig {
-    /// The threads' names begin with it; `None`: `pool-` and the crew's number.
+    /// The prefix of the threads' names; `None`: `pool-` and the pool's number.
     pub(super) name: Option<String>,
     pub(super) size: usize,
     pub(super) stack_size: Option<usize>,
-    /// Done by each thread before its first job; its panic breaks the crew.
+    /// Run by each thread before its first job; its panic breaks the pool.
     pub(super) begin: Hook,
-    /// Done by each thread after its last job.
+    /// Run by each thread after its last job.
     pub(super) end: Hook,
 }
 
-/// Threads and the queue they run.
+/// Threads and the queue of jobs that they run.
 pub(super) struct PoolCore {
     config: PoolConfig,
     name: String,
-    /// Has it been closed, as far as a fork has to know?
+    /// `true` if it is closed: the flag that a fork reads.
     closed: AtomicBool,
-    /// A fork has none of the threads, and nothing to do.
+    /// A fork has none of the threads, and no jobs.
     hall: PerProcess<Hall>,
 }
 
-/// What a crew has in one process.
+/// The state of a pool in one process.
 struct Hall {
     /// Changed under the lock of the state only.
     members: Arc<Members>,
@@ -133,7 +134,7 @@ struct State {
     closed: bool,
     broken: bool,
     threads: Vec<JoinHandle<()>>,
-    /// Who waits for the last runner to end.
+    /// The observers of those that wait for the last thread to end.
     observers: Vec<Observer>,
 }
 
@@ -167,7 +168,7 @@ impl PoolCore {
         &self.name
     }
 
-    /// How many threads it has.
+    /// The number of its threads.
     pub(super) fn threads(&self) -> usize {
         self.hall().members.lock().len()
     }
@@ -181,7 +182,7 @@ impl PoolCore {
         self.hall().state.lock()
     }
 
-    /// Puts a job into the queue and sees to it that a thread will come to it.
+    /// Queues a job and makes sure that a thread will run it.
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>) -> Result<(), SubmitError> {
         let mut state = self.lock();
         if state.broken {
@@ -192,7 +193,7 @@ impl PoolCore {
         }
         state.queue.push_back(job);
         let short = state.queue.len() > state.idle && self.threads() < self.config.size;
-        // The lock is held meanwhile, or another job would count on a thread that never comes.
+        // The lock is held meanwhile, or another job would rely on a thread that never starts.
         if short
             && let Err(error) = self.start(&mut state)
             && self.threads() == 0
@@ -222,7 +223,7 @@ impl PoolCore {
         Ok(())
     }
 
-    /// The next job; `None` when there will be none.
+    /// Returns the next job; `None` if there will be none.
     fn next(&self) -> Option<Arc<dyn Job>> {
         let mut state = self.lock();
         loop {
@@ -240,34 +241,34 @@ impl PoolCore {
         }
     }
 
-    /// Takes no more jobs from now on.
+    /// Accepts no more jobs from now on.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.lock().closed = true;
         self.hall().work.notify_all();
     }
 
-    /// Takes and runs no more jobs, after its initializer has failed.
+    /// Accepts and runs no more jobs, after its initializer has failed.
     pub(super) fn break_down(&self) {
         self.lock().broken = true;
         self.close();
         self.refuse_queued(&FutureError::BrokenPool);
     }
 
-    /// Ends all that has not begun. Answers how many that were.
+    /// Ends all jobs that have not begun. Returns how many that were.
     pub(super) fn refuse_queued(&self, error: &FutureError) -> usize {
         let queue = std::mem::take(&mut self.lock().queue);
         queue.into_iter().filter(|job| Arc::clone(job).refuse(error.clone())).count()
     }
 
-    /// Is the calling thread one of its own?
+    /// Returns `true` if the calling thread is one of its own.
     pub(super) fn is_own_thread(&self) -> bool {
         with_runner(|pool_thread| {
             pool_thread.is_some_and(|pool_thread| std::ptr::eq(&*pool_thread.pool_core, self))
         })
     }
 
-    /// Waits for the end of all threads. The crew is closed, and the caller none of its threads.
+    /// Waits for the end of all threads. The pool is closed, and the caller is none of its threads.
     #[track_caller]
     pub(super) fn wait_for_end(&self) {
         let ends = Completions::new();
@@ -284,13 +285,13 @@ impl PoolCore {
         drop(leaving);
         let threads = std::mem::take(&mut self.lock().threads);
         for thread in threads {
-            // It has left the crew: this ends at once. Panics were contained.
+            // It has left the pool: this ends soon. Panics were caught.
             let _ = thread.join();
         }
     }
 }
 
-/// Takes a watch away from the crew, also when the wait is unwound.
+/// Removes a watch from the pool, also if the wait is unwound.
 struct Leaving<'a> {
     pool_core: &'a PoolCore,
     ends: &'a Completions,
@@ -302,7 +303,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// The life of a crew's thread.
+/// The main function of a pool's thread.
 fn serve(pool_thread: PoolThread) {
     let pool_core = Arc::clone(&pool_thread.pool_core);
     let _membership = Membership { pool_core: &pool_core, id: pool_thread.id };
@@ -310,7 +311,7 @@ fn serve(pool_thread: PoolThread) {
     debug_assert!(set, "a thread serves once");
     if contain("the initializer of a pool", &pool_core.config.begin) {
         while let Some(job) = pool_core.next() {
-            // With the last copy of a job goes its value.
+            // The value of a job is dropped with its last copy.
             contain("the drop of a result", || {
                 job.run();
             });
@@ -321,7 +322,7 @@ fn serve(pool_thread: PoolThread) {
     contain("the end of a pool's thread", &pool_core.config.end);
 }
 
-/// A thread's place among the runners.
+/// A thread's membership in the pool.
 struct Membership<'a> {
     pool_core: &'a PoolCore,
     id: Identity,
@@ -343,7 +344,7 @@ impl Drop for Membership<'_> {
 }
 
 /// Runs user code that has no caller to panic to, and reports its panic. Returns `true` if it
-/// returned.
+/// returned normally.
 pub(super) fn contain(what: &str, f: impl FnOnce()) -> bool {
     let message = fiveways_runtime::contain(f);
     if let Some(message) = &message {

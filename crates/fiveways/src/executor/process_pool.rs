@@ -22,7 +22,7 @@ pub struct ProcessPoolBuilder {
     sizing: Sizing,
     name: Option<String>,
     calls_max: Option<NonZero<u64>>,
-    /// `None` in it: its arguments could not be put into bytes.
+    /// `Some(None)`: its arguments could not be serialised.
     initializer: Option<Option<Initializer>>,
 }
 
@@ -34,32 +34,32 @@ impl Default for ProcessPoolBuilder {
 }
 
 impl ProcessPoolBuilder {
-    /// Sets how many processes there are at most.
+    /// Sets the maximum number of processes.
     pub fn size(mut self, sizing: Sizing) -> ProcessPoolBuilder {
         self.sizing = sizing;
         self
     }
 
-    /// Names the threads that wait for the processes `name-0`, `name-1` ….
+    /// Names the threads that manage the processes `name-0`, `name-1` ….
     pub fn name(mut self, name: impl Into<String>) -> ProcessPoolBuilder {
         self.name = Some(name.into());
         self
     }
 
-    /// Replaces each process after so many calls: for functions that leak.
+    /// Replaces each process after this many calls: for functions that leak.
     #[doc(alias = "max_tasks_per_child")]
     pub fn calls_per_process(mut self, calls: NonZero<u64>) -> ProcessPoolBuilder {
         self.calls_max = Some(calls);
         self
     }
 
-    /// Has each process run this before its first call; what it gives is not looked at. It does
-    /// not count among the [`calls_per_process`](ProcessPoolBuilder::calls_per_process).
+    /// Sets a call that each process runs before its first one; its result is ignored. It does not
+    /// count towards [`calls_per_process`](ProcessPoolBuilder::calls_per_process).
     ///
-    /// If it panics the pool is broken: everything that waits fails with
-    /// [`FutureError::BrokenPool`], and nothing more is taken; calls that have begun in other
-    /// processes come to their end. If the process dies in it, another one is started, as when it
-    /// dies before it is ready: after the third the call fails with [`FutureError::NoWorker`].
+    /// If it panics the pool is broken: all waiting work fails with [`FutureError::BrokenPool`],
+    /// and no more is accepted; calls that have begun in other processes are completed. If the
+    /// process dies in it, another one is started, as when it dies before it is ready: after the
+    /// third the call fails with [`FutureError::NoWorker`].
     ///
     /// # Examples
     ///
@@ -95,11 +95,11 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Makes the pool. Processes are started when there is work.
+    /// Makes the pool. Processes start when there is work.
     ///
     /// # Errors
     ///
-    /// [`BuildError::ZeroSize`]; [`BuildError::NotGuarded`] when `main` has not called
+    /// [`BuildError::ZeroSize`]; [`BuildError::NotGuarded`] if `main` has not called
     /// [`serve_if_worker`](crate::executor::serve_if_worker); [`BuildError::Unencodable`].
     pub fn build(self) -> Result<ProcessPool, BuildError> {
         let size = self.sizing.checked()?;
@@ -117,23 +117,23 @@ impl ProcessPoolBuilder {
     }
 }
 
-/// Processes that do what is submitted, several at a time.
+/// A pool of processes that run submitted calls concurrently.
 ///
 /// The processes run this same program again, so its `main` begins with
-/// [`serve_if_worker`](crate::executor::serve_if_worker), and what they can be asked to do are the
-/// functions of [`remote!`](crate::executor::remote). They share nothing with this process but
-/// environment, directory and standard output and error; their standard input is empty. Arguments
-/// and results go through bytes.
+/// [`serve_if_worker`](crate::executor::serve_if_worker), and they can run the functions declared
+/// with [`remote!`](crate::executor::remote). They share nothing with this process but environment,
+/// directory, standard output and standard error; their standard input is empty. Arguments and
+/// results are serialised.
 ///
-/// Processes are started when there is work for them, up to the pool's size, and kept until the
-/// pool is shut down; then they exit and are collected. They die when this process dies, however it
-/// dies. Keys that interrupt this program (Ctrl-C) do not reach them.
+/// Processes start when there is work for them, up to the pool's size, and stay until the pool is
+/// shut down; then they exit and are collected. They die when this process dies, however it dies.
+/// Keys that interrupt this program (Ctrl-C) do not reach them.
 ///
-/// A function that panics hands its message to whoever asks for the result, and the process goes
-/// on. A process that dies at work fails that one call with [`FutureError::BrokenWorker`], and is
-/// replaced. So does one whose function writes to descriptors that are not its own, so that
-/// anything but the answer comes from it: it is killed. A copy that a function makes by `fork` and
-/// lets return is ended.
+/// If a function panics, its message is returned as the call's error, and the process continues. A
+/// process that dies during a call fails that one call with [`FutureError::BrokenWorker`], and is
+/// replaced. A process whose function writes to descriptors that are not its own, so that anything
+/// but an answer arrives from it, is killed and treated in the same way. A copy that a function
+/// makes by `fork` and lets return is ended.
 ///
 /// # Examples
 ///
@@ -167,11 +167,11 @@ impl fmt::Debug for ProcessPool {
 }
 
 impl Default for ProcessPool {
-    /// Makes a pool of a process for each processor.
+    /// Makes a pool with one process per processor.
     ///
     /// # Panics
     ///
-    /// When `main` has not called [`serve_if_worker`](crate::executor::serve_if_worker).
+    /// If `main` has not called [`serve_if_worker`](crate::executor::serve_if_worker).
     fn default() -> ProcessPool {
         let built = ProcessPool::builder().build();
         built.unwrap_or_else(|error| panic!("no process pool: {error}"))
@@ -183,32 +183,32 @@ impl ProcessPool {
     ///
     /// # Errors
     ///
-    /// As [`ProcessPoolBuilder::build`].
+    /// Those of [`ProcessPoolBuilder::build`].
     pub fn new(sizing: Sizing) -> Result<ProcessPool, BuildError> {
         ProcessPool::builder().size(sizing).build()
     }
 
-    /// Starts describing a pool.
+    /// Returns a builder with the default settings.
     pub fn builder() -> ProcessPoolBuilder {
         ProcessPoolBuilder::default()
     }
 
-    /// How many processes it has at most.
+    /// Returns the maximum number of processes.
     pub fn size(&self) -> usize {
         self.pool_core.size()
     }
 
-    /// The numbers of its processes now, in ascending order.
+    /// Returns the ids of its processes, in ascending order.
     pub fn processes(&self) -> Vec<u32> {
         self.members.pids().iter().copied().collect()
     }
 
-    /// Submits a call, and returns before it is done.
+    /// Submits a call without waiting for it.
     ///
     /// # Errors
     ///
-    /// When the pool has been shut down, has no thread and gets none, or the arguments cannot be
-    /// put into bytes, or into more than 2 GiB of them.
+    /// If the pool is closed, if it has no thread and none can be started, or if the arguments
+    /// cannot be serialised or exceed 2 GiB.
     pub fn submit<T: Portable>(&self, work: Call<T>) -> Result<Future<T>, SubmitError> {
         let prepared = work.prepare()?;
         check_call(prepared.name.len(), prepared.arguments.len())
@@ -221,14 +221,14 @@ impl ProcessPool {
         Future::submit(&self.pool_core, Box::new(work))
     }
 
-    /// Submits a call for each item, as in `pool.map(1..=3, square::call)`; the results come in the
+    /// Submits a call for each item, as in `pool.map(1..=3, square::call)`; the results are in the
     /// order of the items.
     ///
     /// Only waiting for the results suspends.
     ///
     /// # Errors
     ///
-    /// As [`ProcessPool::submit`]; then what was submitted and has not begun is cancelled.
+    /// Those of [`ProcessPool::submit`]; submitted calls that have not begun are then cancelled.
     pub fn map<A, T: Portable>(
         &self,
         items: impl IntoIterator<Item = A>,
@@ -237,18 +237,18 @@ impl ProcessPool {
         Executor::map(self, items, work)
     }
 
-    /// As [`ProcessPool::map`], sending that many calls to a process at a time: for many short
-    /// pieces of work, whose way there and back costs more than they do.
+    /// As [`ProcessPool::map`], sending `chunk` calls to a process at a time: for many short calls,
+    /// whose transfer would take longer than their execution.
     ///
     /// An error stands for a whole chunk. A chunk counts as one call.
     ///
     /// # Errors
     ///
-    /// As [`ProcessPool::map`].
+    /// Those of [`ProcessPool::map`].
     ///
     /// # Panics
     ///
-    /// When `chunk` is zero.
+    /// If `chunk` is zero.
     #[doc(alias = "chunksize")]
     #[track_caller]
     pub fn map_chunked<A, T: Portable>(
@@ -261,7 +261,7 @@ impl ProcessPool {
         Ok(ChunkedMap::new(self.map(calls, Call::chunk)?))
     }
 
-    /// Takes no more work from now on; what was submitted is done. May be called again.
+    /// Accepts no more work from now on; submitted work is completed. May be called again.
     #[doc(alias = "shutdown(wait=False)")]
     pub fn close(&self) {
         self.pool_core.close();
@@ -271,23 +271,24 @@ impl ProcessPool {
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until all work is done and the processes have ended; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the waiting task is cancelled it is unwound from here; the work is done all the same.
+    /// If the waiting task is cancelled it is unwound from here; the work is completed all the
+    /// same.
     ///
     /// # Panics
     ///
-    /// In work or a callback of this very pool, which would wait for its own end.
+    /// If called by the pool's own work or callbacks, which would wait for themselves.
     #[track_caller]
     pub fn shutdown(&self) {
         shut_down(&self.pool_core);
     }
 
-    /// Cancels all work that has not begun. Answers how much that was.
+    /// Cancels all work that has not begun. Returns how much that was.
     ///
-    /// The callbacks are called here.
+    /// The callbacks run in the calling thread.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
         self.pool_core.refuse_queued(&FutureError::Cancelled)

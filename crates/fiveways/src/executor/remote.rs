@@ -2,9 +2,9 @@
 
 /// Makes functions callable in worker processes.
 ///
-/// Each function `f` stays what it is, and `f::call(…)`, with the same arguments, makes the
-/// [`Call`](crate::executor::Call) that a pool takes. Arguments and result must be serialisable in
-/// both directions and hold no borrow; arguments are plain names, without patterns.
+/// Each function `f` remains as it is, and `f::call(…)`, with the same arguments, makes the
+/// [`Call`](crate::executor::Call) to submit to a pool. Arguments and result must implement serde's
+/// `Serialize` and `DeserializeOwned`; arguments are plain names, without patterns.
 ///
 /// # Examples
 ///
@@ -34,12 +34,12 @@ macro_rules! __remote {
         $(#[$meta])*
         $visible fn $name($($argument: $type),*) $(-> $output)? $body
 
-        /// The function of this name as other processes call it.
+        /// The function of this name, callable in other processes.
         #[allow(non_camel_case_types)]
         $visible struct $name {}
 
         impl $name {
-            /// Makes a call of the function, for a pool.
+            /// Makes a call of the function, to submit to a pool.
             $visible fn call(
                 $($argument: $type),*
             ) -> $crate::executor::Call<$crate::executor::__private::Output<fn() $(-> $output)?>> {

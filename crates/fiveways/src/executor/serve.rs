@@ -1,4 +1,4 @@
-//! The life of a worker process: answering the calls of its pool.
+//! The main loop of a worker process: answering the calls of its pool.
 //!
 //! ```text
 //!   main thread    hello ▸ call ▸ answer ▸ call ▸ answer … ▸ quit: exits with 0
@@ -6,12 +6,12 @@
 //!                  quit, the pool's process is gone, and it kills this one, in whatever call
 //! ```
 //!
-//! A function may fork, and its copy of this process may come back from it: the copy has no say,
+//! A function may fork, and its copy of this process may return from it: the copy must not answer,
 //! and ends itself.
 //!
-//! The socket comes as standard input: that is the one way to hand a descriptor down without code
-//! between fork and exec. It moves away from there at once, so that nobody reads from it who means
-//! the terminal.
+//! The socket arrives as standard input: the only way to pass a descriptor down without code
+//! between fork and exec. It is moved away at once, so that code that reads standard input does not
+//! read from it.
 
 use std::env;
 use std::fs::File;
@@ -38,20 +38,16 @@ pub(super) const MARK: &str = "--fiveways-worker";
 /// false → true, when `main` has called [`serve_if_worker`].
 static GUARDED: AtomicBool = AtomicBool::new(false);
 
-/// Would worker processes know that they are?
+/// Returns `true` if worker processes would recognise themselves as such.
 pub(super) fn is_guarded() -> bool {
     GUARDED.load(Ordering::Relaxed)
 }
 
 /// Serves the calls of a [`ProcessPool`](crate::executor::ProcessPool) if this process is one of
-/// its workers, and exits after that; else returns at once.
+/// its workers, and then exits; otherwise returns at once.
 ///
-/// Workers are started as this same program. So `main` calls this first, before it reads arguments,
+/// Workers start as this same program. So `main` calls this first, before it reads arguments,
 /// starts threads or opens anything.
-///
-/// # Suspends
-///
-/// Never.
 ///
 /// # Examples
 ///
@@ -67,14 +63,14 @@ pub fn serve_if_worker() {
     match take_socket().and_then(serve) {
         Ok(()) => process::exit(0),
         Err(error) => {
-            // Not by the macro, which panics when nobody listens.
+            // Not by the macro, which panics if stderr is closed.
             let _ = writeln!(io::stderr(), "error: this worker process has no pool: {error}");
             process::exit(2);
         }
     }
 }
 
-/// Takes the socket away from standard input and leaves nothing to be read there.
+/// Takes the socket from standard input and replaces that by an empty file.
 #[expect(unsafe_code, reason = "descriptor 0 is closed and opened again")]
 fn take_socket() -> io::Result<UnixStream> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
@@ -86,7 +82,7 @@ fn take_socket() -> io::Result<UnixStream> {
     if nothing.as_raw_fd() != 0 {
         return Err(io::Error::other("a thread was started before serve_if_worker was called"));
     }
-    // As programs that a call starts will find it, too.
+    // Programs that a call starts inherit it as well.
     keep_on_exec(nothing.as_fd())?;
     let _ = nothing.into_raw_fd();
     Ok(UnixStream::from(socket))
@@ -102,11 +98,11 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes calls on, and ends the process when the pool is gone.
+/// Forwards calls, and ends the process when the pool is gone.
 fn read_calls(mut socket: UnixStream, tell: &Sender<Request>) {
     while let Ok(Some(request)) = Request::read(&mut socket) {
         let quits = request == Request::Quit;
-        // The main thread listens until it quits.
+        // The main thread receives until it quits.
         let _ = tell.send(request);
         if quits {
             return;
@@ -122,11 +118,11 @@ fn answer_calls(socket: &mut UnixStream, told: &Receiver<Request>) {
         let answered = catch_unwind(AssertUnwindSafe(|| call::run(&name, &arguments)));
         let answer = answered.unwrap_or_else(|payload| {
             let answer = Answer::Panicked(message_of(payload.as_ref()).to_owned());
-            // Its drop might panic as well, and this process has better things to do.
+            // Its drop might panic as well; the process must continue.
             std::mem::forget(payload);
             answer
         });
-        // The kernel is asked: libc's idea of it may be that of the original.
+        // The kernel is asked: libc may have cached the id of the original.
         if id() != own {
             write_to_stderr(b"fiveways: a fork of a worker process came back from its call\n");
             end_now();
@@ -137,9 +133,9 @@ fn answer_calls(socket: &mut UnixStream, told: &Receiver<Request>) {
     }
 }
 
-/// Ends this process without running anything more of it.
+/// Ends this process without running any more of its code.
 fn end_now() -> ! {
-    // It cannot fail for ourselves.
+    // It cannot fail for the process itself.
     let _ = kill(id(), Signal::KILL);
     process::abort();
 }

@@ -1,13 +1,13 @@
-//! How many workers a pool has at most.
+//! The maximum number of workers of a pool.
 
 use std::thread;
 
 use crate::executor::failure::BuildError;
 
-/// How many threads or processes a pool starts at most.
+/// The maximum number of threads or processes of a pool.
 ///
-/// The processors are those that this program may use: a smaller affinity or a control group's
-/// quota counts (CPython counts so since 3.13).
+/// Only processors that this program may use are counted: its affinity and a control group's quota
+/// are considered (as in CPython since 3.13).
 ///
 /// # Examples
 ///
@@ -21,24 +21,24 @@ use crate::executor::failure::BuildError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "max_workers")]
 pub enum Sizing {
-    /// Five for each processor: the default of CPython's `ThreadPoolExecutor` in 3.5 to 3.7.
+    /// Five per processor: the default of CPython's `ThreadPoolExecutor` in 3.5 to 3.7.
     FiveTimesCpus,
-    /// Four more than there are processors, but at most 32: CPython's default for threads since
-    /// 3.8, and ours.
+    /// The number of processors plus four, but at most 32: CPython's default for threads since 3.8,
+    /// and the default here.
     CpusPlusFourAtMost32,
-    /// One for each processor: the default for processes, and for work that computes.
+    /// One per processor: the default for processes, and for work that computes.
     Cpus,
-    /// This many. None at all is refused by what builds the pool.
+    /// This number. Building a pool with 0 fails.
     Fixed(usize),
 }
 
 impl Sizing {
-    /// How many workers this is here and now.
+    /// Returns the number of workers on this machine.
     pub fn workers(self) -> usize {
         self.workers_on(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// How many workers this is on a machine with so many processors.
+    /// Returns the number of workers on a machine with this many processors.
     pub fn workers_on(self, cpus: usize) -> usize {
         match self {
             Sizing::FiveTimesCpus => cpus.saturating_mul(5),
@@ -48,7 +48,7 @@ impl Sizing {
         }
     }
 
-    /// The same, refused when it is none.
+    /// As [`Sizing::workers`], but an error if it is 0.
     pub(super) fn checked(self) -> Result<usize, BuildError> {
         match self.workers() {
             0 => Err(BuildError::ZeroSize),

@@ -38,7 +38,7 @@ impl Default for ThreadPoolBuilder {
 }
 
 impl ThreadPoolBuilder {
-    /// Sets how many threads there are at most.
+    /// Sets the maximum number of threads.
     pub fn size(mut self, sizing: Sizing) -> ThreadPoolBuilder {
         self.sizing = sizing;
         self
@@ -51,22 +51,22 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Sets the bytes of each thread's stack.
+    /// Sets the stack size of each thread, in bytes.
     pub fn stack_size(mut self, bytes: usize) -> ThreadPoolBuilder {
         self.config.stack_size = Some(bytes);
         self
     }
 
-    /// Has each thread call this before its first work.
+    /// Sets a function that each thread calls before its first work.
     ///
-    /// If it panics the pool is broken: everything that waits fails with
-    /// [`FutureError::BrokenPool`], and nothing more is taken.
+    /// If it panics the pool is broken: all waiting work fails with [`FutureError::BrokenPool`],
+    /// and no more is accepted.
     pub fn initializer(mut self, begin: impl Fn() + Send + Sync + 'static) -> ThreadPoolBuilder {
         self.config.begin = Box::new(begin);
         self
     }
 
-    /// Makes the pool. Threads are started when there is work.
+    /// Makes the pool. Threads start when there is work.
     ///
     /// # Errors
     ///
@@ -77,14 +77,13 @@ impl ThreadPoolBuilder {
     }
 }
 
-/// Threads that do what is submitted, several at a time.
+/// A pool of threads that run submitted work concurrently.
 ///
-/// Threads are started when there is work for them, up to the pool's size, and kept until the pool
-/// is shut down. Being dropped the pool waits for all that was submitted, as after
-/// `shutdown()`; dropped by its own work it does not wait. To share it, put it into an
-/// `Arc` or borrow it.
+/// Threads start when there is work for them, up to the pool's size, and stay until the pool is
+/// shut down. Dropping the pool waits for all submitted work, as `shutdown()` does; if its own work
+/// drops it, that does not wait. To share it, put it into an `Arc` or borrow it.
 ///
-/// Work that panics hands its panic to whoever asks for the result; the thread goes on.
+/// If work panics, joining its future returns the panic; the thread continues.
 ///
 /// # Examples
 ///
@@ -111,7 +110,7 @@ impl fmt::Debug for ThreadPool {
 }
 
 impl Default for ThreadPool {
-    /// Makes a pool of four threads more than there are processors, but at most 32.
+    /// Makes a pool of as many threads as there are processors plus four, but at most 32.
     fn default() -> ThreadPool {
         ThreadPoolBuilder::default().build().expect("the default size is not zero")
     }
@@ -127,26 +126,26 @@ impl ThreadPool {
         ThreadPool::builder().size(sizing).build()
     }
 
-    /// Starts describing a pool.
+    /// Returns a builder with the default settings.
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder::default()
     }
 
-    /// How many threads it has at most.
+    /// Returns the maximum number of threads.
     pub fn size(&self) -> usize {
         self.pool_core.size()
     }
 
-    /// How many threads it has now.
+    /// Returns the current number of threads.
     pub fn threads(&self) -> usize {
         self.pool_core.threads()
     }
 
-    /// Submits work, and returns before it is done.
+    /// Submits work without waiting for it.
     ///
     /// # Errors
     ///
-    /// When the pool has been shut down, is broken, or has no thread and gets none.
+    /// If the pool is closed or broken, or has no thread and none can be started.
     pub fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -154,13 +153,13 @@ impl ThreadPool {
         Future::submit(&self.pool_core, Box::new(move || Ok(work())))
     }
 
-    /// Submits one function for many items; the results come in the order of the items.
+    /// Submits one function for many items; the results are in the order of the items.
     ///
     /// Only waiting for the results suspends.
     ///
     /// # Errors
     ///
-    /// As [`ThreadPool::submit`]; then what was submitted and has not begun is cancelled.
+    /// Those of [`ThreadPool::submit`]; submitted work that has not begun is then cancelled.
     pub fn map<A: Send + 'static, T: Send + 'static>(
         &self,
         items: impl IntoIterator<Item = A>,
@@ -175,17 +174,17 @@ impl ThreadPool {
         Ok(map)
     }
 
-    /// As [`ThreadPool::map`], submitting that many items at a time: for many short pieces of work.
+    /// As [`ThreadPool::map`], submitting `chunk` items at a time: for many short pieces of work.
     ///
     /// An error stands for a whole chunk.
     ///
     /// # Errors
     ///
-    /// As [`ThreadPool::map`].
+    /// Those of [`ThreadPool::map`].
     ///
     /// # Panics
     ///
-    /// When `chunk` is zero.
+    /// If `chunk` is zero.
     #[doc(alias = "chunksize")]
     #[track_caller]
     pub fn map_chunked<A: Send + 'static, T: Send + 'static>(
@@ -198,7 +197,7 @@ impl ThreadPool {
         Ok(ChunkedMap::new(self.map(chunks(items, chunk), whole)?))
     }
 
-    /// Takes no more work from now on; what was submitted is done. May be called again.
+    /// Accepts no more work from now on; submitted work is completed. May be called again.
     #[doc(alias = "shutdown(wait=False)")]
     pub fn close(&self) {
         self.pool_core.close();
@@ -208,23 +207,24 @@ impl ThreadPool {
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until all work is done and the threads have ended; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// If the waiting task is cancelled it is unwound from here; the work is done all the same.
+    /// If the waiting task is cancelled it is unwound from here; the work is completed all the
+    /// same.
     ///
     /// # Panics
     ///
-    /// In work or a callback of this very pool, which would wait for its own end.
+    /// If called by the pool's own work or callbacks, which would wait for themselves.
     #[track_caller]
     pub fn shutdown(&self) {
         shut_down(&self.pool_core);
     }
 
-    /// Cancels all work that has not begun. Answers how much that was.
+    /// Cancels all work that has not begun. Returns how much that was.
     ///
-    /// The callbacks are called here.
+    /// The callbacks run in the calling thread.
     #[doc(alias = "cancel_futures")]
     pub fn cancel_queued(&self) -> usize {
         self.pool_core.refuse_queued(&FutureError::Cancelled)
@@ -246,7 +246,7 @@ pub(super) fn shut_down(pool_core: &Arc<PoolCore>) {
     pool_core.wait_for_end();
 }
 
-/// Closes a pool that is dropped, and waits for its end unless it would wait for itself.
+/// Closes a pool that is dropped, and waits for its end unless the caller is one of its threads.
 pub(super) fn leave(pool_core: &Arc<PoolCore>) {
     match pool_core.is_own_thread() {
         true => pool_core.close(),
@@ -281,7 +281,8 @@ where
 impl<T: Portable> Executor<Call<T>> for ThreadPool {
     type Output = T;
 
-    /// Submits a call. It goes through bytes here as well, so that it means the same everywhere.
+    /// Submits a call. Arguments and result are serialised here too, so that it behaves as in a
+    /// process.
     fn submit(&self, call: Call<T>) -> Result<Future<T>, SubmitError> {
         let prepared = call.prepare()?;
         Future::submit(&self.pool_core, Box::new(move || prepared.run_here()))

@@ -1,15 +1,15 @@
-//! Waiting for futures: parks tasks, blocks threads, and lets threads of pools help.
+//! Waiting for futures: parks tasks, blocks threads, and lets threads of pools run queued work.
 //!
-//! A thread of a pool that waits for a job of its own pool which nobody has begun runs it then and
-//! there: exactly that one, so nothing happens on its stack that the wait did not need.
+//! A thread of a pool that waits for a job of its own pool that has not begun runs it itself:
+//! exactly that one, so nothing runs on its stack that the wait did not need.
 //!
-//! A wait names who could end it: of a running job its runner, of a queued one any of its crew's.
-//! Threads of pools always stand in the runtime's graph of waits, so a ring of them is told instead
-//! of hanging; where deadlocks are looked for all others do, too, and so do waits for locks and
-//! joins: then a ring may lead through anything.
+//! A wait names the threads that could end it: of a running job its thread, of a queued one any of
+//! its pool's. Threads of pools are always in the runtime's wait graph, so a cycle of them is
+//! reported instead of hanging; with deadlock detection all other waiters are, too, and so are
+//! waits for locks and joins: then a cycle may lead through any of them.
 //!
-//! Who has a time limit will move, but not before its time: that is enough for who must know
-//! whether a wait ends, and not for who asks whether to run a job itself.
+//! A waiter with a time limit will continue, but not before its time: that answers whether a wait
+//! ends, but not whether a thread should run a job itself.
 
 use std::panic::Location;
 use std::ptr;
@@ -24,12 +24,12 @@ use fiveways_runtime::{
 use crate::executor::failure::FutureError;
 use crate::executor::pool_core::{Job, PoolCore, PoolThread, Status, with_runner};
 
-/// A wait for jobs, which come out one after the other as they end.
+/// A wait for jobs, which are returned one after the other as they end.
 pub(super) struct Waiting {
     ends: Completions,
-    /// By number; `None` when it has come out.
+    /// By number; `None` once it has been returned.
     jobs: Vec<Option<Arc<dyn Job>>>,
-    /// None of the jobs before this one is in a queue.
+    /// None of the jobs before this index is queued.
     begun: usize,
     /// Where the user's code waits.
     place: &'static Location<'static>,
@@ -49,7 +49,7 @@ impl Waiting {
         waiting
     }
 
-    /// Waits for the next job to end and gives its number.
+    /// Waits for the next job to end and returns its number.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<usize, FutureError> {
         let number = with_runner(|pool_thread| match (self.ends.pop(), pool_thread) {
             (Some(number), _) => Ok(number),
@@ -61,7 +61,7 @@ impl Waiting {
         Ok(number)
     }
 
-    /// Waits on a thread of a pool, for as long as it takes.
+    /// Waits on a thread of a pool, without a time limit.
     fn wait_long(&mut self, me: &PoolThread) -> Result<usize, FutureError> {
         if self.help(&me.pool_core) {
             return Ok(self.ends.pop().expect("what was run here has told its end"));
@@ -69,14 +69,14 @@ impl Waiting {
         self.park(Visibility::Always, None)
     }
 
-    /// Waits on a thread of a pool, until the deadline. Helps only if nobody else can: helping
-    /// knows no time limit.
+    /// Waits on a thread of a pool, until the deadline. Runs a job only if no other thread can: a
+    /// job has no time limit.
     fn wait_awhile(
         &mut self,
         me: &PoolThread,
         deadline: Option<Instant>,
     ) -> Result<usize, FutureError> {
-        // It is seen before it looks: of two that come at once, one sees the other.
+        // It is visible before it looks: of two that come at once, one sees the other.
         let unless_stalled = |reason: &Reason<'_>| {
             (!is_hopeless(reason, TimedWaits::Waiting)).then(|| self.wait(reason, deadline))
         };
@@ -93,7 +93,7 @@ impl Waiting {
         self.park(Visibility::Always, deadline)
     }
 
-    /// Runs one of the jobs here, if one is in the queue of this crew.
+    /// Runs one of the jobs here, if one is in the queue of this pool.
     fn help(&mut self, pool_core: &Arc<PoolCore>) -> bool {
         for job in &self.jobs[self.begun..] {
             self.begun += 1;
@@ -110,8 +110,8 @@ impl Waiting {
     fn park(&self, seen: Visibility, deadline: Option<Instant>) -> Result<usize, FutureError> {
         match self.seen(seen, deadline, |reason| self.wait(reason, deadline)) {
             Ok(number) => number.ok_or(FutureError::TimedOut),
-            // It may have ended since we looked.
-            Err(_hopeless) => self.ends.pop().ok_or(FutureError::WouldDeadlock),
+            // It may have ended in the meantime.
+            Err(_would_deadlock) => self.ends.pop().ok_or(FutureError::WouldDeadlock),
         }
     }
 
@@ -121,7 +121,7 @@ impl Waiting {
         self.ends.pop()
     }
 
-    /// Runs `wait` with the reason of this wait, while others see it.
+    /// Runs `wait` with the reason of this wait, visible to other waits.
     fn seen<R>(
         &self,
         seen: Visibility,
@@ -148,7 +148,7 @@ impl Enders for Jobs<'_> {
 }
 
 impl Drop for Waiting {
-    /// Also when the wait is unwound.
+    /// Also if the wait is unwound.
     fn drop(&mut self) {
         for job in self.jobs.iter().flatten() {
             job.unwatch(&self.ends);

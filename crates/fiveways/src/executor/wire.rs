@@ -1,4 +1,4 @@
-//! What goes between a pool and its worker processes: frames over a socket.
+//! The protocol between a pool and its worker processes: frames over a socket.
 //!
 //! ```text
 //!   frame      length of the body: u64 | number of the call: u64 | kind: u8 | body
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Numbers are little-endian. Both ends are the same program, so there are no versions. A broken
-//! frame is an error all the same: the process on the other side runs code of users, which may do
-//! anything to descriptors. So the head of a frame is judged before its body is awaited, and an
-//! answer is one only under the number of the call.
+//! frame is an error all the same: the other process runs user code, which may do anything to
+//! descriptors. So the head of a frame is checked before its body is awaited, and an answer is
+//! accepted only under the number of the call.
 
 use std::io::{self, Read, Write};
 
@@ -26,19 +26,19 @@ const UNKNOWN_FUNCTION: u8 = 3;
 const UNDECODABLE: u8 = 4;
 const UNENCODABLE: u8 = 5;
 
-/// The number of what belongs to no call.
+/// The number of frames that belong to no call.
 const NO_CALL: u64 = 0;
 
 /// The length of a head.
 const HEAD: usize = 17;
 
-/// The longest body.
+/// The maximum length of a body.
 pub(super) const BODY_MAX: u64 = 1 << 31;
 
-/// Bytes of a body for which there is room before they have come.
+/// Bytes of a body that are allocated before they have arrived.
 const ROOM: u64 = 64 * 1024;
 
-/// What a worker is asked to do.
+/// A request to a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
@@ -46,7 +46,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// Reads a request; `None` when the pool is gone.
+    /// Reads a request; `None` if the pool is gone.
     pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Request>> {
         let Some(Head { length, number, kind }) = Head::read(from)? else { return Ok(None) };
         match kind {
@@ -82,7 +82,7 @@ pub(super) fn write_call(
     write_frame(to, number, CALL, &[&length.to_le_bytes(), name.as_bytes(), arguments])
 }
 
-/// Tells whether a call with so many bytes of name and arguments can be sent.
+/// Checks that a call with this many bytes of name and arguments can be sent.
 pub(super) fn check_call(name: usize, arguments: usize) -> Result<(), String> {
     let length = (name as u64).saturating_add(arguments as u64).saturating_add(4);
     if length <= BODY_MAX { Ok(()) } else { Err(too_long(length)) }
@@ -92,12 +92,12 @@ fn too_long(length: u64) -> String {
     format!("{length} bytes, more than the {BODY_MAX} that can be sent")
 }
 
-/// Says that this worker is ready for calls.
+/// Reports that this worker is ready for calls.
 pub(super) fn write_hello(to: &mut impl Write) -> io::Result<()> {
     write_frame(to, NO_CALL, HELLO, &[])
 }
 
-/// Reads a worker's first word.
+/// Reads a worker's first message.
 pub(super) fn read_hello(from: &mut impl Read) -> io::Result<()> {
     match Head::read(from)? {
         Some(Head { length: 0, number: NO_CALL, kind: HELLO }) => Ok(()),
@@ -106,18 +106,18 @@ pub(super) fn read_hello(from: &mut impl Read) -> io::Result<()> {
     }
 }
 
-/// What comes of a call.
+/// The answer to a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The result, as bytes.
+    /// The serialised result.
     Value(Vec<u8>),
-    /// The function panicked and said this.
+    /// The function panicked with this message.
     Panicked(String),
     /// There is no function of this name.
     UnknownFunction(String),
-    /// The arguments cannot be read.
+    /// The arguments cannot be deserialised.
     Undecodable(String),
-    /// The result cannot be written.
+    /// The result cannot be serialised.
     Unencodable(String),
 }
 
@@ -154,7 +154,7 @@ impl Answer {
         })
     }
 
-    /// The bytes of the result, or why there are none.
+    /// Returns the bytes of the result, or the error.
     pub(super) fn into_value(self) -> Result<Vec<u8>, FutureError> {
         match self {
             Answer::Value(bytes) => Ok(bytes),
@@ -166,7 +166,7 @@ impl Answer {
     }
 }
 
-/// What is no frame.
+/// The error of an invalid frame.
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a broken frame")
 }
@@ -181,7 +181,7 @@ fn write_frame(to: &mut impl Write, number: u64, kind: u8, body: &[&[u8]]) -> io
     to.write_all(&frame)
 }
 
-/// What a frame says before its body.
+/// The head of a frame.
 struct Head {
     length: u64,
     number: u64,
@@ -189,7 +189,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` at the end, when that comes between two frames.
+    /// Reads a head; `None` at the end of the stream between two frames.
     fn read(from: &mut impl Read) -> io::Result<Option<Head>> {
         let mut head = [0; HEAD];
         let began = loop {
@@ -211,7 +211,7 @@ impl Head {
     }
 }
 
-/// Reads a body. Memory is taken as it comes: a length that is a lie takes none.
+/// Reads a body. Memory is allocated as bytes arrive: a false length allocates none.
 fn read_body(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut body = Vec::with_capacity(length.min(ROOM) as usize);
     from.by_ref().take(length).read_to_end(&mut body)?;
@@ -262,7 +262,7 @@ mod tests {
         read_hello(&mut &value(NO_CALL)[..]).expect_err("no greeting");
     }
 
-    /// A source that says what nobody should have waited for.
+    /// A source that fails if more than the head is read.
     struct Endless<'a>(&'a [u8]);
 
     impl Read for Endless<'_> {

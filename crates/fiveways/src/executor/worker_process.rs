@@ -1,4 +1,4 @@
-//! The pool's side of one worker process: starting it, calling, burying it.
+//! The pool's side of one worker process: starting it, calling it, collecting it.
 //!
 //! Each thread of a process pool has at most one process, which it starts for its first call:
 //!
@@ -8,12 +8,12 @@
 //!            └────────┴── dead before the call was sent: buried, another one is started
 //! ```
 //!
-//! A new process first runs the initializer, if there is one; what goes wrong there before it
-//! answers has happened before the call was sent.
+//! A new process first runs the initializer, if there is one; any failure before it answers has
+//! happened before the call was sent.
 //!
-//! A call that was not sent whole has not begun, so it may be sent to another process. One that was
-//! sent may have begun, and is not sent twice. What comes from a process is the answer to its call
-//! or nothing of use: a process that says anything else, in a call or between two, is killed.
+//! A call that was not sent completely has not begun, so it may be sent to another process. A call
+//! that was sent may have begun, and is not sent twice. A process sends the answer to its call and
+//! nothing else: a process that sends anything else, in a call or between two, is killed.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -40,31 +40,31 @@ use crate::executor::wire::{Answer, read_hello, write_call, write_quit};
 use crate::executor::worker_stream::WorkerStream;
 use crate::net::UnixStream;
 
-/// The program that runs here, even if its file has been replaced or removed meanwhile.
+/// The running program, even if its file has been replaced or removed.
 const SAME_PROGRAM: &str = "/proc/self/exe";
 
-/// How long a new process may take until it is ready.
+/// How long a new process may take to become ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a process may take to exit before it is killed.
 const EXIT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many processes a call is offered to, if they die before they have it.
+/// How many processes are tried for a call, if they die before it is sent.
 const OFFERS: u32 = 3;
 
-/// Bytes that are received at once.
+/// Bytes received at once.
 const PIECE: usize = 8 * 1024;
 
-/// What the lanes of a pool share.
+/// The state shared by the threads of a pool.
 pub(super) struct Members {
     /// The live processes; a fork has none.
     pids: PerProcess<Mutex<BTreeSet<u32>>>,
-    /// After so many calls a process makes room for a new one.
+    /// After this many calls a process is replaced.
     calls_max: Option<u64>,
     initializer: Option<Initializer>,
 }
 
-/// What each process runs before its first call.
+/// The call that each process runs before its first one.
 #[derive(Clone, Debug)]
 pub(super) struct Initializer {
     pub(super) name: Cow<'static, str>,
@@ -107,7 +107,7 @@ pub(super) fn call(
             worker_process.keep();
             Ok(answer)
         }
-        // What it leaves of its last words is of no use.
+        // The rest of its output is useless.
         Err(error) => {
             let pid = worker_process.child.id();
             Err(FutureError::BrokenWorker { pid, status: worker_process.break_off(&error) })
@@ -115,7 +115,7 @@ pub(super) fn call(
     }
 }
 
-/// Why a call was not sent whole; it has not begun.
+/// The reason why a call was not sent completely; it has not begun.
 enum Refusal {
     /// The process has ended, or could not be started.
     Gone(io::Error),
@@ -156,8 +156,8 @@ struct WorkerProcess {
     child: Child,
     stream: BufReader<WorkerStream>,
     calls: u64,
-    /// Of the last call that was sent. It begins anywhere, so that bytes that were not meant as an
-    /// answer are none.
+    /// The number of the last call that was sent. It starts at a random value, so that bytes that
+    /// are no answer do not match.
     number: u64,
     members: Arc<Members>,
 }
@@ -170,15 +170,15 @@ impl WorkerProcess {
             command.arg0(name);
         }
         command.arg(MARK).stdin(Stdio::from(OwnedFd::from(theirs)));
-        // A key that interrupts this program is for this program to deal with.
+        // A key that interrupts this program is handled by this program.
         command.process_group(0);
         let mut child = command.spawn()?;
-        // Its end of the socket is closed here, so that ours ends with it.
+        // Its end of the socket is closed here, so that the pool's end sees when it ends.
         drop(command);
         let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
         let opened = child::open(pid);
         let Ok(Some(pidfd)) = opened else {
-            // Nobody could see it end. It ends itself when the socket does.
+            // Its end could not be seen. It ends itself when the socket is closed.
             drop(socket);
             let status = child.wait().ok();
             return Err(opened.err().unwrap_or_else(|| ended(child.id(), status)));
@@ -199,12 +199,12 @@ impl WorkerProcess {
 
     /// Sends a call under the next number.
     fn send(&mut self, name: &str, arguments: &[u8]) -> io::Result<()> {
-        // Half of all numbers are ahead.
+        // Half of all numbers are still ahead.
         self.number += 1;
         write_call(self.stream.get_mut(), self.number, name, arguments)
     }
 
-    /// Has it run the initializer, if there is one.
+    /// Runs the initializer, if there is one.
     fn initialized(mut self) -> Result<WorkerProcess, Refusal> {
         let Some(first) = &self.members.initializer else { return Ok(self) };
         let Initializer { name, arguments } = first.clone();
@@ -232,12 +232,13 @@ impl WorkerProcess {
         ended(pid, self.collect_exit(limit))
     }
 
-    /// Has it said nothing that it was not asked for?
+    /// Returns `true` if it has sent nothing unexpected.
     fn is_silent(&self) -> bool {
         self.stream.buffer().is_empty()
     }
 
-    /// This lane, unless its process has ended meanwhile or has spoken without being asked.
+    /// Returns itself, unless its process has ended in the meantime or has sent something
+    /// unexpected.
     fn if_alive(self) -> Option<WorkerProcess> {
         if self.is_silent() && self.stream.get_ref().is_quiet() {
             return Some(self);
@@ -246,14 +247,14 @@ impl WorkerProcess {
         None
     }
 
-    /// Collects the process after an answer that was none. One that has ended, or closed its end of
-    /// the socket, is given time to tell how; any other is killed.
+    /// Collects the process after an invalid answer. One that has ended, or closed its end of the
+    /// socket, is given time to exit; any other is killed.
     fn break_off(self, error: &io::Error) -> Option<ExitStatus> {
         if error.kind() != io::ErrorKind::InvalidData {
             return self.collect_exit(EXIT_LIMIT);
         }
         let pid = self.child.id();
-        // Not by the macro, which panics when nobody listens.
+        // Not by the macro, which panics if stderr is closed.
         let _ = writeln!(
             io::stderr(),
             "fiveways: the worker process {pid} is killed: it said what is no answer to its call"
@@ -261,7 +262,7 @@ impl WorkerProcess {
         self.collect_exit(Duration::ZERO)
     }
 
-    /// Keeps it for the thread's next call, unless it has had its share.
+    /// Keeps it for the thread's next call, unless it has reached its number of calls.
     fn keep(mut self) {
         self.calls += 1;
         if self.members.calls_max.is_some_and(|max| self.calls >= max) {
@@ -271,27 +272,27 @@ impl WorkerProcess {
         }
     }
 
-    /// Asks it to exit, and sees to it that it does.
+    /// Asks it to exit, and makes sure that it does.
     fn quit(mut self) {
-        // It may have ended already, or not listen; it is not waited for here.
+        // It may have ended already, or not be receiving; this does not wait for it.
         let stream = self.stream.get_mut();
         stream.set_deadline(Some(clock::now() + EXIT_LIMIT));
         let _ = write_quit(stream);
         self.collect_exit(EXIT_LIMIT);
     }
 
-    /// Collects the process; kills it first when it does not end within the limit.
+    /// Collects the process; kills it first if it does not end within the limit.
     fn collect_exit(self, limit: Duration) -> Option<ExitStatus> {
         let pidfd = self.stream.get_ref().pidfd();
         if !matches!(wait_ready(pidfd, false, Some(clock::machine() + limit)), Ok(true)) {
-            // It may have ended this very moment.
+            // It may have ended just now.
             let _ = send_signal(pidfd, Signal::KILL.as_raw());
         }
         child::collect(pidfd, Patience::Sleep).ok().flatten()
     }
 }
 
-/// Why there is no process that is ready.
+/// The error for a process that did not become ready.
 fn ended(pid: u32, status: Option<ExitStatus>) -> io::Error {
     let how = match status {
         Some(status) => status.to_string(),

@@ -1,7 +1,8 @@
 //! A worker's socket, as its pool reads and writes it: it ends with the process.
 //!
-//! A process that was forked by a worker's function has the worker's end of the socket too, and may
-//! live longer. So the end of the socket is not waited for, but that of the process as well.
+//! A process that was forked by a worker's function also has the worker's end of the socket, and
+//! may live longer. So the pool waits not only for the end of the socket, but also for that of the
+//! process.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +15,7 @@ use crate::net::UnixStream;
 
 /// The pool's end of the socket.
 pub(super) struct WorkerStream {
-    /// Does not wait by itself.
+    /// Non-blocking.
     socket: UnixStream,
     /// Readable when the process has ended.
     pidfd: OwnedFd,
@@ -23,7 +24,7 @@ pub(super) struct WorkerStream {
 
 impl WorkerStream {
     pub(super) fn new(socket: UnixStream, pidfd: OwnedFd) -> WorkerStream {
-        // A wish that is kept here, and not a mode of the kernel's socket.
+        // A setting of the value, not a mode of the kernel's socket.
         let _ = socket.set_nonblocking(true);
         WorkerStream { socket, pidfd, deadline: None }
     }
@@ -32,23 +33,23 @@ impl WorkerStream {
         self.pidfd.as_fd()
     }
 
-    /// Sets when reads and writes that wait fail.
+    /// Sets when waiting reads and writes fail.
     pub(super) fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }
 
-    /// Does the process run, with nothing said that has not been read?
+    /// Returns `true` if the process runs and nothing is left to be read.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.look(poll::IN, Some(Duration::ZERO)), Ok((false, false)))
     }
 
-    /// Waits for the socket; false: the process has ended before that.
+    /// Waits for the socket; returns `false` if the process has ended before that.
     fn wait(&self, asked: i16) -> io::Result<bool> {
         loop {
             let left = self.deadline.map(|by| by.saturating_duration_since(clock::now()));
             match self.look(asked, left)? {
                 (true, _) => return Ok(true),
-                // Its last words may have come between the two looks.
+                // Its last bytes may have come between the two checks.
                 (false, true) => return Ok(self.look(asked, Some(Duration::ZERO))?.0),
                 (false, false) if left.is_some_and(|left| left.is_zero()) => {
                     return Err(io::ErrorKind::TimedOut.into());
@@ -58,7 +59,7 @@ impl WorkerStream {
         }
     }
 
-    /// Is the socket ready, and has the process ended?
+    /// Returns whether the socket is ready, and whether the process has ended.
     fn look(&self, asked: i16, limit: Option<Duration>) -> io::Result<(bool, bool)> {
         let mut both = [Entry::new(self.socket.as_fd(), asked), Entry::new(self.pidfd(), poll::IN)];
         match poll::poll(&mut both, limit) {

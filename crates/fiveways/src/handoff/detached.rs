@@ -1,4 +1,4 @@
-//! A connection outside of any worker, and how streams become one and come back.
+//! A connection that belongs to no worker, and the conversion of streams to and from it.
 
 use std::fmt;
 use std::io;
@@ -22,16 +22,16 @@ pub(super) mod private {
     use crate::net::stream::Parts;
     use crate::net::{TcpStream, UnixStream};
 
-    /// What the crate needs of a connection.
+    /// The operations that the crate needs on a connection.
     pub trait Connection: Sized {
-        /// Its name in a frame.
+        /// Its kind in a frame.
         const KIND: super::Kind;
 
-        /// Takes it out of its worker.
+        /// Detaches it from its worker.
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
         fn take_apart(self) -> Parts;
 
-        /// Makes it again.
+        /// Reassembles it.
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
         fn put_together(parts: Parts) -> Self;
     }
@@ -58,7 +58,7 @@ pub(super) mod private {
     connection!(UnixStream, super::Kind::Unix);
 }
 
-/// Which of the two a connection is.
+/// The kinds of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A [`TcpStream`].
@@ -67,11 +67,11 @@ pub enum Kind {
     Unix,
 }
 
-/// A live connection taken out of its worker: no driver watches it and nobody reads it ahead.
+/// A live connection that belongs to no worker: no driver watches it and nothing reads ahead on it.
 ///
-/// It carries what belongs to it: the bytes that were [`unread`](Detached::unread) when it left,
-/// the bytes that are [`unsent`](Detached::unsent), the time limits. Dropped, it is closed, and
-/// both are lost.
+/// It carries the bytes that were [`unread`](Detached::unread) when it was detached, the bytes that
+/// are [`unsent`](Detached::unsent), and the time limits. Dropping it closes the connection and
+/// discards both.
 pub struct Detached<S: Connection = TcpStream> {
     parts: Parts,
     unsent: Vec<u8>,
@@ -94,7 +94,7 @@ impl<S: Connection> Detached<S> {
         Detached { parts, unsent, stream: PhantomData }
     }
 
-    /// Takes a stream out of its worker.
+    /// Detaches a stream from its worker.
     pub(super) fn of(stream: S) -> Detached<S> {
         let parts = stream.take_apart();
         settle(parts.socket.as_fd());
@@ -105,59 +105,59 @@ impl<S: Connection> Detached<S> {
         &self.parts
     }
 
-    /// The bytes that were received and not consumed: the first that a reader gets.
+    /// Returns the bytes that were received and not consumed: a reader gets them first.
     pub fn unread(&self) -> &[u8] {
         &self.parts.unread
     }
 
-    /// The bytes that go out before anything else is written.
+    /// Returns the bytes that are sent before anything else is written.
     pub fn unsent(&self) -> &[u8] {
         &self.unsent
     }
 
-    /// Adds to the bytes that go out before anything else is written: output that a buffered
-    /// writer, say, still had.
+    /// Adds bytes to be sent before anything else is written: for example output still in a
+    /// buffered writer.
     pub fn add_unsent(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
     }
 
-    /// Makes one of what another program, or a selector of one's own, has of a connection: its
-    /// descriptor, in whatever mode, and the bytes that are [`unread`](Detached::unread) and
+    /// Makes a detached connection from the state that another program, or your own selector, has
+    /// of it: its descriptor, in any mode, and the bytes that are [`unread`](Detached::unread) and
     /// [`unsent`](Detached::unsent).
     pub fn from_parts(fd: OwnedFd, unread: Vec<u8>, unsent: Vec<u8>) -> Detached<S> {
         settle(fd.as_fd());
         let socket = Socket::taken_over(fd, false);
-        // Remembered now, so that asking for it cannot fail later (D25).
+        // Remembered now, so that `peer_addr` cannot fail later (D25).
         let peer = socket.peer_name().and_then(inet).ok();
         Detached::new(Parts { ticket: None, socket, unread, peer }, unsent)
     }
 
-    /// Gives up the descriptor, in blocking mode, the bytes that are unread, and those that are
-    /// unsent.
+    /// Returns the descriptor, in blocking mode, the unread bytes, and the unsent ones.
     #[doc(alias = "into_blocking")]
     pub fn into_parts(self) -> (OwnedFd, Vec<u8>, Vec<u8>) {
         let Parts { ticket, socket, unread, .. } = self.parts;
-        // A server that counts its connections counts this one no more.
+        // A server that counts its connections no longer counts this one.
         drop(ticket);
         (socket.into_fd(), unread, self.unsent)
     }
 
-    /// Makes it a stream again, on whichever worker or thread this is called.
+    /// Turns it into a stream again, on the calling worker or thread.
     ///
-    /// What arrived in the meantime is found by the first read, as is the end of a peer that has
-    /// gone: nothing has to be looked at before.
+    /// The first read returns what has arrived in the meantime, or the end if the peer has closed:
+    /// nothing needs to be checked before.
     ///
     /// # Suspends
     ///
-    /// While what is unsent goes out; if there is nothing unsent, never.
+    /// While unsent bytes are sent; not if there are none.
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED` while it waits; what has not gone out is still unsent then.
+    /// Fails with `ECANCELED` while it waits; bytes that were not sent are still unsent then.
     ///
     /// # Errors
     ///
-    /// Of sending what is unsent, with the connection; if there is nothing unsent, none.
+    /// Any error of sending the unsent bytes; the error returns the connection. Does not fail if
+    /// there are none.
     #[doc(alias = "reattach")]
     #[doc(alias = "re-register")]
     pub fn into_stream(mut self) -> Result<S, Failed<Detached<S>>> {
@@ -182,9 +182,9 @@ impl<S: Connection> Detached<S> {
     }
 }
 
-/// Sets what the open socket keeps and not the descriptor: blocking mode, in which plain threads
-/// wait, and no signals, which would go to a thread that watched it once. Failing means that it is
-/// no socket, which the first call tells.
+/// Resets what the open socket stores and not the descriptor: blocking mode, in which plain threads
+/// wait, and no signals, which would go to the thread that watched it before. Failing means that it
+/// is no socket, which the first call reports.
 fn settle(fd: BorrowedFd<'_>) {
     let _ = set_nonblocking(fd, false);
     let _ = set_async(fd, false);
@@ -197,11 +197,11 @@ impl<S: Connection> AsFd for Detached<S> {
     }
 }
 
-/// What could not be handed over, still whole, and why.
+/// An intact connection that could not be handed over, and the error.
 ///
-/// Becomes an [`io::Error`] by `?`, which closes the connection.
+/// `?` converts it to an [`io::Error`], which closes the connection.
 pub struct Failed<T> {
-    /// Boxed: who succeeds does not carry it around.
+    /// Boxed, so that the success case stays small.
     rest: Box<T>,
     error: io::Error,
 }
@@ -211,17 +211,17 @@ impl<T> Failed<T> {
         Failed { rest: Box::new(rest), error }
     }
 
-    /// Why it failed.
+    /// Returns the error.
     pub fn error(&self) -> &io::Error {
         &self.error
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub fn into_inner(self) -> T {
         *self.rest
     }
 
-    /// Both.
+    /// Returns both.
     pub fn into_parts(self) -> (T, io::Error) {
         (*self.rest, self.error)
     }
@@ -251,18 +251,18 @@ impl<T> From<Failed<T>> for io::Error {
     }
 }
 
-/// Gives a stream type its `detach`.
+/// Implements `detach` for a stream type.
 macro_rules! detachable {
     ($stream:ty) => {
         impl $stream {
-            /// Takes the connection out of its worker, to be handed over: see
-            /// [`handoff`](crate::handoff). (A second value for it, made by a clone, stays where
-            /// it is.)
+            /// Detaches the connection from its worker, to be handed over: see
+            /// [`handoff`](crate::handoff). (A second value for it, made by a clone, is not
+            /// affected.)
             ///
             /// # Errors
             ///
-            /// None at present: nothing of a connection is anywhere but in this value and in the
-            /// kernel.
+            /// Does not fail at present: the whole state of a connection is in this value and in
+            /// the kernel.
             #[doc(alias = "unregister")]
             pub fn detach(self) -> Result<Detached<$stream>, Failed<$stream>> {
                 Ok(Detached::of(self))

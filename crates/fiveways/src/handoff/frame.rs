@@ -1,4 +1,4 @@
-//! The bytes in which a connection crosses to another process.
+//! The format in which a connection is sent to another process.
 //!
 //! ```text
 //!    0  magic "5way"   4  version   5  kind (1 TCP, 2 Unix)   6  zero, zero
@@ -8,8 +8,8 @@
 //!   40  unread …  unsent …  the seal: one byte, and with it the descriptor
 //! ```
 //!
-//! Numbers are little-endian. The descriptor comes last: until everything else has been taken by
-//! the channel the sender alone has the connection, and can go on with it.
+//! Numbers are little-endian. The descriptor comes last: until the channel has accepted everything
+//! else, only the sender has the connection, and can continue with it.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,13 +22,13 @@ const VERSION: u8 = 2;
 /// The length of a header.
 pub(super) const HEADER: usize = 40;
 
-/// The byte that comes with the descriptor.
+/// The byte that is sent with the descriptor.
 pub(super) const SEAL: u8 = b'.';
 
-/// The most bytes that may go with a connection, unread and unsent together.
+/// The maximum number of bytes that can be sent with a connection, unread and unsent together.
 pub(super) const BYTES_MAX: usize = 16 << 20;
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
@@ -39,19 +39,19 @@ pub(super) struct Header {
     pub(super) idle_limit: Option<Duration>,
 }
 
-/// What is wrong with the bytes in which a connection should have come.
+/// The error of receiving bytes that are not a valid connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// They do not begin as a frame does.
+    /// They do not start as a frame does.
     NotAFrame,
     /// They are of another version of this library.
     Version(u8),
-    /// The connection is of no kind that is known here.
+    /// The kind of connection is unknown.
     Kind(u8),
-    /// It is another kind of connection than was asked for.
+    /// It is another kind of connection than requested.
     OtherKind,
-    /// More bytes should go with the connection than may.
+    /// The frame announces more bytes than allowed.
     TooLong(u64),
     /// They end before the frame does.
     Truncated,
@@ -128,7 +128,7 @@ impl Header {
 }
 
 fn nanos(limit: Option<Duration>) -> u64 {
-    // Half a millennium is no limit.
+    // Half a millennium counts as no limit.
     limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(0))
 }
 

@@ -1,24 +1,24 @@
 //! Handing a live connection over: to another worker, to a thread of its own, to another process.
 //!
-//! A worker that multiplexes thousands of connections must not be kept by one of them, and work
-//! that goes through many rounds of sending and receiving may need a thread, or a process, that is
-//! allowed to block. So the connection is taken out of its worker, worked on elsewhere, and brought
-//! back. On a selector of one's own that takes five steps, each of which can be forgotten:
+//! One connection must not block a worker that multiplexes thousands, and work that takes many
+//! rounds of sending and receiving may need a thread, or a process, that may block. So the
+//! connection is detached from its worker, used elsewhere, and returned. With your own selector
+//! that takes five steps, each of which can be forgotten:
 //!
 //! | | on a bare selector | here |
 //! |---|---|---|
-//! | 1 | unregister it | [`TcpStream::detach`]: no driver knows it any more |
+//! | 1 | unregister it | [`TcpStream::detach`]: no driver watches it any more |
 //! | 2 | make it blocking | nothing to do |
 //! | 3 | exchange, many rounds | [`run`] on a thread; [`send`], [`receive`] for a process |
 //! | 4 | make it non-blocking | nothing to do, even if the work has failed |
-//! | 5 | register it again | [`Detached::into_stream`], on any worker |
+//! | 4 | make it non-blocking | nothing to do, even if the work failed |
 //!
-//! Steps 2 and 4 are worse than a nuisance: the mode belongs to the open socket and not to the
-//! descriptor, so whoever flips it flips it for every process that shares the socket. Here sockets
-//! stay in blocking mode, and "do not wait" is asked of each call.
+//! Steps 2 and 4 are more than a nuisance: the mode belongs to the open socket and not to the
+//! descriptor, so changing it changes it for every process that shares the socket. Here sockets
+//! stay in blocking mode, and each call is made non-blocking by a flag.
 //!
-//! What goes with a connection: the descriptor, the bytes that were read of it and not consumed,
-//! the bytes that are still to be sent, its time limits. It has exactly one owner at a time:
+//! A handed-over connection consists of the descriptor, the bytes that were read and not consumed,
+//! the bytes still to be sent, and its time limits. It has exactly one owner at a time:
 //! [`Detached`] cannot be cloned, and [`send`] closes the sender's copy, so that the peer sees the
 //! end as soon as the receiver closes.
 //!

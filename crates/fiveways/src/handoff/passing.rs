@@ -1,7 +1,7 @@
-//! Connections that cross to another process, over a Unix stream.
+//! Sending connections to another process, over a Unix stream.
 //!
-//! The kernel duplicates the descriptor into the message (`SCM_RIGHTS`, unix(7)); while it is on
-//! its way it belongs to the message, so a receiver that dies before it reads closes it. See
+//! The kernel duplicates the descriptor into the message (`SCM_RIGHTS`, unix(7)); in transit it
+//! belongs to the message, so it is closed if the receiver dies before it reads. See
 //! [`frame`](super::frame) for the bytes.
 
 use std::fmt;
@@ -24,9 +24,9 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends a connection to the process at the other end of a Unix stream, and closes it here.
 ///
-/// What is unread and unsent goes with it (up to 16 MiB), and its time limits; the idle limit
-/// begins to count anew where it is received. From then on it is the receiver's alone. A receiver
-/// that dies before it has taken the connection closes it: the peer sees its end.
+/// Unread and unsent bytes are sent with it (up to 16 MiB), and its time limits; the idle limit
+/// starts again in the receiver. From then on only the receiver has it. If the receiver dies before
+/// it has received the connection, the connection is closed, and its peer sees the end.
 ///
 /// Only whole connections are sent over a channel, one after the other; it is borrowed mutably so
 /// that two cannot mix.
@@ -41,9 +41,9 @@ const PIECE: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// With the connection, which stays with the sender: `TimedOut` after the deadline; `InvalidInput`
-/// if too much is unread and unsent; the channel's. If a part had been sent by then the channel is
-/// of no further use: it is shut down for writing, so that the receiver sees it too.
+/// The error returns the connection to the sender: `TimedOut` after the deadline; `InvalidInput` if
+/// too many bytes are unread and unsent; any error of the channel. If a part had already been sent,
+/// the channel is unusable: it is shut down for writing, so that the receiver sees it too.
 #[doc(alias = "SCM_RIGHTS")]
 #[doc(alias = "send_handle")]
 pub fn send<S: Connection>(
@@ -74,13 +74,13 @@ impl Drop for Limited<'_> {
     }
 }
 
-/// A channel in the middle of a frame: dropped, it is shut down.
+/// A channel in the middle of a frame: shut down on drop.
 struct Begun<'a>(Option<&'a Socket>);
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if let Some(channel) = self.0 {
-            // It may be gone already.
+            // It may be closed already.
             let _ = channel.shutdown(Shutdown::Write);
         }
     }
@@ -128,17 +128,17 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Why no connection was received.
+/// The error of receiving a connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The channel failed, or the deadline came, before any byte of a connection; or there was no
-    /// descriptor left for one that had come whole. The channel is in order.
+    /// The channel failed, or the deadline passed, before any byte of a connection; or no
+    /// descriptor was left for one that had arrived completely. The channel is still usable.
     Channel(io::Error),
-    /// The channel failed, or the deadline came, in the middle of a connection, which is lost. The
-    /// channel has been ended.
+    /// The channel failed, or the deadline passed, in the middle of a connection, which is lost.
+    /// The channel was shut down.
     Begun(io::Error),
-    /// What came is not what should have come. The channel has been ended.
+    /// The received bytes are not a valid connection. The channel was shut down.
     Frame(FrameError),
 }
 
@@ -179,7 +179,7 @@ impl From<ReceiveError> for io::Error {
     fn from(error: ReceiveError) -> io::Error {
         match error {
             ReceiveError::Channel(error) => error,
-            // Not of the kind of its cause: after a `TimedOut` there would be a next time.
+            // Not of the kind of its cause: a `TimedOut` would invite a retry.
             begun @ ReceiveError::Begun(_) => {
                 io::Error::new(io::ErrorKind::ConnectionAborted, begun)
             }
@@ -188,29 +188,30 @@ impl From<ReceiveError> for io::Error {
     }
 }
 
-/// Receives a connection that another process has sent with [`send`]; `None` when that has closed
-/// the channel and no connection is left in it.
+/// Receives a connection that another process has sent with [`send`]; returns `None` if that has
+/// closed the channel and no connection is left in it.
 ///
-/// The channel must be used for nothing else; above all nobody may read it with `BufRead`, which
-/// reads ahead and would lose descriptors.
+/// The channel must be used for nothing else; in particular it must not be read with `BufRead`,
+/// which reads ahead and would lose descriptors.
 ///
 /// # Suspends
 ///
-/// Until a whole connection has come.
+/// Until a whole connection has arrived.
 ///
 /// # Cancellation
 ///
-/// Fails with `ECANCELED` while it waits; in the middle of a connection that ends the channel.
+/// Fails with `ECANCELED` while it waits; in the middle of a connection that shuts down the
+/// channel.
 ///
 /// # Errors
 ///
 /// [`ReceiveError::Channel`]: `TimedOut` after the deadline; `InvalidInput` if the channel has been
-/// read ahead; `EMFILE` if this process has no descriptor left for the connection, which is lost
-/// then. [`ReceiveError::Begun`] for the same in the middle of a connection: nobody could tell any
-/// more where the next one begins, and what is unread of a connection was written by its peer, who
-/// is not to be trusted. [`ReceiveError::Frame`] for anything that is no connection of the kind
-/// asked for. With these two the channel is shut down for reading and emptied, so that later calls
-/// find its end and the sender an error. Whatever descriptors came are closed.
+/// read ahead; `EMFILE` if this process has no descriptor left for the connection, which is then
+/// lost. [`ReceiveError::Begun`] for the same in the middle of a connection: where the next one
+/// begins is then unknown, and the unread bytes of a connection were written by its peer, which is
+/// not trusted. [`ReceiveError::Frame`] for anything that is not a connection of the requested
+/// kind. With these two the channel is shut down for reading and emptied, so that later calls find
+/// its end and the sender an error. All descriptors that arrived are closed.
 #[doc(alias = "recv_handle")]
 pub fn receive<S: Connection>(
     channel: &mut UnixStream,
@@ -234,15 +235,15 @@ pub fn receive<S: Connection>(
     Ok(Some(detached))
 }
 
-/// A header, the bytes that are unread and unsent, and the descriptor.
+/// A header, the unread and unsent bytes, and the descriptor.
 type Frame = (Header, Vec<u8>, Vec<u8>, OwnedFd);
 
-/// The receiving side of one frame. Dropped in the middle of it, it ends the channel.
+/// The receiving side of one frame. Dropped in the middle of it, it shuts down the channel.
 struct Receiver<'a> {
     channel: &'a Socket,
-    /// Descriptors that came; closed if the frame is not finished.
+    /// Received descriptors; closed if the frame is not completed.
     fds: Vec<OwnedFd>,
-    /// Has a part of the frame been taken, and not all of it?
+    /// `true` if a part of the frame has been received, and not all of it.
     begun: bool,
 }
 
@@ -251,8 +252,8 @@ impl Drop for Receiver<'_> {
         if !self.begun {
             return;
         }
-        // From now on its sender is refused, so what is left in it is all that there is: it would
-        // be read even now. Descriptors in it are closed by the kernel.
+        // From now on its sender gets errors, so what is left in it is all there is: it could still
+        // be read. Descriptors in it are closed by the kernel.
         if self.channel.shutdown(Shutdown::Read).is_ok() {
             let mut rest = vec![0; PIECE];
             while matches!(net::recv_now(self.channel.as_fd(), &mut rest), Ok(1..)) {}
@@ -275,7 +276,7 @@ impl Receiver<'_> {
         Ok(Some((header, unread, unsent, self.seal()?)))
     }
 
-    /// Receives once, and never beyond the frame: the next one's descriptor must stay with it.
+    /// Receives once, and never beyond the frame: the next frame's descriptor must stay with it.
     fn once(&mut self, buf: &mut [u8]) -> Result<usize, ReceiveError> {
         let mut cut = false;
         let received = retry(|| {
@@ -292,14 +293,14 @@ impl Receiver<'_> {
         };
         self.begun |= count > 0;
         match (cut, self.fds.is_empty()) {
-            // One came, and this process has no number for it: the kernel has closed it.
+            // One was sent, and this process has no number left for it: the kernel has closed it.
             (true, true) => Err(ReceiveError::Begun(io::Error::from_raw_os_error(errno::EMFILE))),
             (true, false) => Err(FrameError::StrayDescriptors.into()),
             (false, _) => Ok(count),
         }
     }
 
-    /// Receives until the buffer is full or the channel ends; no descriptor may come with that.
+    /// Receives until the buffer is full or the channel ends; no descriptor may come with it.
     fn fill(&mut self, buf: &mut [u8]) -> Result<usize, ReceiveError> {
         let mut filled = 0;
         while filled < buf.len() {
@@ -315,7 +316,7 @@ impl Receiver<'_> {
         Ok(filled)
     }
 
-    /// Receives this many bytes. Memory is taken as they come: their number is only a claim.
+    /// Receives this many bytes. Memory is allocated as they arrive: their number is unverified.
     fn bytes(&mut self, len: usize) -> Result<Vec<u8>, ReceiveError> {
         let mut bytes = Vec::new();
         while bytes.len() < len {
@@ -329,7 +330,7 @@ impl Receiver<'_> {
         Ok(bytes)
     }
 
-    /// Receives the seal and the descriptor that comes with it. Then the frame is over.
+    /// Receives the seal and the descriptor that comes with it. Then the frame is complete.
     fn seal(&mut self) -> Result<OwnedFd, ReceiveError> {
         let mut seal = [0];
         match (self.once(&mut seal), seal[0]) {
@@ -353,7 +354,7 @@ impl Receiver<'_> {
     }
 }
 
-/// What kind of connection a descriptor is, if it is one.
+/// Returns the kind of connection a descriptor is, if it is one.
 fn kind_of(fd: &OwnedFd) -> Option<Kind> {
     use fiveways_sys::net::option;
     use std::os::fd::AsRawFd;

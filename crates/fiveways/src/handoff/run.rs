@@ -1,4 +1,4 @@
-//! Work on a connection that may block its thread.
+//! Running work on a connection that may block its thread.
 
 use std::any::Any;
 use std::fmt;
@@ -15,11 +15,11 @@ use fiveways_sys::lock::Mutex;
 
 use crate::handoff::detached::{Connection, Detached};
 
-/// Why work on a connection gave no value. The connection is there all the same.
+/// The error of work on a connection. The connection is returned separately.
 pub struct WorkError(Why);
 
 enum Why {
-    /// Locked only to be `Sync`, as errors should be: it is taken out by value.
+    /// Locked only so that it is `Sync`, as errors should be: it is taken out by value.
     Panicked(Mutex<Box<dyn Any + Send>>),
     NotStarted(io::Error),
 }
@@ -29,12 +29,12 @@ impl WorkError {
         WorkError(Why::Panicked(Mutex::new(payload)))
     }
 
-    /// Did the work panic?
+    /// Returns `true` if the work panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0, Why::Panicked(_))
     }
 
-    /// Goes on panicking in the caller, with the work's payload.
+    /// Resumes the work's panic in the caller.
     pub fn resume(self) -> ! {
         match self.0 {
             Why::Panicked(payload) => resume_unwind(payload.into_inner()),
@@ -49,7 +49,7 @@ impl fmt::Display for WorkError {
             Why::Panicked(payload) => {
                 let payload = payload.lock();
                 let message = panic_message(payload.as_ref()).map(str::to_owned);
-                // Writing may be the user's, and wait.
+                // Formatting may run user code, which may wait.
                 drop(payload);
                 match message {
                     Some(message) => write!(f, "the work panicked: {message}"),
@@ -76,32 +76,32 @@ impl std::error::Error for WorkError {
     }
 }
 
-/// Runs work over a connection on another thread, which may block, and gives the connection back:
-/// also when the work panics, and when it is late.
+/// Runs work on a connection in another thread, which may block, and returns the connection, even
+/// if the work panics or exceeds its deadline.
 ///
-/// No other work runs on that thread meanwhile. It is one of those of
-/// [`unblock`](crate::executor::unblock), which are kept for a while, so a hand-off is cheap; when
-/// all of them are busy one is started for this work, so that none waits for others to end.
+/// No other work runs on that thread in the meantime. It is one of the threads of
+/// [`unblock`](crate::executor::unblock), which are kept for a while, so a hand-off is cheap; if
+/// all of them are busy, a new one is started, so that no work waits for other work to end.
 ///
-/// `work` is plain blocking code over the stream, for as many rounds as it takes. From `deadline`
-/// on, each of its calls on the stream fails with `TimedOut`, whatever time limits it sets. What is
-/// [`unsent`](Detached::unsent) goes out first.
+/// `work` is plain blocking code over the stream, for any number of rounds. After `deadline`, each
+/// of its calls on the stream fails with `TimedOut`, regardless of the time limits it sets. Bytes
+/// that are [`unsent`](Detached::unsent) are sent first.
 ///
-/// On a plain thread the work runs right here.
+/// On a plain thread the work runs in the calling thread.
 ///
 /// # Suspends
 ///
-/// Until the work has ended; the worker serves others meanwhile.
+/// Until the work has ended; the worker runs other tasks in the meantime.
 ///
 /// # Cancellation
 ///
-/// A cancelled task is unwound from here, and so is one whose `timeout` scope is over. The work
-/// goes on to its end or its deadline; then the connection is closed.
+/// A cancelled task is unwound from here, and so is one whose `timeout` scope has passed. The work
+/// continues to its end or its deadline; then the connection is closed.
 ///
 /// # Errors
 ///
-/// Beside the connection: that the work panicked, or could not begin, because no thread could be
-/// started or what was unsent could not be sent.
+/// Next to the connection: the work panicked, or could not begin because no thread could be started
+/// or the unsent bytes could not be sent.
 pub fn run<S, T, F>(
     detached: Detached<S>,
     deadline: Option<Instant>,
@@ -126,13 +126,13 @@ where
     }
 }
 
-/// Has the work begun by a thread that is kept, or by one of its own.
+/// Runs the work on an idle helper thread, or on a new one.
 fn on_thread(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
     let Err(work) = hand_to_thread(work) else { return Ok(()) };
     thread::Builder::new().name("fiveways-handoff".to_owned()).spawn(work).map(drop)
 }
 
-/// Where the task and the thread leave the connection for each other.
+/// Where the task and the thread pass the connection to each other.
 struct Desk<S: Connection, T> {
     state: Mutex<State<S, T>>,
     waiter: Unparker,
@@ -155,7 +155,8 @@ impl<S: Connection, T> Desk<S, T> {
     fn work(&self, deadline: Option<Instant>, work: impl FnOnce(&mut S) -> T) {
         if let State::Waiting(detached) = self.replace(State::Taken) {
             let (detached, outcome) = run_here(detached, deadline, work);
-            // A task that has been unwound meanwhile leaves it to the desk's drop.
+            // If the task has been unwound in the meantime, the connection is dropped with the
+            // desk.
             drop(self.replace(State::Done(detached, outcome)));
             self.waiter.unpark();
         }

@@ -1,14 +1,13 @@
-//! The clients of the [socket](super::socket), and what becomes of each.
+//! The clients of the [socket](super::socket).
 //!
 //! ```text
 //!   connected ──▶ asking ──a line──▶ answered ──all of it taken──▶ closed
 //!                   └─────────┴── late, nonsense, or too many: closed
 //! ```
 //!
-//! One thread looks after all of them and waits for none: it polls. A client has a time to ask in
-//! and a time in which it must have taken its whole answer, and when there are too many the one
-//! that has said nothing for longest makes room. So silent and slow clients cost the others
-//! nothing.
+//! One thread serves all of them by polling and waits for none. A client must send its request and
+//! receive its whole answer within time limits, and if there are too many clients, the one that has
+//! been silent for longest is closed. So silent and slow clients do not delay others.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -22,22 +21,22 @@ use fiveways_sys::poll::{self, Entry};
 
 use crate::inspect::Options;
 
-/// The longest question.
+/// The maximum length of a request.
 const QUESTION_MAX: usize = 128;
 
-/// How long a client has to ask.
+/// How long a client may take to send its request.
 const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a client has to take its whole answer.
+/// How long a client may take to receive its whole answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Clients at once.
+/// The maximum number of concurrent clients.
 const CLIENTS_MAX: usize = 64;
 
 /// How long the thread pauses when no client can be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves clients for ever. The listener does not wait by itself.
+/// Serves clients for ever. The listener is non-blocking.
 pub(super) fn serve(listener: &UnixListener) {
     let mut clients: Vec<Client> = Vec::new();
     loop {
@@ -45,10 +44,10 @@ pub(super) fn serve(listener: &UnixListener) {
         table.extend(clients.iter().map(Client::entry));
         let next = clients.iter().map(|client| client.by).min();
         let limit = next.map(|by| by.saturating_duration_since(clock::now()));
-        // Interrupted, it finds nothing ready.
+        // If interrupted, nothing is ready.
         let ready = poll::poll(&mut table, limit).is_ok();
         let is_ready = |at: usize| ready && table[at].answer() != 0;
-        // Those that can go on, before there is need of their places.
+        // Existing clients first, before one of them may have to be closed.
         let mut at = 0;
         clients.retain_mut(|client| {
             at += 1;
@@ -60,12 +59,12 @@ pub(super) fn serve(listener: &UnixListener) {
     }
 }
 
-/// Accepts one client. It most likely has asked already.
+/// Accepts one client. Its request has probably arrived already.
 fn accept(listener: &UnixListener, clients: &mut Vec<Client>) {
     let stream = match listener.accept() {
         Ok((stream, _)) => stream,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-        // No descriptor left, most likely: later there may be one.
+        // Probably no descriptor is left: later there may be one.
         Err(_) => return thread::sleep(PAUSE),
     };
     if let Ok(mut client) = Client::new(stream)
@@ -78,7 +77,8 @@ fn accept(listener: &UnixListener, clients: &mut Vec<Client>) {
     }
 }
 
-/// Closes the oldest that has not asked, or else the oldest. They stand in the order they came in.
+/// Closes the oldest client that has not sent a request, otherwise the oldest. They are in order of
+/// arrival.
 fn make_room(clients: &mut Vec<Client>) {
     let silent = clients.iter().position(|client| client.answer.is_none());
     clients.remove(silent.unwrap_or(0));
@@ -90,7 +90,7 @@ struct Client {
     /// When it is closed, if it is not done.
     by: Instant,
     question: Vec<u8>,
-    /// The answer, and how much of it has been taken.
+    /// The answer, and how much of it has been sent.
     answer: Option<(Vec<u8>, usize)>,
 }
 
@@ -105,13 +105,13 @@ impl Client {
         Ok(Client { stream, by, question: Vec::new(), answer: None })
     }
 
-    /// What it is waited for.
+    /// The poll entry of what it waits for.
     fn entry(&self) -> Entry {
         let asked = if self.answer.is_none() { poll::IN } else { poll::OUT };
         Entry::new(self.stream.as_fd(), asked)
     }
 
-    /// Does what can be done without waiting; false: it is done with.
+    /// Does what is possible without waiting; returns `false` if the client is done.
     fn goes_on(&mut self) -> bool {
         match self.step() {
             Ok(done) => !done,
@@ -119,7 +119,7 @@ impl Client {
         }
     }
 
-    /// Reads the question, writes the answer. `WouldBlock`: there is more to do.
+    /// Reads the request, writes the answer. `WouldBlock`: there is more to do.
     fn step(&mut self) -> io::Result<bool> {
         while self.answer.is_none() {
             let mut piece = [0; QUESTION_MAX];
@@ -130,7 +130,7 @@ impl Client {
                 self.answer = Some((answer(&self.question)?, 0));
                 self.by = clock::now() + ANSWER_LIMIT;
             } else if count == 0 {
-                // It has gone, or said too much.
+                // It has closed, or sent too much.
                 return Ok(true);
             }
         }
@@ -145,7 +145,7 @@ impl Client {
     }
 }
 
-/// The answer to a question.
+/// The answer to a request.
 fn answer(question: &[u8]) -> io::Result<Vec<u8>> {
     let line = question.split(|byte| *byte == b'\n').next().unwrap_or_default();
     match std::str::from_utf8(line).ok().and_then(parse) {
@@ -154,7 +154,7 @@ fn answer(question: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// `dump`, then settings in any order.
+/// Parses `dump`, followed by settings in any order.
 fn parse(question: &str) -> Option<Options> {
     let mut words = question.split_whitespace();
     if words.next() != Some("dump") {
@@ -212,7 +212,7 @@ mod tests {
         assert!(clients.is_empty() && far.len() == 3);
     }
 
-    /// Any bytes, cut anywhere: read or refused, at once, and never more than a question.
+    /// Any bytes, cut anywhere, are read or refused at once, and never more than a request.
     #[test]
     fn any_bytes_are_a_question_or_refused() {
         let seed = fastrand::u64(..);

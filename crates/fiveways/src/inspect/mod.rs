@@ -1,44 +1,42 @@
-//! Seeing inside a running program: what every task waits for, and since when.
+//! Inspecting a running program: what every task waits for, and since when.
 //!
-//! - [`dump`] tells of all tasks of all runtimes of the process: name, state, what they wait for
-//!   (the descriptor and its peer, the lock and who holds it, the time left), for how long, where
-//!   they were spawned and by whom, where they stand, how deep their stacks have been used; and of
-//!   the plain threads that are blocked in a wait of this library. A [`Dump`] prints as text, and
-//!   serialises.
+//! - [`dump`] lists all tasks of all runtimes of the process: name, state, what they wait for (the
+//!   descriptor and its peer, the lock and its holder, the time left), for how long, where and by
+//!   which task they were spawned, their backtraces, and their stack usage; and the plain threads
+//!   that are blocked in a wait of this library. A [`Dump`] can be printed as text and serialised.
 //! - [`on_sigquit`] prints one on stderr when the process gets `SIGQUIT` (Ctrl-\ in a terminal).
-//! - [`listen`] lets `fiveways dump PID` and `fiveways top PID` look in from outside, if they are
-//!   the same user's; [`of_process`] is what they use.
-//! - [`watchdog`] reports a worker that does not come back to its scheduler, because a task
-//!   computes for long or calls what blocks the thread, and which task that is: in debug builds
-//!   without being asked, after a second; `FIVEWAYS_WATCHDOG=off` turns it off.
-//! - [`detect_deadlocks`] sets what is done about deadlocks: in debug builds they are reported.
+//! - [`listen`] lets `fiveways dump PID` and `fiveways top PID` of the same user inspect the
+//!   process from outside, by means of [`of_process`].
+//! - [`watchdog`] reports a worker that does not return to its scheduler, because a task computes
+//!   for a long time or blocks the thread, and identifies that task. In debug builds it is on by
+//!   default, with a limit of one second; `FIVEWAYS_WATCHDOG=off` turns it off.
+//! - [`detect_deadlocks`] sets how deadlocks are handled: debug builds report them by default.
 //!
 //! # Deadlocks
 //!
 //! Waits for locks, joins and futures of pools that can only end when another of them does are
-//! found when the last of them begins: with certainty, and without false alarms. Waits with a
-//! deadline and waits that anybody may end (semaphores, events, `select!`) are no part of it. In
-//! debug builds each is reported on stderr; the environment says otherwise with
-//! `FIVEWAYS_DEADLOCK=off`, `report` or
-//! `panic`. Who waits for a future is not reported to but told, by its error.
+//! detected when the last of them begins: reliably, and without false positives. Waits with a
+//! deadline, and waits that any thread may end (semaphores, events, `select!`), are not covered.
+//! Debug builds report each deadlock on stderr; the environment variable `FIVEWAYS_DEADLOCK`
+//! overrides that with `off`, `report` or `panic`. A wait for a future returns an error instead.
 //!
-//! Channels and queues that are made meanwhile record their participants: the tasks and threads
-//! that made them, cloned a handle, sent or received. If all participants wait for each other, a
-//! [`Dump`] lists the waits as a suspected deadlock. It is no proof (a handle may have been moved
-//! to a task that has not used it yet), so nothing is printed unless a dump is asked for.
+//! Channels and queues that are created while detection is on record their participants: the tasks
+//! and threads that created them, cloned a handle, sent or received. If all participants wait for
+//! each other, a [`Dump`] lists the waits as a suspected deadlock. This is no proof (a handle may
+//! have been moved to a task that has not used it yet), so it is printed only in dumps.
 //!
-//! Where deadlocks are looked for, a plain thread that joins a task (as `block_on` does) also
-//! notices that *all tasks are asleep*: no worker runs, no deadline is set, no operation is under
-//! way, no message. That is reported after a second; if the process has other threads, which may be
-//! about to wake a task, after ten. Threads that do so later are not known of.
+//! With detection on, a plain thread that joins a task (as `block_on` does) also notices that *all
+//! tasks are asleep*: no worker runs, and there is no deadline, no operation in progress, and no
+//! message. That is reported after one second; if the process has other threads, which may be about
+//! to wake a task, after ten. Threads that do so later are not known.
 //!
 //! # What it costs
 //!
-//! Nothing until asked, but for a few loads and stores each time a task is suspended, and the
-//! watchdog of debug builds: a thread that looks four times a second, and only while a worker
-//! works. A dump takes each worker some microseconds a task, in slices between which other tasks
-//! run. A task that is asked where it stands is resumed for that and suspended at once; it notices
-//! nothing.
+//! Nothing until used, except for a few loads and stores each time a task suspends, and the
+//! watchdog of debug builds: a thread that checks four times a second, and only while a worker is
+//! busy. A dump takes each worker some microseconds per task, in slices between which other tasks
+//! run. To take a task's backtrace, the task is resumed and immediately suspended again, without
+//! running its own code.
 
 mod socket;
 mod clients;
@@ -62,13 +60,14 @@ pub use socket::{listen, of_process, processes};
 
 use crate::signal::{SIGQUIT, Signals};
 
-/// Tells of all tasks of all runtimes of the process, with backtraces.
+/// Lists all tasks of all runtimes of the process, with backtraces.
 ///
-/// Worker after worker answers; one that is kept by a task is looked at by signal after a second.
+/// Workers answer one after the other; a worker that is blocked by a task is inspected by signal
+/// after one second.
 ///
 /// # Suspends
 ///
-/// Until all have answered; a plain thread blocks.
+/// Until all workers have answered; a plain thread blocks.
 ///
 /// # Examples
 ///
@@ -92,7 +91,7 @@ pub fn dump() -> Dump {
     dump_with(&Options::new())
 }
 
-/// As [`dump`], with a choice of what is told.
+/// As [`dump`], with options.
 ///
 /// # Suspends
 ///
@@ -110,7 +109,7 @@ impl Started {
         Started(PerProcess::new())
     }
 
-    /// Runs `start` unless it has been in this process.
+    /// Runs `start` unless it has already run in this process.
     fn once(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let started = self.0.get(Mutex::default);
         let mut started = started.lock();
@@ -122,7 +121,7 @@ impl Started {
     }
 }
 
-/// Starts a thread that looks at others.
+/// Starts a service thread.
 fn service_thread(name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let life = move || {
         let _onlooker = ServiceThread::enter();
@@ -131,13 +130,13 @@ fn service_thread(name: &str, life: impl FnOnce() + Send + 'static) -> io::Resul
     thread::Builder::new().name(name.to_owned()).spawn(life).map(drop)
 }
 
-/// Prints a dump on stderr whenever the process gets `SIGQUIT`, which then ends it no more.
+/// Prints a dump on stderr whenever the process gets `SIGQUIT`, which then no longer ends it.
 ///
-/// By a thread of its own; later calls do nothing. After a fork, the child calls it again.
+/// Runs in a separate thread; later calls do nothing. After a fork, the child must call it again.
 ///
 /// # Errors
 ///
-/// When the thread cannot be started, or no descriptor is left.
+/// If the thread cannot be started, or no descriptor is left.
 pub fn on_sigquit() -> io::Result<()> {
     static STARTED: Started = Started::never();
     STARTED.once(|| {

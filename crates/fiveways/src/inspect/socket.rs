@@ -1,4 +1,4 @@
-//! Dumps for other processes: over a Unix socket in the abstract name space.
+//! Dumps for other processes: over a Unix socket in the abstract namespace.
 //!
 //! ```text
 //!   fiveways dump 4711 ──connect──▶ @fiveways-inspect-4711     owner: the same user, else closed
@@ -6,9 +6,9 @@
 //!                             ◀── the dump as JSON, then the end of the stream
 //! ```
 //!
-//! An abstract name needs no file, and goes with its process. It has no permissions either, so both
-//! sides ask the kernel who the other is. One thread serves all clients, none of which it waits
-//! for: see [`clients`](super::clients).
+//! An abstract name needs no file, and disappears with its process. It has no permissions either,
+//! so both sides ask the kernel for the other's user. One thread serves all clients, and waits for
+//! none: see [`clients`](super::clients).
 
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -24,19 +24,19 @@ use crate::inspect::{Dump, Started, service_thread};
 
 const PREFIX: &str = "fiveways-inspect-";
 
-/// How long the whole answer may take to come.
+/// How long the whole answer may take to arrive.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// The longest answer.
+/// The maximum length of an answer.
 const ANSWER_MAX: u64 = 1 << 30;
 
 /// Lets other processes of the same user take dumps of this one, until it ends.
 ///
-/// By a thread of its own; later calls do nothing. After a fork, the child calls it again.
+/// Runs in a separate thread; later calls do nothing. After a fork, the child must call it again.
 ///
 /// # Errors
 ///
-/// When the thread cannot be started or no descriptor is left; `AddrInUse` when somebody else has
+/// If the thread cannot be started or no descriptor is left; `AddrInUse` if another process has
 /// taken the name.
 pub fn listen() -> io::Result<()> {
     static STARTED: Started = Started::never();
@@ -51,16 +51,16 @@ fn address(process: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("{PREFIX}{process}"))
 }
 
-/// Takes a dump of another process that [listens](listen): of its tasks, or of so many of each
-/// worker that have waited longest.
+/// Takes a dump of another process that [listens](listen): of all its tasks, or of `limit` tasks
+/// per worker, those that have waited longest.
 ///
 /// Blocks the thread.
 ///
 /// # Errors
 ///
-/// `ConnectionRefused` when there is no such process, or it does not listen; `PermissionDenied`
-/// when it is another user's; `InvalidData` when what comes is no dump; `TimedOut` or `WouldBlock`
-/// when it has not come after 20 seconds.
+/// `ConnectionRefused` if there is no such process, or it does not listen; `PermissionDenied` if it
+/// is another user's; `InvalidData` if the answer is no dump; `TimedOut` or `WouldBlock` if the
+/// answer is not complete after 20 seconds.
 pub fn of_process(process: u32, backtraces: bool, limit: Option<usize>) -> io::Result<Dump> {
     let stream = UnixStream::connect_addr(&address(process)?)?;
     let server = peer::of(stream.as_fd())?;
@@ -77,7 +77,7 @@ pub fn of_process(process: u32, backtraces: bool, limit: Option<usize>) -> io::R
     Ok(serde_json::from_reader(BufReader::with_capacity(64 * 1024, answer))?)
 }
 
-/// A stream that is read until an instant, however slowly it comes.
+/// A stream that can be read until an instant, however slowly data arrives.
 struct Limited {
     stream: UnixStream,
     by: Instant,
@@ -94,11 +94,12 @@ impl Read for Limited {
     }
 }
 
-/// The processes that listen here, in ascending order; also those of other users.
+/// Returns the processes on this machine that listen, in ascending order; also those of other
+/// users.
 ///
 /// # Errors
 ///
-/// When the kernel's list of sockets cannot be read.
+/// If the kernel's list of sockets cannot be read.
 pub fn processes() -> io::Result<Vec<u32>> {
     let list = std::fs::read_to_string("/proc/net/unix")?;
     let name =

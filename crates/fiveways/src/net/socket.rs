@@ -274,7 +274,7 @@ impl Socket {
         answer.inspect(|count| self.limits.note(&op, *count))
     }
 
-    /// Lends the descriptor to whom may duplicate it, and knows nothing of limits.
+    /// Lends the descriptor to a caller that may duplicate it, and that knows of no limits.
     pub(crate) fn lend_fd(&self) -> BorrowedFd<'_> {
         self.limits.give_away(self.fd.as_raw_fd());
         self.as_fd()

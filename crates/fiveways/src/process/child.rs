@@ -22,10 +22,10 @@ use crate::signal::Signal;
 ///
 /// # Differences from std
 ///
-/// Dropped, it goes on running, as std's does (unless
-/// [`Command::kill_on_drop`](crate::process::Command::kill_on_drop) was asked for), but it is
-/// collected when it has ended: see [`process`](crate::process). It is waited for and sent signals
-/// by descriptor, and never by a number that may be another process's by then.
+/// A dropped child continues to run, as with std (unless
+/// [`Command::kill_on_drop`](crate::process::Command::kill_on_drop) was set), but it is collected
+/// when it ends: see [`process`](crate::process). Waits and signals use its pidfd, and never a
+/// process id that may already belong to another process.
 #[derive(Debug)]
 pub struct Child {
     /// Its standard input, if piped.
@@ -37,21 +37,21 @@ pub struct Child {
     pid: u32,
     state: State,
     kill_on_drop: bool,
-    /// The process whose child it is: a fork does not end it.
+    /// The process whose child it is: a fork does not kill it on drop.
     parent: u64,
-    /// What it has written to both, as far as that was read for [`Output`].
+    /// Its output on both streams, as far as it was read for [`Output`].
     collected: [Vec<u8>; 2],
 }
 
-/// What is known of a child.
+/// The known state of a child.
 #[derive(Debug)]
 enum State {
-    /// The descriptor is readable when it has ended.
+    /// The descriptor becomes readable when it has ended.
     Started(Descriptor),
-    /// No descriptor was left for it. It is asked for again when it is needed.
+    /// No descriptor was left for it. It is requested again when it is needed.
     Unwatched,
     Ended(ExitStatus),
-    /// Somebody else has collected it: the kernel, when SIGCHLD is ignored.
+    /// Other code has collected it: for example the kernel, if SIGCHLD is ignored.
     Lost,
 }
 
@@ -63,9 +63,8 @@ impl State {
     }
 }
 
-/// That nobody can tell how a child has ended, as somebody else has collected it; with the output
-/// that was read of it. The source of the error of
-/// [`Command::output`](crate::process::Command::output).
+/// The exit status of a child is unknown because other code has collected it; holds the output that
+/// was read. The source of the error of [`Command::output`](crate::process::Command::output).
 ///
 /// # Examples
 ///
@@ -88,9 +87,9 @@ impl State {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StatusLost {
-    /// What it has written to its standard output, if piped.
+    /// The data from its standard output, if piped.
     pub stdout: Vec<u8>,
-    /// What it has written to its standard error, if piped.
+    /// The data from its standard error, if piped.
     pub stderr: Vec<u8>,
 }
 
@@ -103,8 +102,8 @@ impl fmt::Display for StatusLost {
 impl std::error::Error for StatusLost {}
 
 impl Child {
-    /// Takes over a child that has been started. It runs, so nothing here fails. `spare` is a
-    /// descriptor for the moment when one is needed.
+    /// Takes ownership of a child that has been started. It runs, so nothing here can fail. `spare`
+    /// is a descriptor for the moment when one is needed.
     pub(super) fn new(
         inner: &mut std::process::Child,
         spare: OwnedFd,
@@ -125,17 +124,17 @@ impl Child {
         }
     }
 
-    /// Its process number.
+    /// Returns its process id.
     #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         self.pid
     }
 
-    /// Ends it by SIGKILL; does nothing if it has ended. Does not wait for that.
+    /// Kills it by SIGKILL, without waiting for its end; does nothing if it has ended.
     ///
     /// # Errors
     ///
-    /// As [`Child::send_signal`].
+    /// Those of [`Child::send_signal`].
     pub fn kill(&mut self) -> io::Result<()> {
         self.send_signal(process::Signal::KILL.as_raw())
     }
@@ -144,7 +143,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`Child::send_signal`].
+    /// Those of [`Child::send_signal`].
     pub fn terminate(&self) -> io::Result<()> {
         self.send_signal(crate::signal::SIGTERM)
     }
@@ -153,7 +152,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such signal, or it runs as another user now.
+    /// Any error of `pidfd_send_signal(2)`: `InvalidInput` if there is no such signal,
+    /// `PermissionDenied` if the child now runs as another user.
     #[doc(alias = "pidfd_send_signal")]
     pub fn send_signal(&self, signal: Signal) -> io::Result<()> {
         let opened;
@@ -172,12 +172,12 @@ impl Child {
         }
     }
 
-    /// Tells how it ended, if it has.
+    /// Returns its exit status, if it has ended.
     ///
     /// # Errors
     ///
-    /// `ECHILD`: somebody else has collected it, as the kernel does when SIGCHLD is ignored. When
-    /// no descriptor is left for it; it may be called again.
+    /// `ECHILD` if other code has collected it, for example the kernel because SIGCHLD is ignored.
+    /// An error if no descriptor is left for it; it may be called again.
     #[doc(alias = "poll")]
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let Some(pidfd) = self.pidfd()? else { return self.ended().map(Some) };
@@ -196,7 +196,7 @@ impl Child {
         }
     }
 
-    /// Its descriptor, unless it is known to have ended.
+    /// Its pidfd, unless it is known to have ended.
     fn pidfd(&mut self) -> io::Result<Option<&Descriptor>> {
         if let State::Unwatched = self.state {
             self.state = State::of(self.pid)?;
@@ -207,7 +207,7 @@ impl Child {
         }
     }
 
-    /// How it ended, of one that has.
+    /// The exit status of a child that has ended.
     fn ended(&self) -> io::Result<ExitStatus> {
         match self.state {
             State::Ended(status) => Ok(status),
@@ -215,7 +215,7 @@ impl Child {
         }
     }
 
-    /// Closes its standard input and waits for its end. Called again it gives the same answer.
+    /// Closes its standard input and waits for its end. Later calls return the same status.
     ///
     /// # Suspends
     ///
@@ -223,11 +223,11 @@ impl Child {
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on.
+    /// Fails with `ECANCELED`; the child continues.
     ///
     /// # Errors
     ///
-    /// The kernel's: somebody else has collected it.
+    /// `ECHILD` if other code has collected it.
     #[doc(alias = "waitpid")]
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
@@ -235,25 +235,25 @@ impl Child {
         Ok(ended.expect("without a deadline it has ended"))
     }
 
-    /// Waits for its end within a time limit; `None`: it has not ended. Leaves its standard input
-    /// as it is.
+    /// Waits for its end, for at most `limit`; returns `None` if it has not ended. Does not close
+    /// its standard input.
     ///
     /// # Suspends
     ///
-    /// Until it has ended, or late; a plain thread blocks.
+    /// Until it has ended or the limit has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on.
+    /// Fails with `ECANCELED`; the child continues.
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`].
+    /// Those of [`Child::wait`].
     pub fn wait_timeout(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         self.wait_by(clock::after(limit))
     }
 
-    /// `None`: the deadline came first.
+    /// `None` if the deadline came first.
     fn wait_by(&mut self, by: Option<Instant>) -> io::Result<Option<ExitStatus>> {
         loop {
             let ended = self.try_wait()?;
@@ -264,8 +264,8 @@ impl Child {
         }
     }
 
-    /// Closes its standard input, reads what it writes, however much of it to which of the two, and
-    /// waits for its end.
+    /// Closes its standard input, reads its standard output and standard error at the same time,
+    /// and waits for its end.
     ///
     /// # Suspends
     ///
@@ -273,12 +273,12 @@ impl Child {
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on without anybody who reads its output.
+    /// Fails with `ECANCELED`; the child continues, and its output is not read.
     ///
     /// # Errors
     ///
-    /// Of reading, and as [`Child::wait`]; if it can only not be told how it ended, a
-    /// [`StatusLost`] with what was read.
+    /// Any error of reading, and those of [`Child::wait`]; if only the exit status is unknown, a
+    /// [`StatusLost`] with the output.
     #[doc(alias = "communicate")]
     pub fn wait_with_output(self) -> io::Result<Output> {
         self.output(Both::new()?)
@@ -296,21 +296,21 @@ impl Child {
         }
     }
 
-    /// As [`Child::wait_with_output`], within a time limit; `None`: it has not ended, or others
-    /// hold its output open. What was read by then is [kept](Child::collected), and a later call
-    /// goes on from there.
+    /// As [`Child::wait_with_output`], for at most `limit`; returns `None` if it has not ended, or
+    /// other processes hold its output open. The output read so far is [kept](Child::collected),
+    /// and a later call continues from there.
     ///
     /// # Suspends
     ///
-    /// Until it has ended and closed its output, or late; a plain thread blocks.
+    /// Until it has ended and closed its output or the limit has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on, and what was read is kept.
+    /// Fails with `ECANCELED`; the child continues, and the output read so far is kept.
     ///
     /// # Errors
     ///
-    /// Of reading, and as [`Child::wait`]; what was read is kept.
+    /// Any error of reading, and those of [`Child::wait`]; the output read so far is kept.
     ///
     /// # Examples
     ///
@@ -335,8 +335,8 @@ impl Child {
         self.output_by(&Both::new()?, by)
     }
 
-    /// What it has written to its standard output and standard error, as far as it was read by
-    /// [`Child::wait_with_output_timeout`] that was late or failed.
+    /// Returns its standard output and standard error, as far as
+    /// [`Child::wait_with_output_timeout`] has read them before it timed out or failed.
     pub fn collected(&self) -> (&[u8], &[u8]) {
         let [stdout, stderr] = &self.collected;
         (stdout, stderr)
@@ -358,7 +358,7 @@ impl Drop for Child {
             return;
         }
         if self.kill_on_drop {
-            // It runs as another user now, at worst.
+            // At worst it now runs as another user.
             let _ = self.kill();
         }
         let may_run = !matches!(self.try_wait(), Ok(Some(_))) && !matches!(self.state, State::Lost);

@@ -1,4 +1,4 @@
-//! What to run, and how: the builder of child processes.
+//! The builder of child processes.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,12 +16,12 @@ use crate::process::event::SharedEvent;
 use crate::process::pipe::Both;
 use crate::process::starter::start;
 
-/// A program to run, with its arguments and surroundings; as [`std::process::Command`].
+/// A program to run, with its arguments and environment; as [`std::process::Command`].
 ///
 /// # Differences from std
 ///
-/// Children are [`Child`]ren of this library, for which tasks can wait. For settings that are not
-/// here there is [`Command::as_std`].
+/// Children are [`Child`]ren of this library, for which tasks can wait. For settings without a
+/// method here, use [`Command::as_std`].
 ///
 /// # Examples
 ///
@@ -46,13 +46,13 @@ use crate::process::starter::start;
 #[doc(alias = "Popen")]
 pub struct Command {
     inner: std::process::Command,
-    /// Have standard input, output and error been set?
+    /// Whether standard input, output and error have been set.
     is_set: [bool; 3],
     kill_on_drop: bool,
 }
 
 impl Command {
-    /// Makes a command that runs a program, which is looked for in `PATH`.
+    /// Makes a command that runs a program, which is searched in `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command::from(std::process::Command::new(program))
     }
@@ -69,13 +69,13 @@ impl Command {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.inner.env(name, value);
         self
     }
 
-    /// Sets variables of its environment.
+    /// Sets environment variables.
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &mut self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -84,65 +84,67 @@ impl Command {
         self
     }
 
-    /// Leaves a variable out of its environment.
+    /// Removes an environment variable.
     pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
         self.inner.env_remove(name);
         self
     }
 
-    /// Leaves out all variables of this process.
+    /// Removes all environment variables.
     pub fn env_clear(&mut self) -> &mut Command {
         self.inner.env_clear();
         self
     }
 
-    /// Sets the directory it begins in.
+    /// Sets its working directory.
     #[doc(alias = "cwd")]
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
         self.inner.current_dir(directory);
         self
     }
 
-    /// Sets its standard input; otherwise it inherits ours (under [`Command::output`]: has none).
+    /// Sets its standard input; the default is inherited (for [`Command::output`]: none).
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
         self.inner.stdin(stdin);
         self.is_set[0] = true;
         self
     }
 
-    /// Sets its standard output; otherwise it inherits ours (under [`Command::output`]: is piped).
+    /// Sets its standard output; the default is inherited (for [`Command::output`]: piped).
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
         self.inner.stdout(stdout);
         self.is_set[1] = true;
         self
     }
 
-    /// Sets its standard error; otherwise it inherits ours (under [`Command::output`]: is piped).
+    /// Sets its standard error; the default is inherited (for [`Command::output`]: piped).
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
         self.inner.stderr(stderr);
         self.is_set[2] = true;
         self
     }
 
-    /// Has the child killed (SIGKILL) when its [`Child`] is dropped before it has ended: also by a
-    /// cancelled or late [`Command::output`] or [`Command::status`]. Its own children live on.
+    /// Sets whether the child is killed (SIGKILL) if its [`Child`] is dropped before it has ended,
+    /// or if [`Command::output`] or [`Command::status`] is cancelled or times out. Its own children
+    /// live on.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
         self.kill_on_drop = kill;
         self
     }
 
-    /// Lets it have an [`SharedEvent`], which it finds by this name with [`SharedEvent::from_env`].
+    /// Passes a [`SharedEvent`] to the child, which opens it by this name with
+    /// [`SharedEvent::from_env`].
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     #[expect(unsafe_code, reason = "what runs between fork and exec must be safe there")]
     pub fn event(
         &mut self,
         name: impl AsRef<OsStr>,
         event: &SharedEvent,
     ) -> io::Result<&mut Command> {
-        // A duplicate, so that it is there whatever becomes of the event; its number is free in the
+        // A duplicate, so that it exists whatever happens to the event; its number is free in the
         // child as it is here, and above those that are replaced.
         let fd = Arc::new(duplicate_high(event.as_fd())?);
         self.inner.env(name, fd.as_raw_fd().to_string());
@@ -152,17 +154,18 @@ impl Command {
         Ok(self)
     }
 
-    /// The command of the standard library in this one, for settings that are not here. What is set
-    /// there of the standard streams is not known here.
+    /// Returns the underlying command of the standard library, for settings without a method here.
+    /// Standard streams that are set there are not known here.
     pub fn as_std(&mut self) -> &mut std::process::Command {
         &mut self.inner
     }
 
     /// Starts the program.
     ///
-    /// For a task it is done by a thread that lives as long as the process: so to a child that asks
-    /// for it (`PR_SET_PDEATHSIG`) the end of its parent is the end of the process, and what runs
-    /// before the program ([`pre_exec`](CommandExt::pre_exec)) does not find itself on the worker.
+    /// In a task this is done by a thread that lives as long as the process: so for a child that
+    /// asks for it (`PR_SET_PDEATHSIG`) the end of its parent is the end of the process, and code
+    /// that runs before the program ([`pre_exec`](CommandExt::pre_exec)) does not run on the
+    /// worker.
     ///
     /// # Suspends
     ///
@@ -171,21 +174,21 @@ impl Command {
     ///
     /// # Cancellation
     ///
-    /// It is not interrupted: a child that has been started has a handle.
+    /// Is not interrupted: the handle of a started child is always returned.
     ///
     /// # Errors
     ///
-    /// When there is no such program, it may not be run, or no process or descriptor is left. Then
-    /// it has not been started.
+    /// If there is no such program, it must not be executed, or no process or descriptor is left.
+    /// Then the program has not been started.
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        // Whatever is needed afterwards is made sure of before.
+        // Everything that is needed afterwards is allocated before.
         let spare = pidfd(id())?;
         let mut started = start(&mut self.inner)?;
         Ok(Child::new(&mut started, spare, self.kill_on_drop))
     }
 
-    /// Runs the program to its end and collects its output.
+    /// Runs the program until it ends and collects its output.
     ///
     /// # Suspends
     ///
@@ -193,11 +196,11 @@ impl Command {
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on without anybody who reads its output.
+    /// Fails with `ECANCELED`; the child continues, and its output is not read.
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::wait_with_output`].
+    /// Those of [`Command::spawn`] and [`Child::wait_with_output`].
     #[doc(alias = "check_output")]
     pub fn output(&mut self) -> io::Result<Output> {
         let [stdin, stdout, stderr] = self.is_set;
@@ -217,7 +220,7 @@ impl Command {
         child.output(both)
     }
 
-    /// Makes what [`Command::output`] has set for itself inherited again.
+    /// Resets the streams that [`Command::output`] has set for itself to inherited.
     fn set_back(&mut self) {
         let [stdin, stdout, stderr] = self.is_set;
         if !stdin {
@@ -231,7 +234,7 @@ impl Command {
         }
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it ends.
     ///
     /// # Suspends
     ///
@@ -239,11 +242,11 @@ impl Command {
     ///
     /// # Cancellation
     ///
-    /// Fails with `ECANCELED`; the child goes on.
+    /// Fails with `ECANCELED`; the child continues.
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::wait`].
+    /// Those of [`Command::spawn`] and [`Child::wait`].
     #[doc(alias = "system")]
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         self.spawn()?.wait()
@@ -251,8 +254,7 @@ impl Command {
 }
 
 impl From<std::process::Command> for Command {
-    /// Takes a command over. What is set of the standard streams counts as not set for
-    /// [`Command::output`].
+    /// Takes ownership of a command. Its standard streams count as not set for [`Command::output`].
     fn from(inner: std::process::Command) -> Command {
         Command { inner, is_set: [false; 3], kill_on_drop: false }
     }

@@ -1,7 +1,7 @@
-//! An event across processes.
+//! An event shared by processes.
 //!
-//! A counter in the kernel (eventfd): zero is "not set". Whoever waits, in whatever process, waits
-//! for it to be readable and does not read, so one `set` lets everybody go.
+//! A counter in the kernel (eventfd): zero means "not set". Waiters in any process wait for it to
+//! be readable and do not read, so one `set` wakes all of them.
 
 use std::env;
 use std::ffi::OsStr;
@@ -16,9 +16,9 @@ use fiveways_sys::pipe::duplicate_number;
 
 use crate::descriptor::Descriptor;
 
-/// A flag that tasks, threads and processes wait for; as Python's `multiprocessing.SharedEvent`.
+/// A flag that tasks, threads and processes wait for; as Python's `multiprocessing.Event`.
 ///
-/// It reaches another process through [`Command::event`](crate::process::Command::event), by a
+/// It is passed to another process by [`Command::event`](crate::process::Command::event), by a
 /// `fork` after it was made, or as a descriptor in any other way.
 ///
 /// # Examples
@@ -49,7 +49,7 @@ impl SharedEvent {
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left.
+    /// If no descriptor is left.
     pub fn new() -> io::Result<SharedEvent> {
         SharedEvent::of(EventFd::new()?)
     }
@@ -59,12 +59,12 @@ impl SharedEvent {
         Ok(SharedEvent { counter, waited_for })
     }
 
-    /// Finds the event that the parent has left under this name with
+    /// Opens the event that the parent has passed under this name with
     /// [`Command::event`](crate::process::Command::event).
     ///
     /// # Errors
     ///
-    /// `NotFound` when there is no such variable; `InvalidData` when it names no event.
+    /// `NotFound` if there is no such variable; `InvalidData` if it does not refer to an event.
     pub fn from_env(name: impl AsRef<OsStr>) -> io::Result<SharedEvent> {
         let name = name.as_ref();
         let value = env::var_os(name).ok_or_else(|| {
@@ -77,35 +77,35 @@ impl SharedEvent {
         };
         let number = value.to_str().and_then(|number| number.parse::<RawFd>().ok());
         let number = number.filter(|number| is_event(*number)).ok_or_else(wrong)?;
-        // The number stays as it is: it is not ours to close, and may be asked for again.
+        // The number stays open: it is not owned here, and may be requested again.
         let fd = duplicate_number(number).map_err(|_| wrong())?;
         SharedEvent::of(EventFd::from(fd))
     }
 
-    /// Sets it: everybody who waits goes on, as does whoever waits later.
+    /// Sets the flag and wakes all waiters; later waits return at once.
     pub fn set(&self) {
         self.counter.add_one();
     }
 
-    /// Makes it not set.
+    /// Clears the flag.
     pub fn clear(&self) {
         self.counter.reset();
     }
 
-    /// Is it set?
+    /// Returns `true` if the flag is set.
     ///
     /// # Errors
     ///
-    /// Of asking the kernel.
+    /// Any error of `poll(2)`.
     pub fn is_set(&self) -> io::Result<bool> {
         wait_ready(self.counter.as_fd(), false, Some(clock::machine()))
     }
 
-    /// Waits until it is set; at once if it is.
+    /// Waits until the flag is set; returns at once if it is.
     ///
     /// # Suspends
     ///
-    /// Until it is set; a plain thread blocks.
+    /// Until the flag is set; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -113,16 +113,16 @@ impl SharedEvent {
     ///
     /// # Errors
     ///
-    /// Of waiting.
+    /// Any error of the wait.
     pub fn wait(&self) -> io::Result<()> {
         self.waited_for.wait(false, None)
     }
 
-    /// Waits until it is set, within a time limit; false: it was not.
+    /// Waits until the flag is set, for at most `limit`; returns `false` after the limit.
     ///
     /// # Suspends
     ///
-    /// Until it is set, or late; a plain thread blocks.
+    /// Until the flag is set or the limit has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -130,13 +130,13 @@ impl SharedEvent {
     ///
     /// # Errors
     ///
-    /// Of waiting.
+    /// Any error of the wait.
     pub fn wait_timeout(&self, limit: Duration) -> io::Result<bool> {
         self.waited_for.is_ready_by(false, clock::after(limit))
     }
 }
 
-/// Is it the number of an open eventfd?
+/// Returns `true` if it is the number of an open eventfd.
 fn is_event(number: RawFd) -> bool {
     let target = std::fs::read_link(format!("/proc/self/fd/{number}"));
     target.is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]")

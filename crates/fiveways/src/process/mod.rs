@@ -1,18 +1,18 @@
-//! Child processes for tasks, with the names of [`std::process`], and events across processes.
+//! Child processes for tasks, with the names of [`std::process`], and events shared by processes.
 //!
-//! A task that waits for a child, or for its output, is suspended and its worker serves others; a
-//! plain thread blocks. The end of a child is seen through its pidfd, which becomes readable; its
-//! pipes are non-blocking at our end, which is ours alone, and waited for through the driver.
-//! (Neither processes nor events send signals: under the model `signal` they are looked at again
-//! and again, every 10 ms in the end.)
+//! A task that waits for a child, or for its output, is suspended and its worker runs others; a
+//! plain thread blocks. The end of a child is detected by its pidfd, which becomes readable; the
+//! parent's ends of its pipes are non-blocking and waited for through the driver. (Neither
+//! processes nor events send signals: under the model `signal` they are polled, at intervals that
+//! grow to 10 ms.)
 //!
-//! A dropped [`Child`] goes on running, as std's does, unless [`Command::kill_on_drop`] says
-//! otherwise; but it does not stay behind as a zombie: a thread of this library, started for the
-//! first of them, collects it when it has ended.
+//! A dropped [`Child`] continues to run, as with std, unless [`Command::kill_on_drop`] is set; but
+//! it does not become a zombie: a thread of this library, started for the first such child,
+//! collects it when it ends.
 //!
 //! Everything that can fail is done before a program is started: an error of [`Command::spawn`]
-//! means that it does not run. Where SIGCHLD is ignored the kernel collects children by itself, and
-//! nobody can tell how they ended: then waiting fails with `ECHILD`, when the child has ended.
+//! means that it does not run. If SIGCHLD is ignored, the kernel collects children itself, and
+//! their exit status is lost: waiting then fails with `ECHILD`, when the child has ended.
 //!
 //! # Examples
 //!

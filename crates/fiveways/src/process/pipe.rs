@@ -1,7 +1,7 @@
 //! The pipes to and from a child.
 //!
-//! Each end of a pipe has a mode of its own, so ours can be non-blocking without the child
-//! noticing. Before our end is given away it is made blocking again.
+//! Each end of a pipe has a mode of its own, so the parent's can be non-blocking without affecting
+//! the child. Before it is given away it is made blocking again.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -14,10 +14,10 @@ use fiveways_sys::pipe;
 
 use crate::descriptor::Descriptor;
 
-/// Bytes read from one pipe before the other is looked at.
+/// Bytes read from one pipe before the other is checked.
 const PIECE: usize = 64 * 1024;
 
-/// Our end of a pipe.
+/// The parent's end of a pipe.
 #[derive(Debug)]
 struct Pipe(Descriptor);
 
@@ -29,7 +29,7 @@ impl Pipe {
 
     fn into_fd(self) -> OwnedFd {
         let fd = self.0.into_fd();
-        // It was made non-blocking by the same call, which does not fail for an open pipe.
+        // The same call has made it non-blocking, which does not fail for an open pipe.
         let _ = set_nonblocking(fd.as_fd(), false);
         fd
     }
@@ -48,7 +48,7 @@ impl Pipe {
         self.when(true, || pipe::write(self.0.as_fd(), buf))
     }
 
-    /// Waits, then calls, until the call has not come too early.
+    /// Waits, then calls, until the call does not return `WouldBlock`.
     fn when(
         &self,
         writable: bool,
@@ -73,15 +73,15 @@ macro_rules! end_of_pipe {
         impl TryFrom<$std> for $name {
             type Error = io::Error;
 
-            /// Takes the standard library's end of a pipe over, and makes it non-blocking.
+            /// Takes ownership of the standard library's end of a pipe, and makes it non-blocking.
             fn try_from(end: $std) -> io::Result<$name> {
                 Ok($name(Pipe::new(OwnedFd::from(end))?))
             }
         }
 
         impl $name {
-            /// Takes over what a child has just been started with. Setting the mode of an open
-            /// pipe does not fail.
+            /// Takes ownership of the pipe of a child that has just been started. Setting the mode
+            /// of an open pipe does not fail.
             pub(super) fn of_child(end: $std) -> $name {
                 let fd = OwnedFd::from(end);
                 let _ = set_nonblocking(fd.as_fd(), true);
@@ -103,7 +103,7 @@ macro_rules! end_of_pipe {
         }
 
         impl From<$name> for OwnedFd {
-            /// Gives the descriptor up, in blocking mode.
+            /// Returns the descriptor, in blocking mode.
             fn from(end: $name) -> OwnedFd {
                 end.0.into_fd()
             }
@@ -119,21 +119,21 @@ macro_rules! end_of_pipe {
 }
 
 end_of_pipe! {
-    /// What a child reads as its standard input; closed by its drop.
+    /// A child's standard input; closed on drop.
     ///
     /// A write suspends the task while the pipe is full.
     ChildStdin, std::process::ChildStdin
 }
 end_of_pipe! {
-    /// What a child writes to its standard output.
+    /// A child's standard output.
     ///
-    /// A read suspends the task until there is something.
+    /// A read suspends the task until data is available.
     ChildStdout, std::process::ChildStdout
 }
 end_of_pipe! {
-    /// What a child writes to its standard error.
+    /// A child's standard error.
     ///
-    /// A read suspends the task until there is something.
+    /// A read suspends the task until data is available.
     ChildStderr, std::process::ChildStderr
 }
 
@@ -169,8 +169,8 @@ impl Read for ChildStderr {
     }
 }
 
-/// Reads both outputs of a child to their ends, from whichever has something: a child that fills
-/// one pipe while we wait for the other would wait for ever.
+/// Reads both outputs of a child to their ends, from each as data arrives: a child that fills one
+/// pipe during a wait for the other would block for ever.
 ///
 /// Both are watched by an epoll, which is readable when one of them is.
 pub(super) struct Both {
@@ -185,8 +185,8 @@ impl Both {
         Ok(Both { epoll, either })
     }
 
-    /// Reads those that are there until a deadline; what has come to its end is closed. False: the
-    /// deadline came first.
+    /// Reads the pipes that are open until a deadline; closes one at its end. Returns `false` if
+    /// the deadline came first.
     pub(super) fn read(
         &self,
         stdout: &mut Option<ChildStdout>,
@@ -220,7 +220,7 @@ impl Both {
     }
 }
 
-/// Reads what there is, up to a piece. Has the pipe come to its end?
+/// Reads what is available, up to a piece. Returns `true` at the end of the pipe.
 fn is_at_end(pipe: &Pipe, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let start = bytes.len();
     bytes.resize(start + PIECE, 0);

@@ -1,8 +1,7 @@
-//! Children whose handles were dropped before they had ended, and the thread that collects them.
+//! Children whose handles were dropped before they ended, and the thread that collects them.
 //!
-//! The thread waits for the pidfds of all of them, and ends when there are none left. If it cannot
-//! be started, or there is no descriptor, they are looked at whenever a child is started or
-//! dropped.
+//! The thread waits for the pidfds of all of them, and ends when none is left. If it cannot be
+//! started, or there is no descriptor, they are checked whenever a child is started or dropped.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -21,20 +20,21 @@ static REAPER: PerProcess<Mutex<Reaper>> = PerProcess::new();
 #[derive(Default)]
 struct Reaper {
     orphans: Vec<Orphan>,
-    /// Readable when one of them has ended. There, if the thread is.
+    /// Readable when one of them has ended. `Some` while the thread runs.
     epoll: Option<Arc<Epoll>>,
 }
 
 struct Orphan {
     pid: u32,
-    /// Without it the number tells; it is nobody else's while it is our child's.
+    /// If `None`, the process id is used; it is not reused before the child is collected.
     pidfd: Option<OwnedFd>,
-    /// Does the thread wait for it? Then the thread collects it, so that it knows when to end.
+    /// `true` if the thread waits for it. Then the thread collects it, so that it knows when to
+    /// end.
     watched: bool,
 }
 
 impl Orphan {
-    /// Collects it if it has ended.
+    /// Collects it if it has ended; returns `false` then.
     fn may_run(&mut self) -> bool {
         if self.pidfd.is_none() {
             let pid = Pid::from_raw(self.pid as i32).expect("a child has a number");
@@ -53,12 +53,12 @@ fn lock() -> MutexGuard<'static, Reaper> {
     REAPER.get(Mutex::default).lock()
 }
 
-/// Collects the orphans that have ended and that the thread does not wait for.
+/// Collects the orphans that have ended and are not watched by the thread.
 pub(super) fn collect() {
     lock().orphans.retain_mut(|orphan| orphan.watched || orphan.may_run());
 }
 
-/// Leaves a child that may run to be collected when it has ended.
+/// Hands over a child that may be running, to be collected when it has ended.
 pub(super) fn leave(pid: u32, pidfd: Option<OwnedFd>) {
     let mut reaper = lock();
     let watched = pidfd.as_ref().is_some_and(|pidfd| {
@@ -69,12 +69,13 @@ pub(super) fn leave(pid: u32, pidfd: Option<OwnedFd>) {
 }
 
 impl Reaper {
-    /// Collects all that have ended. Is there one that the thread waits for?
+    /// Collects all that have ended. Returns `true` if the thread still waits for one.
     fn collect(&mut self, epoll: &Epoll) -> bool {
         self.orphans.retain_mut(|orphan| {
             let may_run = orphan.may_run();
             if let (false, true, Some(pidfd)) = (may_run, orphan.watched, &orphan.pidfd) {
-                // By itself it would stay as long as a process that is just being forked has it.
+                // Otherwise it would stay open as long as a process that is just being forked has
+                // it.
                 let _ = epoll.delete(pidfd.as_fd());
             }
             may_run
@@ -82,7 +83,7 @@ impl Reaper {
         self.orphans.iter().any(|orphan| orphan.watched)
     }
 
-    /// What the thread waits for; it is started if there is none.
+    /// Returns the epoll of the thread, which is started if it does not run.
     fn watched(&mut self) -> io::Result<&Epoll> {
         if self.epoll.is_none() {
             let new = Arc::new(Epoll::new()?);
@@ -95,7 +96,7 @@ impl Reaper {
     }
 }
 
-/// The life of the thread: until there are no orphans.
+/// The main loop of the thread: until there are no orphans.
 fn serve(epoll: &Epoll) {
     let _onlooker = ServiceThread::enter();
     let mut events = Vec::with_capacity(16);

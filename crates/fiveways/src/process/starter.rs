@@ -1,10 +1,10 @@
-//! The thread that starts children for tasks.
+//! The thread that starts child processes for tasks.
 //!
-//! Starting a program holds the thread that asks for it until the program has been loaded, and
-//! longer the more memory is to be copied. So tasks have it done by another thread; by one and the
-//! same, which is started for the first and lives as long as the process: a child may have asked to
-//! be told of the end of its parent (`PR_SET_PDEATHSIG`), by which the kernel means the end of the
-//! thread that started it.
+//! Starting a program blocks the calling thread until the program is loaded, and longer the more
+//! memory must be copied. So for tasks another thread does it; always the same one, which starts
+//! with the first child and lives as long as the process: a child may have asked to be notified of
+//! the end of its parent (`PR_SET_PDEATHSIG`), by which the kernel means the end of the thread that
+//! started it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -21,10 +21,10 @@ use fiveways_sys::generation::PerProcess;
 
 use crate::sync::mpsc::{Sender, channel};
 
-/// The thread's line: a fork has no such thread.
+/// The thread's queue: a fork has no such thread.
 static STARTER: PerProcess<Mutex<Option<Sender<Arc<Order>>>>> = PerProcess::new();
 
-/// A child that is to be started, and its command's way back.
+/// A child to be started, and the way back for its command.
 struct Order {
     desk: Mutex<Desk>,
     customer: Unparker,
@@ -68,7 +68,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
     let ours = std::mem::replace(command, Command::new(""));
     let desk = Mutex::new(Desk::Ordered(ours));
     let order = Arc::new(Order { desk, customer: unparker() });
-    // It takes no time to speak of, and a child that nobody knows of would be left behind.
+    // It takes very little time, and a child without a handle would be left behind.
     let reason = Reason::new("start of a program", &*order);
     if line.send(Arc::clone(&order)).is_ok() {
         without_interruption(|| park_for_while_not(&reason, || order.is_done(), None));
@@ -85,7 +85,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
     }
 }
 
-/// The line before the thread, which is started if there is none.
+/// The thread's queue; starts the thread if there is none.
 fn line() -> io::Result<Sender<Arc<Order>>> {
     let starter = STARTER.get(Mutex::default);
     let mut starter = starter.lock();

@@ -1,49 +1,49 @@
-//! What a put or a get answers when it cannot be done; a put gives its item back.
+//! The errors of putting and getting; that of a put returns its item.
 
 use std::error::Error;
 use std::fmt;
 
-/// The queue was shut down: nothing can be put, and there is nothing left to get.
+/// The error of a closed queue: nothing can be put, and nothing is left to get.
 ///
-/// Of a put it holds the item.
+/// For a put it holds the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Closed<T = ()>(pub T);
 
-/// Why an item was not put; gives it back.
+/// The error of a put; returns the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PutError<T> {
-    /// There was no room (in time).
+    /// There was no room (within the timeout).
     Full(T),
-    /// The queue was shut down.
+    /// The queue is closed.
     Closed(T),
 }
 
-/// Why there was nothing to get.
+/// The error of a get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GetError {
-    /// There was nothing (in time).
+    /// There was no item (within the timeout).
     Empty,
-    /// The queue was shut down, and nothing is left in it.
+    /// The queue is closed and empty.
     Closed,
 }
 
-/// More work was called done than was ever put into the queue.
+/// The error of calling `task_done` more often than items were put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyDone;
 
 impl<T> PutError<T> {
-    /// Was there no room (in time)?
+    /// Returns `true` if there was no room (within the timeout).
     pub fn is_full(&self) -> bool {
         matches!(self, PutError::Full(_))
     }
 
-    /// Was the queue shut down?
+    /// Returns `true` if the queue is closed.
     pub fn is_shut_down(&self) -> bool {
         matches!(self, PutError::Closed(_))
     }
 
-    /// The item that was not put.
+    /// Returns the item that was not put.
     pub fn into_inner(self) -> T {
         match self {
             PutError::Full(item) | PutError::Closed(item) => item,
@@ -52,12 +52,12 @@ impl<T> PutError<T> {
 }
 
 impl GetError {
-    /// Was there nothing (in time)?
+    /// Returns `true` if there was no item (within the timeout).
     pub fn is_empty(&self) -> bool {
         matches!(self, GetError::Empty)
     }
 
-    /// Was the queue shut down, with nothing left in it?
+    /// Returns `true` if the queue is closed and empty.
     pub fn is_shut_down(&self) -> bool {
         matches!(self, GetError::Closed)
     }

@@ -1,4 +1,4 @@
-//! The plain queue.
+//! The first-in, first-out queue.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::exchange::{Exchange, Fifo};
 use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
-/// A queue: first in, first out. A clone is the same queue.
+/// A queue: first in, first out. A clone is a handle to the same queue.
 ///
 /// # Examples
 ///
@@ -53,8 +53,9 @@ impl<T> Queue<T> {
 
     methods!(T);
 
-    /// Ends the queue: from now on puts fail, and gets fail when it is empty. What is in it can
-    /// still be got, or, if `immediate`, is dropped. Whoever waits in vain is woken.
+    /// Closes the queue: from now on puts fail, and gets fail when it is empty. Its items can still
+    /// be got or, if `immediate` is `true`, are dropped. Waiters that cannot be served any more are
+    /// woken.
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }

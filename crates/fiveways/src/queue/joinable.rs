@@ -1,4 +1,4 @@
-//! The queue that knows when all its work is done.
+//! The queue that counts unfinished work.
 
 use std::fmt;
 use std::pin::pin;
@@ -12,9 +12,9 @@ use crate::queue::error::{Closed, GetError, PutError, TooManyDone};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
 /// A queue, first in, first out, that counts the items that were put and are not done yet. A clone
-/// is the same queue.
+/// is a handle to the same queue.
 ///
-/// A consumer calls [`JoinableQueue::task_done`] for each item it has dealt with;
+/// A consumer calls [`JoinableQueue::task_done`] for each item it has processed;
 /// [`JoinableQueue::join`] waits until all are.
 ///
 /// # Examples
@@ -61,11 +61,11 @@ impl<T> JoinableQueue<T> {
 
     methods!(T);
 
-    /// Says that one item that was got has been dealt with.
+    /// Reports that one item has been processed.
     ///
     /// # Errors
     ///
-    /// When it is called more often than items were put.
+    /// If it is called more often than items were put.
     pub fn task_done(&self) -> Result<(), TooManyDone> {
         self.exchange.record(Role::Consumer);
         let one_less = self.exchange.with_store(|store| {
@@ -77,7 +77,7 @@ impl<T> JoinableQueue<T> {
         Ok(())
     }
 
-    /// Items that were put and are not done yet, at this moment.
+    /// Returns the number of items that were put and are not done yet; it may change at any time.
     #[doc(alias = "unfinished_tasks")]
     pub fn unfinished(&self) -> usize {
         self.exchange.with_store(|store| store.unfinished)
@@ -87,7 +87,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Suspends
     ///
-    /// Until then; a plain thread blocks.
+    /// Until every item is done; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -97,12 +97,12 @@ impl<T> JoinableQueue<T> {
         self.join_by(None);
     }
 
-    /// Waits until every item that was put is done, but no longer than the timeout; false: it took
-    /// longer.
+    /// Waits until every item that was put is done, for at most the timeout; returns `false` after
+    /// the timeout.
     ///
     /// # Suspends
     ///
-    /// For at most that long; a plain thread blocks.
+    /// Until every item is done or the timeout has passed; a plain thread blocks.
     ///
     /// # Cancellation
     ///
@@ -140,7 +140,7 @@ impl<T> JoinableQueue<T> {
         }
     }
 
-    /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown). What is dropped counts as
+    /// Closes the queue; see [`Queue::shutdown`](super::Queue::shutdown). Dropped items count as
     /// done.
     pub fn shutdown(&self, immediate: bool) {
         let _wakes = WakeJoiners(self);
@@ -148,7 +148,7 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-/// Wakes who joins when it is dropped: the destructor of an item may unwind.
+/// Wakes the joiners on drop: the destructor of an item may unwind.
 struct WakeJoiners<'a, T>(&'a JoinableQueue<T>);
 
 impl<T> Drop for WakeJoiners<'_, T> {
@@ -157,16 +157,16 @@ impl<T> Drop for WakeJoiners<'_, T> {
     }
 }
 
-/// First in, first out, and how much of it is unfinished.
+/// First in, first out, with a count of unfinished items.
 struct Counted<T> {
     fifo: Fifo<T>,
-    /// Items stored or passed by, and not called done.
+    /// Items that were stored or handed over directly, and are not done.
     unfinished: usize,
     joiners: WaitQueue,
 }
 
 impl<T> Counted<T> {
-    /// Who waited for the end of all work, if it has come; they are to be unparked.
+    /// The joiners, if all work is done; they are to be unparked.
     fn joined(&mut self) -> Vec<Unparker> {
         match self.unfinished {
             0 => self.joiners.select_all(CHOSEN),

@@ -1,4 +1,4 @@
-//! The queue that is a stack.
+//! The last-in, first-out queue.
 
 use std::fmt;
 use std::mem;
@@ -11,7 +11,7 @@ use crate::exchange::{Exchange, Store};
 use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
-/// A queue that gives the newest item first. A clone is the same queue.
+/// A queue that returns the newest item first. A clone is a handle to the same queue.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ impl<T> LifoQueue<T> {
 
     methods!(T);
 
-    /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown).
+    /// Closes the queue; see [`Queue::shutdown`](super::Queue::shutdown).
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }

@@ -1,14 +1,14 @@
-//! The methods that every queue has, stated once; the queues differ in what they store how.
+//! The methods common to all queues; the queues differ in how they store items.
 
-/// Writes the methods of a queue type, given its items; its field `exchange` is what they work on.
+/// Defines the methods of a queue type, given its item type; they work on its field `exchange`.
 macro_rules! methods {
     ($item:ty) => {
         /// Puts an item into the queue.
         ///
         /// # Suspends
         ///
-        /// While the queue is full; a plain thread blocks. A task that never has to wait lets
-        /// others go first now and then.
+        /// While the queue is full; a plain thread blocks. A task that never has to wait yields to
+        /// others now and then.
         ///
         /// # Cancellation
         ///
@@ -16,14 +16,14 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When the queue was shut down, also while this waits; the item comes back.
+        /// If the queue is closed, also during the wait; the error returns the item.
         #[inline]
         #[track_caller]
         pub fn put(&self, item: $item) -> Result<(), Closed<$item>> {
             self.exchange.give(item, PUT, None).map_err(|(_, item)| Closed(item))
         }
 
-        /// Puts an item into the queue, waiting for room no longer than the timeout.
+        /// Puts an item into the queue, waiting for room for at most the timeout.
         ///
         /// # Suspends
         ///
@@ -35,7 +35,7 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When there was no room in time, or the queue was shut down; the item comes back.
+        /// If there was no room in time, or the queue is closed; the error returns the item.
         #[inline]
         #[track_caller]
         pub fn put_timeout(&self, item: $item, timeout: Duration) -> Result<(), PutError<$item>> {
@@ -46,7 +46,7 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When there is no room, or the queue was shut down; the item comes back.
+        /// If there is no room, or the queue is closed; the error returns the item.
         #[inline]
         #[doc(alias = "try_put")]
         pub fn put_nowait(&self, item: $item) -> Result<(), PutError<$item>> {
@@ -57,8 +57,8 @@ macro_rules! methods {
         ///
         /// # Suspends
         ///
-        /// While the queue is empty; a plain thread blocks. A task that never has to wait lets
-        /// others go first now and then.
+        /// While the queue is empty; a plain thread blocks. A task that never has to wait yields to
+        /// others now and then.
         ///
         /// # Cancellation
         ///
@@ -66,14 +66,14 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When the queue was shut down, also while this waits, and nothing is left in it.
+        /// If the queue is closed, also during the wait, and empty.
         #[inline]
         #[track_caller]
         pub fn get(&self) -> Result<$item, Closed> {
             self.exchange.take(GET, None).map_err(|_| Closed(()))
         }
 
-        /// Gets the next item out of the queue, waiting for one no longer than the timeout.
+        /// Gets the next item out of the queue, waiting for at most the timeout.
         ///
         /// # Suspends
         ///
@@ -85,7 +85,7 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When none came in time, or the queue was shut down and nothing is left in it.
+        /// If no item came in time, or the queue is closed and empty.
         #[inline]
         #[track_caller]
         pub fn get_timeout(&self, timeout: Duration) -> Result<$item, GetError> {
@@ -96,43 +96,43 @@ macro_rules! methods {
         ///
         /// # Errors
         ///
-        /// When there is none, or the queue was shut down and nothing is left in it.
+        /// If there is none, or the queue is closed and empty.
         #[inline]
         #[doc(alias = "try_get")]
         pub fn get_nowait(&self) -> Result<$item, GetError> {
             self.exchange.try_take().map_err(nothing)
         }
 
-        /// Items in the queue at this moment; others may put and get in the next.
+        /// Returns the number of items in the queue; it may change at any time.
         #[doc(alias = "qsize")]
         pub fn len(&self) -> usize {
             self.exchange.len()
         }
 
-        /// Was the queue empty at this moment? Only a `get_nowait` decides.
+        /// Returns `true` if the queue was empty at this moment. Only `get_nowait` is reliable.
         #[doc(alias = "empty")]
         pub fn is_empty(&self) -> bool {
             self.len() == 0
         }
 
-        /// Was the queue full at this moment? Only a `put_nowait` decides.
+        /// Returns `true` if the queue was full at this moment. Only `put_nowait` is reliable.
         #[doc(alias = "full")]
         pub fn is_full(&self) -> bool {
             self.exchange.is_full()
         }
 
-        /// How many items the queue may hold; 0: any number.
+        /// Returns the maximum number of items; 0: any number.
         pub fn maxsize(&self) -> usize {
             maxsize(self.exchange.capacity())
         }
     };
 }
 
-/// Writes how a queue type is cloned, shown and made by default.
+/// Implements `Clone`, `Debug` and `Default` for a queue type.
 macro_rules! traits {
     ($name:ident<$($parameter:ident $(: $bound:ident)?),+>, $store:ty) => {
         impl<$($parameter $(: $bound)?),+> Clone for $name<$($parameter),+> {
-            /// Makes another handle on the same queue.
+            /// Makes another handle to the same queue.
             fn clone(&self) -> Self {
                 self.exchange.record(::fiveways_runtime::Role::Producer);
                 $name { exchange: Arc::clone(&self.exchange) }

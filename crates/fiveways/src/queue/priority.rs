@@ -1,4 +1,4 @@
-//! The queue that gives the most urgent first.
+//! The priority queue.
 
 use std::fmt;
 use std::mem;
@@ -12,18 +12,18 @@ use crate::exchange::{Exchange, Store};
 use crate::queue::error::{Closed, GetError, PutError};
 use crate::queue::method::{GET, PUT, capacity, maxsize, methods, nothing, refusal, traits};
 
-/// A queue that gives the item of the smallest priority first, and among equals the oldest. A clone
-/// is the same queue.
+/// A queue that returns the item of the smallest priority first, and among equals the oldest. A
+/// clone is a handle to the same queue.
 ///
-/// Items are pairs of a priority, which has an order, and something that need not have one.
+/// Items are pairs of a priority, which has an order, and a value, which need not have one.
 ///
-/// Priorities are compared while nobody else can use the queue: comparing must not use it either,
-/// and must not wait.
+/// Priorities are compared under the queue's lock: a comparison must neither use the queue nor
+/// wait.
 ///
 /// # Panics
 ///
-/// Where comparing two priorities does, or begins to wait. Then a `put` has put nothing, a `get`
-/// has taken nothing, and the queue is as it was.
+/// If comparing two priorities panics, or waits. Then a `put` has put nothing, a `get` has taken
+/// nothing, and the queue is unchanged.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ impl<P: Ord, T> PriorityQueue<P, T> {
 
     methods!((P, T));
 
-    /// Ends the queue; see [`Queue::shutdown`](super::Queue::shutdown).
+    /// Closes the queue; see [`Queue::shutdown`](super::Queue::shutdown).
     pub fn shutdown(&self, immediate: bool) {
         if immediate { self.exchange.shut() } else { self.exchange.close() }
     }
@@ -68,12 +68,12 @@ impl<P: Ord, T> PriorityQueue<P, T> {
 
 /// The smallest priority first; among equals, the smallest number first.
 ///
-/// A binary heap: the children of entry `n` are `2n + 1` and `2n + 2`, and none goes before its
-/// parent. Not std's, which loses an item when a comparison panics: here nothing is moved before
-/// all has been compared.
+/// A binary heap: the children of entry `n` are `2n + 1` and `2n + 2`, and none precedes its
+/// parent. Not std's, which loses an item if a comparison panics: here nothing is moved before all
+/// comparisons are done.
 struct Heap<P, T> {
     entries: Vec<Entry<P, T>>,
-    /// The number of the next item, counted up from 0.
+    /// The sequence number of the next item, counted from 0.
     next: u64,
 }
 
@@ -84,7 +84,7 @@ struct Entry<P, T> {
 }
 
 impl<P: Ord, T> Heap<P, T> {
-    /// Does the first entry go before the second?
+    /// Returns `true` if the first entry precedes the second.
     fn precedes(&self, first: usize, second: usize) -> bool {
         let (first, second) = (&self.entries[first], &self.entries[second]);
         first.priority.cmp(&second.priority).then(first.number.cmp(&second.number)).is_lt()
@@ -96,7 +96,7 @@ impl<P: Ord, T> Heap<P, T> {
         self.entries.push(Entry { priority, number, item });
     }
 
-    /// Brings the last entry where it belongs; nothing is moved if that panics.
+    /// Moves the last entry to its position; nothing is moved if that panics.
     fn raise_last(&mut self) {
         let place = no_park_scope(COMPARES, || self.place_upwards());
         let mut from = self.entries.len() - 1;
@@ -107,7 +107,7 @@ impl<P: Ord, T> Heap<P, T> {
         }
     }
 
-    /// Where the last entry is to go on its way up.
+    /// The position of the last entry on its way up.
     fn place_upwards(&self) -> usize {
         let last = self.entries.len() - 1;
         let mut place = last;
@@ -117,7 +117,7 @@ impl<P: Ord, T> Heap<P, T> {
         place
     }
 
-    /// Where the last entry is to go, down from the first, which leaves.
+    /// The position of the last entry on its way down from the first, which is removed.
     fn place_downwards(&self) -> usize {
         let last = self.entries.len() - 1;
         let mut place = 0;
@@ -136,7 +136,7 @@ impl<P: Ord, T> Heap<P, T> {
     }
 }
 
-/// What forbids to wait.
+/// The reason reported for a wait that is not allowed.
 const COMPARES: &str = "the priorities of a queue are compared";
 
 impl<P: Ord, T> Store for Heap<P, T> {
@@ -151,8 +151,9 @@ impl<P: Ord, T> Store for Heap<P, T> {
     }
 
     fn refill(&mut self, item: (P, T)) {
-        // Who gave it has been told so. If it cannot be compared it lies at the end: the hook has
-        // told of the panic, which is none of the caller's. The payload's drop is the user's.
+        // The put has already succeeded. If the item cannot be compared it stays at the end: the
+        // panic hook has reported the panic, which does not concern the caller. The payload's drop
+        // is user code.
         self.append(item);
         mem::forget(catch_unwind(AssertUnwindSafe(|| self.raise_last())));
     }
@@ -163,7 +164,8 @@ impl<P: Ord, T> Store for Heap<P, T> {
         }
         let place = no_park_scope(COMPARES, || self.place_downwards()) + 1;
         let first = self.entries.swap_remove(0);
-        // The last one stands first now. Counted from 1, a place has its way in its digits.
+        // The last one is now the first. Counted from 1, the digits of a position are the path to
+        // it.
         let mut at = 1;
         for digit in (0..place.ilog2()).rev() {
             let below = 2 * at + (place >> digit & 1);

@@ -1,4 +1,4 @@
-//! Generators: functions that give values one by one, and are sent values in return.
+//! Generators: functions that yield values one by one, and receive values in return.
 //!
 //! ```text
 //!            start                     returns
@@ -8,10 +8,10 @@
 //!                   Yielded ──close, drop: it unwinds───┘
 //! ```
 //!
-//! A generator runs in its caller's time, on a stack of its own: `yield_` may be called from any
-//! depth. It runs in whatever task or thread resumes it, and what it waits for there (a read, a
-//! sleep, a lock) lets other tasks run; but nobody else resumes it meanwhile, and only `yield_`
-//! comes back to the caller. On its own it does nothing at the same time as anything else.
+//! A generator runs while its caller waits, on a stack of its own: `yield_` can be called from any
+//! depth. It runs in the task or thread that resumes it, and a wait in it (a read, a sleep, a lock)
+//! lets other tasks run; but no other caller can resume it in the meantime, and only `yield_`
+//! returns to the caller. A generator by itself adds no concurrency.
 
 use std::cell::Cell;
 use std::fmt;
@@ -24,23 +24,23 @@ use fiveways_runtime::assert_may_park;
 
 use crate::stackful::nested::NestedCoroutine;
 
-/// What a generator has done.
+/// The result of resuming a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State<Out, Ret> {
-    /// It gave a value and waits to be sent one.
+    /// It yielded a value and waits for the next one to be sent.
     Yielded(Out),
     /// It returned.
     #[doc(alias = "StopIteration")]
     Complete(Ret),
 }
 
-/// Why a generator was not resumed.
+/// The error of resuming a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResumeError {
     /// A value was sent before the first `yield_` was reached.
     NotStarted,
-    /// It was to be started a second time.
+    /// It was started a second time.
     AlreadyStarted,
     /// It has returned, panicked or been closed.
     Finished,
@@ -58,16 +58,16 @@ impl fmt::Display for ResumeError {
 
 impl std::error::Error for ResumeError {}
 
-/// A function that gives `Out`s, is sent `In`s and returns a `Ret`, one step at a time.
+/// A function that yields `Out`s, receives `In`s and returns a `Ret`, one step at a time.
 ///
-/// One to which nothing is sent is an iterator. One that is dropped in the middle is unwound, so
-/// that its destructors run; should it catch that and go on, its next `yield_` unwinds it again.
+/// A generator with `In = ()` is an iterator. If it is dropped while suspended it is unwound, so
+/// that its destructors run; if it catches that and continues, its next `yield_` unwinds it again.
 ///
-/// It stays on its thread. If that ends while the generator waits in a `yield_` (it is kept in a
-/// thread-local, or was forgotten), it is unwound before the first thread-local is destroyed that
-/// it may use, or may have lent to another thread; the thread waits for what that waits for. Only
-/// where the process ends with it (the main thread, `std::process::exit`) it is left as it is, and
-/// so are those thread-locals: their destructors do not run.
+/// It stays on its thread. If the thread ends while the generator is suspended in a `yield_` (it is
+/// stored in a thread-local, or was forgotten), it is unwound before the first thread-local is
+/// destroyed that it may use, or may have lent to another thread; the thread waits until that is
+/// done. Only if the process ends with the thread (the main thread, `std::process::exit`) it is not
+/// unwound, and destructors of those thread-locals do not run.
 ///
 /// # Examples
 ///
@@ -111,19 +111,19 @@ pub struct Generator<In, Out, Ret = ()> {
     returned: Rc<Cell<Option<Ret>>>,
 }
 
-/// Where values lie while they change hands.
+/// Where values are exchanged.
 struct Desk<In, Out> {
     sent: Cell<Option<In>>,
     yielded: Cell<Option<Out>>,
 }
 
 impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
-    /// Makes a generator, which runs nothing yet.
+    /// Makes a generator, which does not run yet.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack, and where the C library does not tell of the end of a
-    /// thread (other than glibc); [`Generator::with_stack_size`] gives an error.
+    /// If there is no memory for its stack, and if the C library does not report the end of a
+    /// thread (other than glibc); [`Generator::with_stack_size`] returns an error.
     #[track_caller]
     pub fn new(body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static) -> Generator<In, Out, Ret> {
         let made = Generator::on_stack(None, body);
@@ -137,8 +137,8 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack; `Unsupported` where the C library does not tell of
-    /// the end of a thread.
+    /// If there is no memory for its stack; `Unsupported` if the C library does not report the end
+    /// of a thread.
     pub fn with_stack_size(
         bytes: usize,
         body: impl FnOnce(&Yielder<In, Out>) -> Ret + 'static,
@@ -164,11 +164,11 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
     ///
     /// # Suspends
     ///
-    /// When the generator waits for something.
+    /// If the generator waits for something.
     ///
     /// # Errors
     ///
-    /// [`ResumeError::AlreadyStarted`] the second time.
+    /// [`ResumeError::AlreadyStarted`] if called a second time.
     ///
     /// # Panics
     ///
@@ -182,15 +182,15 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
         }
     }
 
-    /// Sends it a value, which its `yield_` gives, and runs it to its next one (or to its end).
+    /// Sends it a value, which its `yield_` returns, and runs it to its next one (or to its end).
     ///
     /// # Suspends
     ///
-    /// When the generator waits for something.
+    /// If the generator waits for something.
     ///
     /// # Errors
     ///
-    /// [`ResumeError::NotStarted`] before [`Generator::start`]: nobody is there to take the value.
+    /// [`ResumeError::NotStarted`] before [`Generator::start`]: no `yield_` waits for the value.
     /// [`ResumeError::Finished`] after the end.
     ///
     /// # Panics
@@ -207,8 +207,8 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
         }
     }
 
-    /// Ends it: unwinds it if it waits in a `yield_`, so that its destructors run. Nothing happens
-    /// if it has ended already.
+    /// Ends it: unwinds it if it is suspended in a `yield_`, so that its destructors run. Does
+    /// nothing if it has already ended.
     ///
     /// # Panics
     ///
@@ -217,7 +217,7 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
         self.coroutine.unwind();
     }
 
-    /// Has it returned, panicked or been closed?
+    /// Returns `true` if it has returned, panicked or been closed.
     pub fn is_finished(&self) -> bool {
         self.coroutine.phase() == Phase::Finished
     }
@@ -237,7 +237,7 @@ impl<In: 'static, Out: 'static, Ret: 'static> Generator<In, Out, Ret> {
 impl<Out: 'static, Ret: 'static> Iterator for Generator<(), Out, Ret> {
     type Item = Out;
 
-    /// Gives the next value that it yields. What it returns is dropped.
+    /// Returns the next value that it yields. Its return value is dropped.
     fn next(&mut self) -> Option<Out> {
         let state = match self.coroutine.phase() {
             Phase::Fresh => self.resume(),
@@ -263,24 +263,24 @@ impl<In, Out, Ret> fmt::Debug for Generator<In, Out, Ret> {
     }
 }
 
-/// What a generator's body yields with.
+/// The handle by which a generator's body yields.
 pub struct Yielder<In, Out> {
     suspender: Suspender,
     desk: Rc<Desk<In, Out>>,
 }
 
 impl<In, Out> Yielder<In, Out> {
-    /// Gives a value to the caller of the generator and waits to be sent one.
+    /// Yields a value to the caller of the generator and waits for the next one to be sent.
     ///
     /// # Suspends
     ///
-    /// The generator, not the task: its caller goes on.
+    /// The generator, not the task: its caller continues.
     ///
     /// # Panics
     ///
-    /// When it is called elsewhere than on the generator's own stack (in a task that it has
-    /// spawned, say). When the generator is unwinding, which as any panic in a destructor
-    /// ends the process.
+    /// If it is called on another stack than the generator's own (for example in a task that it has
+    /// spawned). If the generator is unwinding, which as any panic in a destructor aborts the
+    /// process.
     #[doc(alias = "yield")]
     #[track_caller]
     pub fn yield_(&self, value: Out) -> In {

@@ -1,8 +1,8 @@
 //! Greenlets: functions that switch to each other explicitly.
 //!
-//! Where a generator can only go back to its caller, a greenlet can go on to any other, from any
-//! depth of calls, and passes a value along. Nothing is switched by itself: what a greenlet waits
-//! for (a read, a sleep) is waited for by the task or thread that it runs in.
+//! A generator can only return to its caller; a greenlet can switch to any other, from any depth of
+//! calls, and passes a value along. Nothing is switched implicitly: if a greenlet waits (for a
+//! read, a sleep), the task or thread in which it runs waits.
 //!
 //! ```text
 //!   caller:  g1.switch(a) ───loop───▶ g1                      the caller's frame runs a loop:
@@ -16,9 +16,9 @@
 //!                        └── returns, panics, is killed ──▶ Dead
 //! ```
 //!
-//! Whose stack runs, and who may suspend it, is checked in `fiveways_coro`. A switch from a place
-//! that cannot be suspended (a generator inside a greenlet, a destructor that unwinds, a greenlet
-//! of another type) begins a loop of its own there: its frame is then the caller.
+//! `fiveways_coro` checks which stack runs and whether it may be suspended. A switch from code that
+//! cannot be suspended (a generator inside a greenlet, a destructor that unwinds, a greenlet of
+//! another type) starts a loop of its own there: its frame is then the caller.
 
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell};
@@ -34,11 +34,11 @@ use fiveways_runtime::assert_may_park;
 use crate::local::TaskLocal;
 use crate::stackful::nested::NestedCoroutine;
 
-/// Why a greenlet could not be switched to.
+/// The error of switching to a greenlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SwitchError {
-    /// It runs, or waits for a greenlet that it has called from where it could not be suspended.
+    /// It runs, or waits for a greenlet that it has called from code that could not be suspended.
     Running,
     /// It has returned, panicked or been killed.
     Dead,
@@ -55,11 +55,11 @@ impl fmt::Display for SwitchError {
 
 impl std::error::Error for SwitchError {}
 
-/// A function on a stack of its own that switches to others, and they to it, passing a `T`.
+/// A function on a stack of its own that switches to others and back, passing a `T`.
 ///
-/// A handle; its clones mean the same greenlet. When the last handle of a suspended greenlet goes
-/// (one inside its own function counts), it is unwound, so that its destructors run. So it is at
-/// the end of its thread, before thread-locals are destroyed: see
+/// A handle; its clones refer to the same greenlet. When the last handle of a suspended greenlet is
+/// dropped (one inside its own function counts), it is unwound, so that its destructors run. The
+/// same happens at the end of its thread, before thread-locals are destroyed: see
 /// [`Generator`](crate::stackful::generator::Generator).
 ///
 /// # Examples
@@ -104,19 +104,19 @@ pub struct Greenlet<T: 'static> {
 
 struct Node<T: 'static> {
     stage: Cell<Stage>,
-    /// Away while it runs.
+    /// `None` while it runs.
     coroutine: Cell<Option<NestedCoroutine>>,
     suspender: Suspender,
-    /// What it is resumed with.
+    /// The value with which it is resumed.
     letter: Rc<Cell<Option<Letter<T>>>>,
-    /// Whom it has suspended itself for, with a letter.
+    /// The greenlet for which it has suspended itself, with a letter.
     onward: Cell<Option<Onward<T>>>,
-    /// What it has returned.
+    /// Its return value.
     returned: Rc<Cell<Option<T>>>,
     parent: RefCell<Weak<Node<T>>>,
 }
 
-/// The next greenlet; nobody: who began to switch.
+/// The next greenlet; `None`: the frame that began switching.
 type Onward<T> = (Option<Greenlet<T>>, Letter<T>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ enum Stage {
     Dead,
 }
 
-/// What is passed in a switch.
+/// The content of a switch.
 enum Letter<T> {
     Value(T),
     Throw(Box<dyn Any + Send>),
@@ -142,15 +142,15 @@ impl<T> Letter<T> {
     }
 }
 
-/// The greenlet in which the task (or plain thread) is; each kind of value has its own type.
+/// The greenlet in which the task (or plain thread) runs; each type of value has its own.
 static CURRENT: TaskLocal<Cell<Option<Rc<dyn Any>>>> = TaskLocal::with_first(|| Cell::new(None));
 
 fn replace_current(current: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
-    // At the very end of a task or thread there is nobody left to be asked.
+    // At the very end of a task or thread its locals are already destroyed.
     CURRENT.try_with(|cell| cell.replace(current)).flatten()
 }
 
-/// Gives the greenlet that the caller runs in; `None` outside of greenlets that pass a `T`.
+/// Returns the greenlet in which the caller runs; `None` outside of greenlets that pass a `T`.
 #[doc(alias = "getcurrent")]
 pub fn current<T: 'static>() -> Option<Greenlet<T>> {
     let node = CURRENT.try_with(|cell| {
@@ -162,8 +162,8 @@ pub fn current<T: 'static>() -> Option<Greenlet<T>> {
     Some(Greenlet { node })
 }
 
-/// Switches to the parent of the greenlet that the caller runs in (see [`Greenlet::parent`]) and
-/// gives it a value. Gives what is passed by whoever switches back.
+/// Switches to the parent of the calling greenlet (see [`Greenlet::parent`]) and passes it a value.
+/// Returns the value passed by the switch back.
 ///
 /// # Suspends
 ///
@@ -171,7 +171,7 @@ pub fn current<T: 'static>() -> Option<Greenlet<T>> {
 ///
 /// # Panics
 ///
-/// Outside of greenlets that pass a `T`, and where the caller's greenlet cannot be suspended: in a
+/// Outside of greenlets that pass a `T`, and if the calling greenlet cannot be suspended: in a
 /// generator inside it, in a destructor that unwinds.
 ///
 /// # Examples
@@ -219,13 +219,13 @@ impl<T: 'static> PartialEq for Greenlet<T> {
 impl<T: 'static> Eq for Greenlet<T> {}
 
 impl<T: 'static> Greenlet<T> {
-    /// Makes a greenlet, which runs when it is first switched to: `body` is given the value of that
+    /// Makes a greenlet, which starts at the first switch to it: `body` receives the value of that
     /// switch. Its parent is the greenlet that makes it.
     ///
     /// # Panics
     ///
-    /// When there is no memory for its stack, and where the C library does not tell of the end of a
-    /// thread (other than glibc); [`Greenlet::with_stack_size`] gives an error.
+    /// If there is no memory for its stack, and if the C library does not report the end of a
+    /// thread (other than glibc); [`Greenlet::with_stack_size`] returns an error.
     #[track_caller]
     pub fn new(body: impl FnOnce(T) -> T + 'static) -> Greenlet<T> {
         let made = Greenlet::on_stack(None, body);
@@ -239,8 +239,8 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Errors
     ///
-    /// When there is no memory for its stack; `Unsupported` where the C library does not tell of
-    /// the end of a thread.
+    /// If there is no memory for its stack; `Unsupported` if the C library does not report the end
+    /// of a thread.
     pub fn with_stack_size(
         bytes: usize,
         body: impl FnOnce(T) -> T + 'static,
@@ -272,17 +272,18 @@ impl<T: 'static> Greenlet<T> {
         Ok(Greenlet { node })
     }
 
-    /// Switches to this greenlet and gives it a value. Gives what is passed by whoever switches
-    /// back to the caller: the value of a `switch`, or of a child's return.
+    /// Switches to this greenlet and passes it a value. Returns the value passed by the switch back
+    /// to the caller: the value of a `switch`, or of a child's return.
     ///
     /// # Suspends
     ///
-    /// The calling greenlet. Outside of greenlets the caller waits until one comes back to it.
+    /// The calling greenlet. Outside of greenlets the caller waits until a greenlet switches back
+    /// to it.
     ///
     /// # Panics
     ///
-    /// When it is dead or running; [`Greenlet::try_switch`] gives an error instead. With what is
-    /// [thrown](Greenlet::throw) at the caller, as is the panic of a child.
+    /// If it is dead or running; [`Greenlet::try_switch`] returns an error instead. With the
+    /// payload that is [thrown](Greenlet::throw) at the caller, or the panic of a child.
     #[track_caller]
     pub fn switch(&self, value: T) -> T {
         match self.try_switch(value) {
@@ -295,32 +296,32 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Errors
     ///
-    /// When it is dead or running. The value is dropped.
+    /// If it is dead or running. The value is dropped.
     pub fn try_switch(&self, value: T) -> Result<T, SwitchError> {
         self.send(Letter::Value(value))
     }
 
-    /// Switches to this greenlet and panics there with the payload. One that has not begun dies
-    /// without having run, and the panic goes on to its parent.
+    /// Switches to this greenlet and panics there with the payload. One that has not started dies
+    /// without having run, and the panic passes to its parent.
     ///
     /// # Errors
     ///
-    /// When it is dead or running.
+    /// If it is dead or running.
     ///
     /// # Panics
     ///
-    /// As [`Greenlet::switch`]: with the payload, if nobody catches it before.
+    /// As [`Greenlet::switch`]: with the payload, unless it is caught before.
     pub fn throw(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
         self.send(Letter::Throw(payload))
     }
 
-    /// Ends this greenlet: it is unwound, its destructors run, and then the caller goes on. Its
-    /// parent is told nothing. One that has not begun never does; of one that is dead nothing is
-    /// left to end.
+    /// Ends this greenlet: it is unwound, its destructors run, and then the caller continues. Its
+    /// parent is not notified. One that has not started never runs; for a dead one this does
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// When it is running.
+    /// If it is running.
     ///
     /// # Panics
     ///
@@ -342,14 +343,15 @@ impl<T: 'static> Greenlet<T> {
         }
     }
 
-    /// Has it returned, panicked or been killed?
+    /// Returns `true` if it has returned, panicked or been killed.
     #[doc(alias = "dead")]
     pub fn is_dead(&self) -> bool {
         self.node.stage() == Stage::Dead
     }
 
-    /// Gives the greenlet to which control and the value go when this one returns. `None`, or one
-    /// that is dead or running: they go to its parent, in the end to who began to switch.
+    /// Returns the greenlet to which control and the value pass when this one returns. If that is
+    /// `None`, dead or running, they pass to its parent, and finally to the frame that began
+    /// switching.
     ///
     /// A parent is not kept alive by its children.
     pub fn parent(&self) -> Option<Greenlet<T>> {
@@ -360,7 +362,7 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Panics
     ///
-    /// When the new parent is the greenlet itself or descends from it.
+    /// If the new parent is the greenlet itself or descends from it.
     #[track_caller]
     pub fn set_parent(&self, parent: &Greenlet<T>) {
         let mut ancestor = Some(parent.clone());
@@ -387,7 +389,7 @@ impl<T: 'static> Greenlet<T> {
         }
     }
 
-    /// Can it be suspended by the caller, which runs in it?
+    /// Returns `true` if the caller, which runs in it, can suspend it.
     fn is_suspendable(&self) -> bool {
         self.node.suspender.is_here() && !self.node.suspender.is_unwinding() && !thread::panicking()
     }
@@ -410,18 +412,18 @@ impl<T: 'static> Greenlet<T> {
 impl<T: 'static> Node<T> {
     fn stage(&self) -> Stage {
         match self.stage.get() {
-            // Its thread ends.
+            // Its thread is ending.
             Stage::Waiting if self.suspender.phase() == Phase::Finished => Stage::Dead,
             stage => stage,
         }
     }
 
-    /// Lets it run; true: it is dead.
+    /// Runs it; returns `true` if it is dead afterwards.
     fn run(
         self: &Rc<Node<T>>,
         how: impl FnOnce(&mut NestedCoroutine) -> bool,
     ) -> Result<bool, Box<dyn Any + Send>> {
-        let mut coroutine = self.coroutine.take().expect("one that waits is at home");
+        let mut coroutine = self.coroutine.take().expect("a suspended greenlet has its coroutine");
         self.stage.set(Stage::Running);
         let before = replace_current(Some(self.clone()));
         let ended = catch_unwind(AssertUnwindSafe(|| how(&mut coroutine)));
@@ -435,7 +437,7 @@ impl<T: 'static> Node<T> {
         ended
     }
 
-    /// Where control goes when it has ended: the next of its ancestors that waits.
+    /// Where control passes when it has ended: the next of its ancestors that is suspended.
     fn heir(&self) -> Option<Greenlet<T>> {
         let mut heir = self.parent.borrow().upgrade();
         while let Some(node) = heir {
@@ -448,8 +450,8 @@ impl<T: 'static> Node<T> {
     }
 }
 
-/// Switches from where nothing can be suspended: resumes one greenlet after the other, until one
-/// comes back here.
+/// Switches from code that cannot be suspended: resumes one greenlet after the other, until one
+/// switches back here.
 fn run_from_here<T: 'static>(mut next: Greenlet<T>, mut letter: Letter<T>) -> T {
     loop {
         let node = Rc::clone(&next.node);

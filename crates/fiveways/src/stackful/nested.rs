@@ -1,10 +1,10 @@
-//! What runs inside a task, or a thread, on a stack of its own and is no task.
+//! Coroutines inside a task, or a thread, that are not tasks themselves.
 //!
 //! Stacks come from a pool that each thread keeps.
 //!
-//! A `timeout` scope is known to its task as a deadline, for all that runs inside the scope. What
-//! suspends inside a scope leaves it for a while: then its deadline must not count for who goes on,
-//! and must count again when it is resumed.
+//! A task knows a `timeout` scope as a deadline, for all that runs inside the scope. A coroutine
+//! that suspends inside a scope leaves it for a while: its deadline must not apply to its caller,
+//! and must apply again when it is resumed.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,22 +14,22 @@ use fiveways_runtime::{OuterLimits, SavedLimits, install_limits, restore_limits}
 
 thread_local! {
     static POOL: RefCell<StackPool> = {
-        // Without them an overflow is told without a name, and no less an end.
+        // Without them an overflow is reported without a name, and ends the process all the same.
         let _ = fiveways_coro::install_overflow_handler();
         let _ = fiveways_coro::prepare_thread();
         RefCell::new(StackPool::new(DEFAULT_STACK_SIZE))
     };
 }
 
-/// A coroutine that keeps its own time limits; dropped while suspended it is unwound.
+/// A coroutine that keeps its own time limits; unwound if it is dropped while suspended.
 pub(crate) struct NestedCoroutine {
     coroutine: Coroutine,
-    /// The time limits that it was suspended in.
+    /// The time limits in which it was suspended.
     standing: SavedLimits,
 }
 
 impl NestedCoroutine {
-    /// Makes one with a stack of so many bytes, or of the usual number.
+    /// Makes one with a stack of this many bytes, or of the default size.
     pub(crate) fn new(
         name: &str,
         bytes: Option<usize>,
@@ -48,7 +48,7 @@ impl NestedCoroutine {
         self.coroutine.suspender()
     }
 
-    /// Runs it on, in the time limits that it was suspended in and those of the caller.
+    /// Resumes it, in the time limits in which it was suspended and those of the caller.
     pub(crate) fn resume(&mut self) -> State {
         let mut entered = Entered::new(&mut self.standing);
         let state = self.coroutine.resume();
@@ -63,7 +63,7 @@ impl NestedCoroutine {
     }
 }
 
-/// The time in which another stack runs: at its end the caller has its own limits again.
+/// The time during which another stack runs: at its end the caller has its own limits again.
 struct Entered<'a> {
     standing: &'a mut SavedLimits,
     caller: Option<OuterLimits>,

@@ -222,7 +222,7 @@ impl<'scope> Scope<'scope, '_> {
         let (run, outcome) = self.prepare(f);
         let run: Box<dyn FnOnce(Place) + Send + 'scope> = Box::new(run);
         // SAFETY: required: nothing borrowed for 'scope is used after it. `scope` ends only when
-        // the crew is empty, and the closure's place in it is the last thing it drops.
+        // the tracker is empty, and the closure's membership is the last thing it drops.
         let run: Box<dyn FnOnce(Place) + Send + 'static> = unsafe { mem::transmute(run) };
         let task = start(run, |run| spawn(|| run(Place::Task)));
         ScopedJoinHandle { task, outcome, scope: PhantomData }
