@@ -96,6 +96,10 @@ pub unsafe trait Driver {
 
     /// Submits an operation.
     ///
+    /// Whatever the slot's `outcome` was before, it is [`Outcome::Idle`] after
+    /// [`Submitted::Done`], whose answer is the only one, and [`Outcome::Waiting`] after
+    /// [`Submitted::Waiting`].
+    ///
     /// # Safety
     ///
     /// The slot, and everything its operation points at, must stay valid and in place until the

@@ -347,13 +347,13 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
     unsafe fn submit(&mut self, pending: NonNull<Pending>) -> Submitted {
         // SAFETY: required: valid. By this function's contract.
         let waiter = unsafe { pending.as_ref() };
+        waiter.outcome.set(Outcome::Idle);
         let source = waiter.op.source();
         let direction = index(waiter.op.direction());
         let slot = self.claim(source);
         slot.woken[direction] = false;
         if slot.maybe_ready[direction] || waiter.op.must_not_wait() {
             if let Some(answer) = self.attempt(&waiter.op) {
-                waiter.outcome.set(Outcome::Idle);
                 return Submitted::Done(answer);
             }
             if waiter.op.must_not_wait() {

@@ -363,6 +363,7 @@ unsafe impl Driver for Uring {
     unsafe fn submit(&mut self, pending: NonNull<Pending>) -> Submitted {
         // SAFETY: required: valid. By this function's contract.
         let waiter = unsafe { pending.as_ref() };
+        waiter.outcome.set(Outcome::Idle);
         let op = waiter.op;
         let source = op.source();
         if source.fd > MAX_FD {

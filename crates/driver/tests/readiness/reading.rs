@@ -5,7 +5,7 @@ use std::net::{Shutdown, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use fiveways_driver::Driver;
+use fiveways_driver::{Driver, Outcome};
 use fiveways_sys::net::{DONT_WAIT, OUT_OF_BAND, PEEK};
 
 use crate::rig::{AGAIN, connection, on_each, pending, recv, send};
@@ -231,5 +231,27 @@ fn a_full_socket_is_waited_for_until_there_is_room() {
         assert_eq!(crate::rig::drain(&far), sent);
         assert!(rig.finish(&op) > 0);
         assert!(crate::rig::drain(&far) > 0);
+    });
+}
+
+#[test]
+fn an_operation_that_is_done_at_once_leaves_its_slot_idle() {
+    on_each(|rig| {
+        let (near, mut far) = connection();
+        let source = rig.source(&near);
+        let mut buf = [0; 8];
+        for (flags, bytes, answer) in
+            [(0, &b"abc"[..], 3), (DONT_WAIT, b"abc", 3), (DONT_WAIT, b"", AGAIN)]
+        {
+            far.write_all(bytes).expect("room");
+            if !bytes.is_empty() {
+                crate::reports::until_readable(near.as_fd());
+            }
+            let op = pending(recv(source, &mut buf, flags));
+            // As it comes back from a turn.
+            op.outcome.set(Outcome::Retry);
+            assert_eq!(rig.submit(&op), Some(answer), "flags {flags}");
+            assert_eq!(op.outcome.get(), Outcome::Idle, "flags {flags}, {answer}");
+        }
     });
 }

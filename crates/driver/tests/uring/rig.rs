@@ -49,7 +49,10 @@ impl Rig {
     pub(crate) fn submit(&mut self, pending: &Pending) -> Option<i32> {
         // SAFETY: required: in place until finished. By this function's contract: tests keep it.
         match unsafe { self.driver.submit(NonNull::from(pending)) } {
-            Submitted::Done(answer) => Some(answer),
+            Submitted::Done(answer) => {
+                assert_eq!(pending.outcome.get(), Outcome::Idle, "after {:?}", pending.op);
+                Some(answer)
+            }
             Submitted::Waiting => {
                 assert_eq!(pending.outcome.get(), Outcome::Waiting);
                 None

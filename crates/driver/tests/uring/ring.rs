@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fiveways_driver::{Driver, Op};
+use fiveways_driver::{Driver, Op, Outcome};
 use fiveways_sys::message::Message;
-use fiveways_sys::net::Address;
+use fiveways_sys::net::{Address, DONT_WAIT};
 
 use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
 
@@ -158,7 +158,7 @@ fn a_listener_wakes_as_many_of_its_acceptors_as_there_are_connections() {
         drop(unsafe { OwnedFd::from_raw_fd(accepted) });
     }
     for op in &ops[11..49] {
-        assert_eq!(op.outcome.get(), fiveways_driver::Outcome::Waiting);
+        assert_eq!(op.outcome.get(), Outcome::Waiting);
         rig.cancel(op);
         assert_eq!(rig.finish(op), CANCELED);
     }
@@ -304,4 +304,24 @@ fn no_worker_thread_of_the_kernel_serves_a_socket() {
     assert_eq!(rig.finish(&op), 1);
     rig.cancel(&fill);
     rig.finish(&fill);
+}
+
+#[test]
+fn an_operation_that_is_done_at_once_leaves_its_slot_idle() {
+    let mut rig = Rig::new();
+    let (_ours, source, _peer) = connected(&mut rig);
+    let mut buf = [0; 8];
+    let beyond = rig.source(i32::MAX);
+    let cases = [
+        (send(source, b"abc"), 3),
+        (recv(source, &mut buf, DONT_WAIT), -11),
+        (recv(beyond, &mut buf, 0), -24),
+    ];
+    for (op, answer) in cases {
+        let op = pending(op);
+        // As it comes back from a turn.
+        op.outcome.set(Outcome::Retry);
+        assert_eq!(rig.submit(&op), Some(answer), "{:?}", op.op);
+        assert_eq!(op.outcome.get(), Outcome::Idle, "{:?}", op.op);
+    }
 }
