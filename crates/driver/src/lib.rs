@@ -22,6 +22,7 @@
 //! waiter.
 //!
 //! Backends: [`Readiness`] over any selector (attempt → arm on would-block → retry), [`Uring`].
+#![deny(clippy::wildcard_enum_match_arm)]
 #![expect(unsafe_code, reason = "the contract is unsafe to submit to: operations hold pointers")]
 
 mod open;
@@ -46,6 +47,7 @@ pub use fiveways_selector::Waker;
 use fiveways_sys::net;
 pub use fiveways_sys::net::{Answer, Control, Reply};
 
+pub use attempt::ReceiveBuffers;
 pub use clock::Clock;
 pub use loan::{HotBuffers, Lender, Loan};
 pub use model::{Model, ParseModelError};

@@ -14,6 +14,18 @@
 //! holds a pointer) → `Done` or `Retry` (the driver let go). Only the driver's thread moves them.
 //! A `Pending` that is `Waiting` must stay where it is (I6): the frame that holds it does not
 //! return and is not unwound before the driver let go.
+//!
+//! What receives mean on a stream, under every driver:
+//!
+//! - *Order.* Receives without flags, `Fill`, `Accept` and `Readable` on one descriptor wait in one
+//!   line and are served first come first served; under the ring the kernel has the request of the
+//!   first alone. A receive with flags (to peek, the urgent byte, the error queue) waits beside the
+//!   line, in no order with it. An operation that takes a stream's next bytes must wait in the
+//!   line, or a request that is in the kernel already takes them before it.
+//! - *Nothing ahead.* A request is in the kernel only while its operation waits. Between two
+//!   operations all bytes are in the socket, for any other reader of it.
+//! - *Control data* goes to `RecvMsg` alone. `Recv` and `Fill` do not read past it, as recv(2), and
+//!   descriptors that come with their bytes are closed.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -98,7 +110,11 @@ impl Op {
             | Op::Send { flags, .. }
             | Op::RecvMsg { flags, .. }
             | Op::SendMsg { flags, .. } => flags & fiveways_sys::net::DONT_WAIT != 0,
-            _ => false,
+            Op::Fill { .. }
+            | Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Readable { .. }
+            | Op::Writable { .. } => false,
         }
     }
 
@@ -109,7 +125,30 @@ impl Op {
             Op::Send { .. } | Op::SendMsg { .. } | Op::Connect { .. } | Op::Writable { .. } => {
                 Direction::Write
             }
-            _ => Direction::Read,
+            Op::Recv { .. }
+            | Op::RecvMsg { .. }
+            | Op::Fill { .. }
+            | Op::Accept { .. }
+            | Op::Readable { .. } => Direction::Read,
+        }
+    }
+
+    /// The bytes that the operation has room for, if it reads a stream's next bytes: a shorter read
+    /// has taken all that was there. `fill`: the room of the buffer that [`Op::Fill`] receives
+    /// into.
+    #[inline]
+    pub(crate) fn stream_room(&self, fill: usize) -> Option<usize> {
+        match *self {
+            Op::Recv { len, flags: 0, .. } => Some(len),
+            Op::Fill { .. } => Some(fill),
+            Op::Recv { .. }
+            | Op::Send { .. }
+            | Op::RecvMsg { .. }
+            | Op::SendMsg { .. }
+            | Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Readable { .. }
+            | Op::Writable { .. } => None,
         }
     }
 }

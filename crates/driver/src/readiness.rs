@@ -29,10 +29,9 @@ use std::time::Instant;
 
 use fiveways_selector::{Event, Events, Interest, Selector, Trigger, Waker};
 use fiveways_sys::errno;
-use fiveways_sys::message;
-use fiveways_sys::net::{self, Answer, DONT_WAIT};
+use fiveways_sys::net::Answer;
 
-use crate::attempt::{self, borrow, is_tcp};
+use crate::attempt::{attempt_now, borrow, is_ready, is_tcp};
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Op, Outcome, Pending, Source};
@@ -100,67 +99,21 @@ impl<S: Selector> Readiness<S> {
         slot
     }
 
-    /// Tries the operation without waiting. Returns `None` if it would have had to wait.
+    /// Attempts the operation without waiting. Returns `None` if it would have had to wait.
     #[inline]
     fn attempt(&mut self, op: &Op) -> Option<Answer> {
-        let answer = match *op {
-            Op::Recv { source, buf, len, flags } => {
-                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-                let answer = unsafe { net::recv(source.fd, buf, len, flags | DONT_WAIT) };
-                if flags == 0 {
-                    self.note_read(source, answer, len);
-                }
-                answer
-            }
-            Op::Send { source, buf, len, flags } => {
-                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-                unsafe { net::send(source.fd, buf, len, flags | DONT_WAIT) }
-            }
-            Op::Fill { source, loan } => return self.fill(source, loan),
-            Op::RecvMsg { source, header, flags } => {
-                // SAFETY: required: a prepared header in place. By the contract of `submit`.
-                unsafe { message::recvmsg(source.fd, header, flags | DONT_WAIT) }
-            }
-            Op::SendMsg { source, header, flags } => {
-                // SAFETY: required: a prepared header in place. By the contract of `submit`.
-                unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) }
-            }
-            Op::Accept { source, peer } => {
-                // SAFETY: required: `peer` valid for writes. By the contract of `submit`.
-                unsafe { net::accept(source.fd, peer) }
-            }
-            Op::Connect { source, address } => return attempt::connect(source.fd, address),
-            Op::Readable { source } => return attempt::ready(source.fd, false),
-            Op::Writable { source } => return attempt::ready(source.fd, true),
-        };
-        (!net::is_would_block(answer)).then_some(answer)
-    }
-
-    /// Receives into the hot buffer and lends the received bytes.
-    #[inline]
-    fn fill(&mut self, source: Source, loan: *mut Option<crate::Loan>) -> Option<Answer> {
-        let buffer = self.hot.writable();
-        let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: required: valid for `len` bytes. They come from one slice.
-        let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
-        self.note_read(source, answer, len);
-        if net::is_would_block(answer) {
-            return None;
+        let answer = attempt_now(op, &mut self.hot);
+        if let (Some(count @ 1..), Some(room)) = (answer, op.stream_room(HOT_BUFFER)) {
+            self.note_read(op.source(), count as usize, room);
         }
-        if answer > 0 {
-            let lent = self.hot.lend(answer as usize);
-            // SAFETY: required: valid for writes. By the contract of `submit`.
-            unsafe { *loan = Some(lent) };
-        }
-        Some(answer)
+        answer
     }
 
     /// Updates the marks after a stream read: a short one proves that the socket is empty.
     #[inline]
-    fn note_read(&mut self, source: Source, answer: Answer, len: usize) {
+    fn note_read(&mut self, source: Source, count: usize, room: usize) {
         let slot = &mut self.slots[source.fd as usize];
-        let short = answer > 0 && (answer as usize) < len;
-        if short && slot.short_read_is_empty && !slot.hung_up {
+        if count < room && slot.short_read_is_empty && !slot.hung_up {
             slot.maybe_ready[READ] = false;
         }
     }
@@ -319,7 +272,7 @@ impl<S: Selector> Readiness<S> {
             for direction in [READ, WRITE] {
                 let slot = &mut self.slots[at];
                 let waited_for = !slot.waiting[direction].is_empty();
-                if !waited_for || attempt::ready(fd, direction == WRITE).is_none() {
+                if !waited_for || !is_ready(fd, direction == WRITE) {
                     continue;
                 }
                 found = true;
@@ -386,7 +339,7 @@ unsafe impl<S: Selector> Driver for Readiness<S> {
         self.counters.turns += 1;
         let capped = match &self.sweep {
             Some(sweep) if self.waiting > 0 => Some(sweep.cap(deadline)),
-            _ => deadline,
+            Some(_) | None => deadline,
         };
         let waited = self.selector.wait(&mut self.events, capped);
         self.counters.events += self.events.len() as u64;

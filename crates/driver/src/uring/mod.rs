@@ -14,9 +14,12 @@
 //! - *One call a turn.* Completions are processed when the worker asks for them (`DEFER_TASKRUN`);
 //!   a flag in shared memory shows whether there are any, so a turn that only looks costs no call
 //!   when there are none.
-//! - *No worker threads of the kernel.* Sockets are in blocking mode and nothing is marked `ASYNC`:
-//!   the ring waits for them by polling. (The kernel itself falls back to a thread when a Unix
-//!   socket connects to a full backlog: there is nothing to poll for.)
+//! - *No worker threads of the kernel* as a rule. Sockets are in blocking mode and nothing is
+//!   marked `ASYNC`: the ring waits for them by polling. The kernel itself falls back to a thread
+//!   (`iou-wrk-…`) in two cases: when a Unix socket connects to a full backlog, for which there is
+//!   nothing to poll, and when a bulk send still finds no room after the poll reported some. Such a
+//!   send waits in that thread (in `sk_stream_wait_memory`) and completes as any other. Seen on
+//!   Linux 6.18 with 8 peers that read none of their 6 MB for a second, at one or two sends a run.
 //! - *Listeners* are non-blocking (I5), for which the ring would answer `EAGAIN`: accept is tried
 //!   inline, then polled for. The same holds for any other descriptor in non-blocking mode.
 //! - *Nothing outlives its waiter.* The kernel has a request only while a task waits for its
@@ -40,8 +43,7 @@ use std::time::Instant;
 
 use fiveways_selector::Waker;
 use fiveways_sys::errno;
-use fiveways_sys::message;
-use fiveways_sys::net::{self, Answer, DONT_WAIT};
+use fiveways_sys::net::{self, Answer};
 use fiveways_sys::uring::{Completion, Entry, Ring, RingSize};
 
 use self::buffers::{Buffers, GROUP};
@@ -49,8 +51,9 @@ pub use self::options::UringOptions;
 use self::queue::Queue;
 use self::reading::is_queued;
 use self::recall::Pair;
-use self::slots::{MAX_FD, Slots, Tag};
+use self::slots::{MAX_FD, Mode, Slots, Tag};
 use self::wakeup::Wakeup;
+use crate::attempt::attempt_now;
 use crate::loan::HotBuffers;
 use crate::model::Model;
 use crate::op::{Direction, Op, Outcome, Pending, Source};
@@ -145,63 +148,36 @@ impl Uring {
 
     /// Gives the kernel an operation that is in no list; its result is the answer.
     #[inline]
-    fn push_once(&mut self, pending: NonNull<Pending>, entry: Entry) -> Submitted {
+    fn push_once(&mut self, pending: NonNull<Pending>, op: &Op, poll_first: bool) -> Submitted {
         // SAFETY: required: valid. By the contract of `submit`.
         unsafe { pending.as_ref() }.outcome.set(Outcome::Waiting);
         self.waiting += 1;
-        self.push(pending, entry, Tag::Once(pending));
+        let (entry, tag) = self.request(pending, op, poll_first);
+        self.push(pending, entry, tag);
         Submitted::Waiting
     }
 
+    /// The request by which the kernel performs an operation, or waits until it can be attempted;
+    /// `poll_first`: an attempt is known to be in vain before the kernel has waited.
     #[inline]
-    fn send(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        let Op::Send { source, buf, len, flags } = *op else { unreachable!("only for Send") };
-        let must = flags & DONT_WAIT != 0;
-        let inline = must || self.sends_inline();
-        if inline {
-            // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-            let answer = unsafe { net::send(source.fd, buf, len, flags | DONT_WAIT) };
-            if must || !net::is_would_block(answer) {
-                return Submitted::Done(answer);
+    fn request(&mut self, pending: NonNull<Pending>, op: &Op, poll_first: bool) -> (Entry, Tag) {
+        let fd = op.source().fd;
+        let entry = match *op {
+            Op::Recv { buf, len, flags, .. } => Entry::recv(fd, buf, len, flags, poll_first),
+            Op::Send { buf, len, flags, .. } => Entry::send(fd, buf, len, flags, poll_first),
+            Op::RecvMsg { header, flags, .. } => Entry::recvmsg(fd, header, flags),
+            Op::SendMsg { header, flags, .. } => Entry::sendmsg(fd, header, flags),
+            Op::Fill { source, .. } if self.slots.claim(source).mode == Mode::Ring => {
+                Entry::recv_picked(fd, GROUP, poll_first)
             }
-        }
-        self.push_once(pending, Entry::send(source.fd, buf, len, flags, inline))
-    }
-
-    /// Receives without waiting, or waits for something other than the stream's next bytes.
-    #[cold]
-    fn receive_apart(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        match *op {
-            Op::Recv { source, buf, len, flags } if flags & DONT_WAIT != 0 => {
-                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-                Submitted::Done(unsafe { net::recv(source.fd, buf, len, flags) })
+            Op::Fill { .. } | Op::Accept { .. } | Op::Readable { .. } => {
+                return (Entry::poll(fd, false), Tag::Poll(pending));
             }
-            Op::RecvMsg { source, header, flags } if flags & DONT_WAIT != 0 => {
-                // SAFETY: required: a prepared header in place. By the contract of `submit`.
-                Submitted::Done(unsafe { message::recvmsg(source.fd, header, flags) })
-            }
-            Op::Recv { source, buf, len, flags } => {
-                self.push_once(pending, Entry::recv(source.fd, buf, len, flags, false))
-            }
-            Op::RecvMsg { source, header, flags } => {
-                self.push_once(pending, Entry::recvmsg(source.fd, header, flags))
-            }
-            _ => unreachable!("only for receives with flags"),
-        }
-    }
-
-    #[inline]
-    fn sendmsg(&mut self, pending: NonNull<Pending>, op: &Op) -> Submitted {
-        let Op::SendMsg { source, header, flags } = *op else { unreachable!("only for SendMsg") };
-        let must = flags & DONT_WAIT != 0;
-        if must || self.sends_inline() {
-            // SAFETY: required: a prepared header in place. By the contract of `submit`.
-            let answer = unsafe { message::sendmsg(source.fd, header, flags | DONT_WAIT) };
-            if must || !net::is_would_block(answer) {
-                return Submitted::Done(answer);
-            }
-        }
-        self.push_once(pending, Entry::sendmsg(source.fd, header, flags))
+            // SAFETY: required: valid for reads. By the contract of `submit`.
+            Op::Connect { address, .. } => Entry::connect(fd, unsafe { &*address }),
+            Op::Writable { .. } => Entry::poll(fd, true),
+        };
+        (entry, Tag::Once(pending))
     }
 
     /// Returns `true` if so few operations wait that a send is cheaper without the ring.
@@ -267,7 +243,13 @@ impl Uring {
                 self.slots.claim(source).left_some = completion.left_some();
                 Outcome::Done(answer)
             }
-            _ => Outcome::Done(answer),
+            Op::Recv { .. }
+            | Op::Send { .. }
+            | Op::RecvMsg { .. }
+            | Op::SendMsg { .. }
+            | Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Readable { .. } => Outcome::Done(answer),
         };
         self.finish(pending, outcome, ready);
     }
@@ -323,18 +305,22 @@ impl Uring {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
         let cancelled = waiter.request.replace(0) == 0;
-        let outcome = match (result, waiter.op) {
+        let outcome = match waiter.op {
             _ if cancelled => Outcome::Done(-errno::ECANCELED),
-            (0.., Op::Accept { source, .. }) => return self.serve_acceptors(source, ready),
-            (0.., Op::Readable { .. }) => Outcome::Done(0),
-            (0.., Op::Recv { source, .. } | Op::Fill { source, .. }) => {
+            _ if result == -errno::EINTR => Outcome::Retry,
+            _ if result < 0 => Outcome::Done(result),
+            Op::Accept { source, .. } => return self.serve_acceptors(source, ready),
+            Op::Readable { .. } => Outcome::Done(0),
+            Op::Recv { source, .. } | Op::Fill { source, .. } => {
                 let slot = self.slots.claim(source);
                 (slot.maybe_ready, slot.left_some) = (true, true);
                 Outcome::Retry
             }
-            (0.., _) => Outcome::Retry,
-            _ if result == -errno::EINTR => Outcome::Retry,
-            _ => Outcome::Done(result),
+            Op::Send { .. }
+            | Op::RecvMsg { .. }
+            | Op::SendMsg { .. }
+            | Op::Connect { .. }
+            | Op::Writable { .. } => Outcome::Retry,
         };
         self.finish(pending, outcome, ready);
     }
@@ -365,22 +351,21 @@ unsafe impl Driver for Uring {
         let waiter = unsafe { pending.as_ref() };
         waiter.outcome.set(Outcome::Idle);
         let op = waiter.op;
-        let source = op.source();
-        if source.fd > MAX_FD {
+        if op.source().fd > MAX_FD {
             return Submitted::Done(-errno::EMFILE);
         }
-        match op {
-            _ if is_queued(&op) => self.read(pending, &op),
-            Op::Send { .. } => self.send(pending, &op),
-            Op::SendMsg { .. } => self.sendmsg(pending, &op),
-            Op::Connect { source, address } => {
-                // SAFETY: required: valid for reads. By this function's contract.
-                let entry = Entry::connect(source.fd, unsafe { &*address });
-                self.push_once(pending, entry)
-            }
-            Op::Writable { source } => self.push_once(pending, Entry::poll(source.fd, true)),
-            _ => self.receive_apart(pending, &op),
+        if op.must_not_wait() {
+            let answer = attempt_now(&op, &mut self.hot);
+            return Submitted::Done(answer.unwrap_or(-errno::EAGAIN));
         }
+        if is_queued(&op) {
+            return self.read(pending, &op);
+        }
+        let tried = self.is_worth_a_try(&op);
+        if tried && let Some(answer) = attempt_now(&op, &mut self.hot) {
+            return Submitted::Done(answer);
+        }
+        self.push_once(pending, &op, tried)
     }
 
     unsafe fn cancel(&mut self, pending: NonNull<Pending>, ready: &mut Ready) {

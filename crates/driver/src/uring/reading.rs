@@ -16,12 +16,12 @@
 use std::ptr::NonNull;
 
 use fiveways_sys::errno;
-use fiveways_sys::net::{self, Answer, DONT_WAIT};
-use fiveways_sys::uring::{Completion, Entry};
+use fiveways_sys::net::Answer;
+use fiveways_sys::uring::Completion;
 
-use super::buffers::GROUP;
-use super::slots::{Mode, Tag};
-use super::{QUEUED, Uring};
+use super::slots::Mode;
+use super::{HOT_BUFFER, QUEUED, Uring};
+use crate::attempt::attempt_now;
 use crate::loan::Loan;
 use crate::op::{Op, Outcome, Pending, Source};
 use crate::{Ready, Submitted};
@@ -71,60 +71,61 @@ impl Uring {
         Submitted::Waiting
     }
 
-    /// Tries an operation that will most likely not have to wait. Returns `None` if the kernel is
-    /// to be asked.
+    /// Returns `true` if an attempt is cheaper than a request, since it will most likely not have
+    /// to wait.
     #[inline]
-    fn attempt(&mut self, op: &Op) -> Option<Answer> {
+    pub(super) fn is_worth_a_try(&mut self, op: &Op) -> bool {
         match *op {
-            Op::Recv { source, buf, len, .. } => {
+            // A socket that left bytes behind will hardly make us wait.
+            Op::Recv { source, flags: 0, .. } => {
+                std::mem::replace(&mut self.slots.claim(source).left_some, false)
+            }
+            Op::Fill { source, .. } => {
                 let slot = self.slots.claim(source);
-                // A socket with bytes left from the last receive will hardly make us wait.
-                if !std::mem::replace(&mut slot.left_some, false) {
-                    return None;
-                }
-                // SAFETY: required: `buf` valid for `len` bytes. By the contract of `submit`.
-                let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
-                slot.left_some = answer > 0 && answer as usize == len;
-                (!net::is_would_block(answer)).then_some(answer)
+                slot.mode == Mode::Poll && slot.maybe_ready
             }
-            Op::Fill { source, loan } => self.fill_hot(source, loan),
-            Op::Accept { source, peer } => {
-                // SAFETY: required: `peer` valid for writes. By the contract of `submit`.
-                let answer = unsafe { net::accept(source.fd, peer) };
-                (!net::is_would_block(answer)).then_some(answer)
-            }
-            _ => None,
+            Op::Accept { .. } => true,
+            Op::Send { .. } | Op::SendMsg { .. } => self.sends_inline(),
+            Op::Recv { .. }
+            | Op::RecvMsg { .. }
+            | Op::Connect { .. }
+            | Op::Readable { .. }
+            | Op::Writable { .. } => false,
         }
     }
 
-    /// Receives into the hot buffer if the socket is in mode Poll and an attempt may succeed.
+    /// Attempts an operation that is queued, if it will most likely not have to wait. Returns
+    /// `None` if the kernel is to be asked.
     #[inline]
-    fn fill_hot(&mut self, source: Source, loan: *mut Option<Loan>) -> Option<Answer> {
-        let slot = self.slots.claim(source);
-        if slot.mode != Mode::Poll || !slot.maybe_ready {
+    fn attempt(&mut self, op: &Op) -> Option<Answer> {
+        if !self.is_worth_a_try(op) {
             return None;
         }
-        let buffer = self.hot.writable();
-        let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: required: valid for `len` bytes. They come from one slice.
-        let answer = unsafe { net::recv(source.fd, buf, len, DONT_WAIT) };
-        slot.maybe_ready = answer > 0 && answer as usize == len;
-        if net::is_would_block(answer) {
-            return None;
+        let answer = attempt_now(op, &mut self.hot);
+        if let Some(room) = op.stream_room(HOT_BUFFER) {
+            self.note_read(op, answer.unwrap_or(-errno::EAGAIN), room);
         }
-        if let Ok(count @ 1..) = usize::try_from(answer) {
-            let lent = self.hot.lend(count);
-            // SAFETY: required: valid for writes. By the contract of `submit`.
-            unsafe { *loan = Some(lent) };
-            slot.streak = if count >= LARGE { 0 } else { slot.streak + 1 };
-            if slot.streak >= SMALL_PIECES {
-                slot.streak = 0;
-                if self.buffers.is_plenty() {
-                    slot.mode = Mode::Ring;
-                }
+        answer
+    }
+
+    /// Draws the conclusions of an attempt to read a stream: a full read may have left bytes.
+    #[inline]
+    fn note_read(&mut self, op: &Op, answer: Answer, room: usize) {
+        let slot = self.slots.claim(op.source());
+        let is_full = answer > 0 && answer as usize == room;
+        let Op::Fill { .. } = op else {
+            slot.left_some = is_full;
+            return;
+        };
+        slot.maybe_ready = is_full;
+        let Ok(count @ 1..) = usize::try_from(answer) else { return };
+        slot.streak = if count >= LARGE { 0 } else { slot.streak + 1 };
+        if slot.streak >= SMALL_PIECES {
+            slot.streak = 0;
+            if self.buffers.is_plenty() {
+                slot.mode = Mode::Ring;
             }
         }
-        Some(answer)
     }
 
     /// Gives the kernel the request of the first operation in a list.
@@ -132,21 +133,9 @@ impl Uring {
     fn start(&mut self, pending: NonNull<Pending>) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let op = unsafe { pending.as_ref() }.op;
-        let source = op.source();
-        let slot = self.slots.claim(source);
+        let slot = self.slots.claim(op.source());
         let dry = !std::mem::replace(&mut slot.left_some, false);
-        let (entry, tag) = match op {
-            Op::Recv { buf, len, .. } => {
-                (Entry::recv(source.fd, buf, len, 0, dry), Tag::Once(pending))
-            }
-            Op::RecvMsg { header, .. } => {
-                (Entry::recvmsg(source.fd, header, 0), Tag::Once(pending))
-            }
-            Op::Fill { .. } if slot.mode == Mode::Ring => {
-                (Entry::recv_picked(source.fd, GROUP, dry), Tag::Once(pending))
-            }
-            _ => (Entry::poll(source.fd, false), Tag::Poll(pending)),
-        };
+        let (entry, tag) = self.request(pending, &op, dry);
         self.push(pending, entry, tag);
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use fiveways_driver::{Op, Pending};
+use fiveways_driver::Pending;
 use fiveways_sys::net::{self, Control, Reply};
 
 use crate::clock;
@@ -216,16 +216,6 @@ fn wait_of(worker: &Worker, task: &Task) -> Option<Wait> {
 }
 
 fn wait_for_operation(worker: &Worker, pending: &Pending) -> Wait {
-    let what = match pending.op {
-        Op::Recv { .. } | Op::Fill { .. } => "recv",
-        Op::Send { .. } => "send",
-        Op::RecvMsg { .. } => "recvmsg",
-        Op::SendMsg { .. } => "sendmsg",
-        Op::Accept { .. } => "accept",
-        Op::Connect { .. } => "connect",
-        Op::Readable { .. } => "readable",
-        Op::Writable { .. } => "writable",
-    };
     let fd = pending.op.source().fd;
     // SAFETY: required: open, not -1. A task waits for an operation on it, and keeps it open.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
@@ -234,7 +224,7 @@ fn wait_for_operation(worker: &Worker, pending: &Pending) -> Wait {
         _ => None,
     };
     Wait {
-        what: what.to_owned(),
+        what: pending.op.name().to_owned(),
         fd: Some(fd),
         local: name(Control::LocalName(borrowed)),
         peer: name(Control::PeerName(borrowed)),

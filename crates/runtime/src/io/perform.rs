@@ -13,9 +13,8 @@ use std::ptr::NonNull;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways_driver::{HotBuffers, Op, Outcome, Pending, Source, Submitted};
+use fiveways_driver::{HotBuffers, Op, Outcome, Pending, ReceiveBuffers, Source, Submitted};
 use fiveways_sys::errno;
-use fiveways_sys::message;
 use fiveways_sys::net::{self, Answer, Control, DONT_WAIT, Reply};
 
 use crate::clock;
@@ -160,13 +159,22 @@ fn conclude(task: &Task, answer: Answer, deadline: Option<Instant>) -> io::Resul
 fn timed_out(deadline: Option<Instant>, scope: Option<Instant>) -> io::Error {
     match scope {
         Some(scope) if deadline.is_none_or(|own| scope < own) => Elapsed.into(),
-        _ => io::ErrorKind::TimedOut.into(),
+        Some(_) | None => io::ErrorKind::TimedOut.into(),
     }
 }
 
 thread_local! {
     /// The receive buffers of a plain thread.
     static HOT: RefCell<HotBuffers> = RefCell::new(HotBuffers::new(64 * 1024));
+}
+
+/// The receive buffers of the calling thread, which are made when it first needs them.
+struct OfThread;
+
+impl ReceiveBuffers for OfThread {
+    fn with(&mut self, receive: impl FnOnce(&mut HotBuffers) -> Answer) -> Answer {
+        HOT.with_borrow_mut(receive)
+    }
 }
 
 /// The end of a plain thread's call, by the machine's clock: its own deadline, and that of the
@@ -209,15 +217,12 @@ fn perform_thread<K>(
     if !op.must_not_wait() {
         assert_may_park(None);
     }
-    let fd = op.source().fd;
     let until = Until { own: clock::to_machine(own), scope: clock::to_machine(thread_scope()) };
-    match op {
-        Op::Readable { .. } => until.wait(fd, false).map(|()| 0),
-        Op::Writable { .. } => until.wait(fd, true).map(|()| 0),
-        Op::Connect { address, .. } => connect_thread(fd, address, until),
-        Op::Accept { .. } => ask_again(&op, until),
-        _ => ask_thread(&op, until, keep),
+    // A listener is in non-blocking mode (I5): the kernel would not wait.
+    if let Op::Accept { .. } = op {
+        return ask_again(&op, until);
     }
+    ask_thread(&op, until, keep)
 }
 
 /// How long a plain thread pauses if the kernel reports a socket as writable that is not.
@@ -235,13 +240,13 @@ fn ask_thread<K>(op: &Op, until: Until, keep: impl FnOnce() -> Option<K>) -> io:
     drop(kept);
     match answer {
         // A limit of the kernel restarts after an interruption, and may be shorter than ours.
-        errno::NEG_EINTR | errno::NEG_EAGAIN if !op.must_not_wait() => {
+        Some(errno::NEG_EINTR) | None if !op.must_not_wait() => {
             if until.is_over() {
                 return Err(until.error());
             }
             ask_again(op, until)
         }
-        answer => net::decode(answer),
+        answer => net::decode(answer.unwrap_or(-errno::EAGAIN)),
     }
 }
 
@@ -250,12 +255,11 @@ fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
     let writes = op.direction() == fiveways_driver::Direction::Write;
     let mut waited = false;
     loop {
-        let answer = attempt_thread(op, DONT_WAIT);
-        if answer == errno::NEG_EINTR {
-            continue;
-        }
-        if !net::is_would_block(answer) || op.must_not_wait() {
-            return net::decode(answer);
+        match attempt_thread(op, DONT_WAIT) {
+            Some(errno::NEG_EINTR) => continue,
+            None if op.must_not_wait() => return net::decode(-errno::EAGAIN),
+            None => {}
+            Some(answer) => return net::decode(answer),
         }
         if waited {
             if until.is_over() {
@@ -272,60 +276,10 @@ fn ask_again(op: &Op, until: Until) -> io::Result<usize> {
     }
 }
 
-/// Makes the call once; an interruption is returned as an answer.
-fn attempt_thread(op: &Op, more: u32) -> Answer {
-    match *op {
-        Op::Recv { source, buf, len, flags } => {
-            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
-            unsafe { net::recv_once(source.fd, buf, len, flags | more) }
-        }
-        Op::Send { source, buf, len, flags } => {
-            // SAFETY: required: valid for `len` bytes. By the contract of `perform`.
-            unsafe { net::send_once(source.fd, buf, len, flags | more) }
-        }
-        Op::RecvMsg { source, header, flags } => {
-            // SAFETY: required: a prepared header in place. By the contract of `perform`.
-            unsafe { message::recvmsg_once(source.fd, header, flags | more) }
-        }
-        Op::SendMsg { source, header, flags } => {
-            // SAFETY: required: a prepared header in place. By the contract of `perform`.
-            unsafe { message::sendmsg_once(source.fd, header, flags | more) }
-        }
-        Op::Accept { source, peer } => {
-            // SAFETY: required: `peer` valid for writes. By the contract of `perform`.
-            unsafe { net::accept(source.fd, peer) }
-        }
-        Op::Fill { source, loan } => HOT.with_borrow_mut(|hot| {
-            let buffer = hot.writable();
-            let (buf, len) = (buffer.as_mut_ptr(), buffer.len());
-            // SAFETY: required: valid for `len` bytes. They come from one slice.
-            let answer = unsafe { net::recv_once(source.fd, buf, len, more) };
-            if answer > 0 {
-                // SAFETY: required: valid for writes. By the contract of `perform`.
-                unsafe { *loan = Some(hot.lend(answer as usize)) };
-            }
-            answer
-        }),
-        Op::Connect { .. } | Op::Readable { .. } | Op::Writable { .. } => 0,
-    }
-}
-
-/// Connects on a plain thread: blocking, or without blocking and then waiting until the deadline.
-fn connect_thread(fd: RawFd, address: *const net::Address, until: Until) -> io::Result<usize> {
-    let limited = until.deadline().is_some();
-    if limited {
-        net::set_nonblocking(borrow(fd), true)?;
-    }
-    // SAFETY: required: valid for reads. By the contract of `perform`.
-    let mut answer = net::connect(fd, unsafe { &*address });
-    if answer == errno::NEG_EINPROGRESS {
-        until.wait(fd, true)?;
-        answer = net::take_error(fd);
-    }
-    if limited {
-        net::set_nonblocking(borrow(fd), false)?;
-    }
-    net::decode(answer)
+/// Makes the call once; `None`: it would have had to wait.
+fn attempt_thread(op: &Op, flags: u32) -> Option<Answer> {
+    // SAFETY: required: what it points at valid, its descriptor open. By the contract of `perform`.
+    unsafe { op.attempt(flags, &mut OfThread) }
 }
 
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
