@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use crate::repository;
 use crate::step::{Steps, cargo};
 
-/// Builds rivals, our programs and our examples, and runs the comparison with `rest`.
+/// Builds rivals, our program and our benches, and runs the comparison with `rest`.
 pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
     let mut steps = Steps::new("peers");
     if !root.join("peers/Cargo.toml").exists() {
@@ -22,7 +22,7 @@ pub(crate) fn run(root: &Path, rest: &[String]) -> ExitCode {
     rivals.env("CARGO_TARGET_DIR", &peers_target);
     let mut ours = cargo(root);
     ours.args(["build", "--release", "--workspace", "--exclude", "xtask"]);
-    ours.args(["--bins", "--examples"]);
+    ours.args(["--bins", "--bench=micro", "--bench=channel_speed"]);
     if steps.command("rivals", &mut rivals) && steps.command("ours", &mut ours) {
         if let ["--fairness", rest @ ..] = &*rest.iter().map(String::as_str).collect::<Vec<_>>() {
             let mut compare = Command::new(peers_target.join("release/compare-fairness"));

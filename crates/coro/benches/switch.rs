@@ -1,6 +1,6 @@
 //! What a switch costs here: nanoseconds per resume-and-suspend pair, and per fiber made and ended.
 //!
-//! `cargo run --release -p fiveways-coro --example switch`
+//! `cargo bench -p fiveways-coro --bench switch`
 #![expect(unsafe_code, reason = "suspends by the thin pointer, as a scheduler does")]
 
 use std::cell::Cell;

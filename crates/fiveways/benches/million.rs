@@ -1,9 +1,10 @@
 //! A million tasks alive at once, each on a guarded stack of its own, and what they cost.
 //!
-//! `cargo run --release -p fiveways --example million [COUNT]` spawns that many tasks, lets every
+//! `cargo bench -p fiveways --bench million [COUNT]` spawns that many tasks, lets every
 //! one begin and wait, tells the memory of the process (resident, and the kernel's page tables for
 //! it), wakes them and joins them all.
 
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::time::Instant;
@@ -14,7 +15,9 @@ use fiveways::sync::Event;
 use fiveways::task;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let count: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |word| word.parse())?;
+    // Cargo adds `--bench`.
+    let count = env::args().skip(1).find(|word| !word.starts_with("--"));
+    let count: usize = count.map_or(Ok(1_000_000), |word| word.parse())?;
     let runtime = Runtime::builder().model(Model::Epoll).build()?;
     runtime.block_on(move || crowd(count));
     Ok(())

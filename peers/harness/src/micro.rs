@@ -2,6 +2,8 @@
 //! rounds.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,21 +67,31 @@ fn sets(plan: &Plan) -> Result<[Set; 2], String> {
     let directory = peer::own_directory()?;
     let program = |runtime, path, pinned| Program { runtime, path, pinned };
     let rival = |runtime, name, pinned| program(runtime, directory.join(name), pinned);
-    let ours = |name| program("fiveways", plan.fiveways.join(name), true);
-    let tasks = [
-        rival("tokio", "micro-tokio", true),
-        rival("may", "micro-may", true),
-        ours("examples/micro"),
-    ];
+    let ours = |name| program("fiveways", bench(&plan.fiveways, name), true);
+    let tasks =
+        [rival("tokio", "micro-tokio", true), rival("may", "micro-may", true), ours("micro")];
     let channels = [
         rival("tokio", "micro-tokio-channels", true),
         rival("crossbeam", "micro-crossbeam", false),
-        ours("examples/channel_speed"),
+        ours("channel_speed"),
     ];
     Ok([
         Set { title: "Tasks: ns", programs: tasks },
         Set { title: "Channels: ns", programs: channels },
     ])
+}
+
+/// The bench of this name that was built last; cargo appends a number to the name.
+fn bench(release: &Path, name: &str) -> PathBuf {
+    let folder = release.join("deps");
+    let is_bench = |path: &PathBuf| {
+        let file = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let number = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let built = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    files.filter(is_bench).max_by_key(built).unwrap_or_else(|| folder.join(name))
 }
 
 fn measure_set(set: &Set, plan: &Plan, random: &mut fastrand::Rng) -> [Row; 3] {
