@@ -1,4 +1,5 @@
-//! What a switch costs here: nanoseconds per resume-and-suspend pair, and per fiber made and ended.
+//! The cost of a switch here: nanoseconds per resume-and-suspend pair, and per fiber created and
+//! ended.
 //!
 //! `cargo bench -p fiveways-coro --bench switch`
 #![expect(unsafe_code, reason = "suspends by the thin pointer, as a scheduler does")]
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, StackPool, State};
 
-/// What a scheduler keeps there: the fiber's own pointer, and whether to end.
+/// The header of a scheduled fiber: the fiber's own pointer, and whether to end.
 struct Header {
     ends: Cell<bool>,
 }

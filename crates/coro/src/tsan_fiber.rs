@@ -18,10 +18,10 @@
 //! All this is in a build with `--cfg fiveways_tsan` (`cargo xtask tsan`). In others a `TsanFiber`
 //! is empty.
 
-pub(crate) use told::TsanFiber;
+pub(crate) use reported::TsanFiber;
 
 #[cfg(not(fiveways_tsan))]
-mod told {
+mod reported {
     /// Empty: there is no sanitizer.
     pub(crate) struct TsanFiber;
 
@@ -45,7 +45,7 @@ mod told {
 
 #[cfg(fiveways_tsan)]
 #[expect(unsafe_code, reason = "calls the sanitizer")]
-mod told {
+mod reported {
     use std::cell::Cell;
     use std::ffi::{c_uint, c_void};
     use std::ptr;

@@ -1,8 +1,8 @@
 //! An echo server made of callbacks: one that accepts, and one for each connection (S002-30 to
 //! S002-32).
 //!
-//! The accepting callback adds the connections' callbacks; what a connection has to remember is
-//! inside its closure. A callback that fails ends its connection and nothing else (D26).
+//! The accepting callback adds the connections' callbacks; the state of a connection is inside its
+//! closure. A callback that fails ends its connection and nothing else (D26).
 //!
 //! `cargo run -p fiveways-selector --example echo_callbacks [ADDRESS]`
 
@@ -47,7 +47,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Until when nothing is accepted.
+/// The end of a pause in accepting.
 type Paused = Cell<Option<Instant>>;
 
 fn accept(reactor: &mut Reactor, from: &TcpListener, paused: &Paused) -> io::Result<Flow> {
@@ -77,7 +77,8 @@ fn welcome(reactor: &mut Reactor, stream: TcpStream) -> io::Result<()> {
     let mut outbox = Outbox::default();
     let mut ending = false;
     let echo = move |_: &mut Reactor, mut stream: &TcpStream, event: Event| {
-        // Watched for one thing at a time: what is kept goes first, and then nothing is read.
+        // Watched for one event at a time: kept bytes are written first, and nothing is read
+        // meanwhile.
         if event.is_writable() || !outbox.is_empty() {
             outbox.flush(stream)?;
         } else {
@@ -100,7 +101,7 @@ fn welcome(reactor: &mut Reactor, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// What could not be written yet.
+/// Bytes that could not be written yet.
 #[derive(Default)]
 struct Outbox(Vec<u8>);
 
@@ -109,7 +110,7 @@ impl Outbox {
         self.0.is_empty()
     }
 
-    /// Writes, and keeps what does not fit.
+    /// Writes, and keeps the bytes that do not fit.
     fn send(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
         let written = match stream.write(bytes) {
             Ok(len) => len,

@@ -1,7 +1,8 @@
-//! An echo server that asks nobody and tries everything, all the time: the non-blocking model.
+//! An echo server that never asks for readiness and tries every socket, all the time: the
+//! non-blocking model.
 //!
 //! Without pause it would use its core fully, served or idle (D12). Here it rests a tenth of a
-//! millisecond whenever it has nothing in line.
+//! millisecond whenever no source is queued for a turn.
 //!
 //! `cargo run -p fiveways-selector --example echo_spin [ADDRESS]`
 

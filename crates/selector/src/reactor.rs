@@ -154,8 +154,8 @@ impl Reactor {
     }
 
     /// Sets the function that is called when a registration ends by itself.
-    pub fn on_end(&mut self, told: impl FnMut(Key, End) + 'static) {
-        self.on_end = Some(Box::new(told));
+    pub fn on_end(&mut self, report: impl FnMut(Key, End) + 'static) {
+        self.on_end = Some(Box::new(report));
     }
 
     /// Returns how many registrations ended by an error or a panic.
@@ -250,8 +250,8 @@ impl Reactor {
         if !matches!(end, End::Done) {
             self.failures += 1;
         }
-        if let Some(told) = &mut self.on_end {
-            told(key, end);
+        if let Some(report) = &mut self.on_end {
+            report(key, end);
         }
     }
 }

@@ -42,7 +42,7 @@ use crate::waker::Waker;
 /// selector.wait(&mut events, None)?;
 /// assert!(events.iter().all(|event| event.is_readable()), "it claims so");
 /// let answer = theirs.read(&mut [0; 8]).map_err(|error| error.kind());
-/// assert_eq!(answer, Err(ErrorKind::WouldBlock), "and the attempt tells");
+/// assert_eq!(answer, Err(ErrorKind::WouldBlock), "an attempt shows it");
 /// # ours.write_all(b"x")
 /// # }
 /// ```

@@ -1,4 +1,4 @@
-//! Every example server is started and talked to by plain std clients.
+//! Every example server is started and used by plain std clients.
 
 use std::collections::VecDeque;
 use std::env;
@@ -31,7 +31,7 @@ impl Server {
     }
 
     fn run(example: &str, mut command: Command) -> Server {
-        // What it complains about is provoked here.
+        // Its complaints are provoked by the test.
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {example}: {error}"));
         let mut line = String::new();
@@ -145,7 +145,7 @@ fn clients_at_once_are_all_served(server: &Server) {
     }
 }
 
-/// Out of descriptors a server waits, loses nobody who is queued, and goes on (D19).
+/// Out of descriptors a server waits, loses no queued client, and goes on (D19).
 fn survives_running_out_of_descriptors(example: &str) {
     let server = Server::start_with_descriptors(example, 16);
     let mut waiting: VecDeque<TcpStream> = (0..40).map(|_| server.connect()).collect();

@@ -1,4 +1,4 @@
-//! What only one kind has: exclusive registrations, pauses, and a waker that does not fit.
+//! Properties of single kinds: exclusive registrations, pauses, and a waker that does not fit.
 #![expect(unsafe_code, reason = "reserves descriptor numbers by libc")]
 
 use std::fs;
@@ -39,7 +39,7 @@ fn a_shared_listener_is_watched_exclusively() {
         selector.deregister(listener.as_fd()).expect("deregister");
         assert!(selector.is_empty());
     }
-    assert!(reported >= 1, "somebody is told");
+    assert!(reported >= 1, "at least one reports it");
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn select_itself_is_refused_when_its_waker_does_not_fit_d21() {
     assert!(error.to_string().contains("too large for select"), "{error}");
 }
 
-/// C11, C12: more than 1,024 are waited for; not more than the soft limit of descriptors, and that
-/// is said. The limit is the process's, so the test has one of its own.
+/// C11, C12: more than 1,024 descriptors are waited for; more than the soft limit are refused by
+/// name. The limit is the process's, so the test runs in one of its own.
 #[test]
 fn poll_waits_for_as_many_as_the_limit_of_descriptors_c11_c12() {
     const CHILD: &str = "FIVEWAYS_POLL_LIMIT";

@@ -20,7 +20,7 @@ fn pair() -> (UnixStream, UnixStream) {
     UnixStream::pair().expect("a pair")
 }
 
-/// The keys of what is ready now.
+/// The keys of the sources that are ready now.
 fn ready<T>(registry: &mut Registry<UnixStream, T>) -> Vec<Key> {
     registry.select(Some(Instant::now())).expect("select");
     let mut keys = Vec::new();
@@ -91,7 +91,7 @@ fn an_event_of_the_same_batch_never_reaches_who_took_the_place_d05_d38() {
         let found = registry.next_ready().expect("ready").key;
         let other = if found == first { second } else { first };
 
-        // Its event is in the batch. Now it ends, and a quiet one gets slot and number.
+        // Its event is in the batch. Now it ends, and an idle one gets its slot and number.
         drop(registry.unregister(other).expect("registered"));
         let (_quiet, silent) = pair();
         let new = registry.register(silent, Interest::READABLE, "new").expect("register");
@@ -137,7 +137,7 @@ fn a_hundred_thousand_registrations_come_and_go_d30() {
     let room = raise_descriptor_limit().soft.unwrap_or(u64::MAX);
     let crowd = usize::try_from(room / 2).map_or(4_000, |half| half.min(4_000));
     let (few, many) = (comings_and_goings(20, 5_000), comings_and_goings(crowd, 100_000 / crowd));
-    // What is in proportion to the number would be a hundred times as much, by the part that is.
+    // Time in proportion to the number would be a hundred times as much for the larger one.
     assert!(many < few * 5, "100,000 among 20 take {few:?}, among {crowd} {many:?}");
 }
 
@@ -182,13 +182,13 @@ fn obey(reactor: &mut Reactor, mut stream: &UnixStream, _: Event) -> std::io::Re
     }
 }
 
-/// A reactor that notes how registrations end.
+/// A reactor that records how registrations end.
 fn noting() -> (Reactor, Rc<RefCell<Vec<String>>>) {
     let notes = Rc::new(RefCell::new(Vec::new()));
     let mut reactor = Reactor::new().expect("a reactor");
-    let told = Rc::clone(&notes);
+    let notes_of_end = Rc::clone(&notes);
     reactor.on_end(move |_, end| {
-        told.borrow_mut().push(match end {
+        notes_of_end.borrow_mut().push(match end {
             End::Done => String::from("done"),
             End::Failed(error) => error.kind().to_string(),
             End::Panicked(payload) => payload.downcast_ref::<String>().expect("text").clone(),
@@ -212,7 +212,7 @@ fn a_failing_or_panicking_callback_ends_only_itself_d26_d28() {
     notes.borrow_mut().sort();
     assert_eq!(*notes.borrow(), ["done", "invalid data", "order x"]);
     assert_eq!((reactor.len(), reactor.failures()), (1, 2));
-    // Who ended is closed, who did not is served.
+    // The ended one is closed, the other one is served.
     for gone in &mut orders[1..] {
         assert_eq!(gone.read(&mut [0]).expect("the end"), 0);
     }

@@ -1,4 +1,4 @@
-//! What only the signal selector does: overflow, threads, and the signals it takes.
+//! Properties of the signal selector: overflow, threads, and the signals it takes.
 #![expect(unsafe_code, reason = "sets a limit of the process by libc")]
 
 use std::env;
@@ -13,7 +13,7 @@ use fiveways_selector::{Events, Interest, Selector, Signal, Token, WrongThread};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the test of this name in a process of its own, where it finds itself to be the child.
+/// Runs `test` in a process of its own: this test binary again, with the test of this name alone.
 fn in_a_process_of_its_own(name: &str, test: fn()) {
     const CHILD: &str = "FIVEWAYS_TEST_CHILD";
     if env::var_os(CHILD).is_some() {
@@ -107,7 +107,7 @@ fn an_overflow_is_swept_by_every_selector_of_the_thread() {
         shrink_the_queue();
         one.write_to_all();
         other.write_to_all();
-        // The first to read takes the one SIGIO; the second must learn of it all the same.
+        // The first reader takes the one SIGIO; the second must notice the overflow all the same.
         one.all_are_reported();
         other.all_are_reported();
         assert_eq!((one.selector.overflows(), other.selector.overflows()), (1, 1));

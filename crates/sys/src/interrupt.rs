@@ -179,14 +179,14 @@ mod tests {
     #[test]
     fn the_thread_that_was_asked_runs_the_observer() {
         observe(note).expect("installed");
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let other = thread::spawn(move || {
-            tell.send(Thread::current()).expect("awaited");
+            tx.send(Thread::current()).expect("awaited");
             // Interrupted in here, and not ended by it.
             let _ = ended.recv();
         });
-        let thread = told.recv().expect("told");
+        let thread = rx.recv().expect("sent");
         interrupt(thread).expect("it lives");
         while SEEN.load(Ordering::Acquire) == 0 {
             thread::yield_now();

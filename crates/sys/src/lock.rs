@@ -1,8 +1,8 @@
 //! A mutex and a condition variable that ignore poison.
 //!
-//! Poison tells the next holder of a lock that the data may be half changed. What the runtime's
-//! locks protect is usable whenever a holder can panic (a user's comparison, a failed allocation),
-//! so every lock would answer poison alike: by going on. Here that is said once.
+//! Poison warns the next holder of a lock that the data may be half changed. The data behind the
+//! runtime's locks is consistent whenever a holder can panic (in a user's comparison, or a failed
+//! allocation), so every lock would ignore poison in the same way. Here that is done once.
 
 use std::fmt;
 use std::sync::{self, PoisonError};
@@ -33,7 +33,7 @@ impl<T: ?Sized> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the value, which nobody else can lock now.
+    /// Returns the value; the exclusive borrow excludes other holders.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,12 +50,13 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 pub struct Condvar(sync::Condvar);
 
 impl Condvar {
-    /// Creates one that nobody waits for.
+    /// Creates a condition variable without waiters.
     pub const fn new() -> Condvar {
         Condvar(sync::Condvar::new())
     }
 
-    /// Unlocks the mutex, waits to be notified, and locks it again. It may end without a notice.
+    /// Unlocks the mutex, waits to be notified, and locks it again. May return without a
+    /// notification.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }

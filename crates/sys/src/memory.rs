@@ -27,7 +27,7 @@ pub fn page_size() -> usize {
 
 /// An anonymous private mapping, readable and writable, unmapped when dropped.
 ///
-/// Pages appear when they are first touched. No swap space is reserved for them, the kernel is told
+/// Pages appear when they are first touched. No swap space is reserved for them, the kernel knows
 /// that they are stacks, and huge pages are refused: one touched page must not become 2 MiB.
 #[derive(Debug)]
 pub struct Mapping {

@@ -354,8 +354,8 @@ mod tests {
 
     impl Drop for Teller {
         fn drop(&mut self) {
-            let (moment, tell) = self.1.get().expect("it is set");
-            tell.send((self.0, moment.lasts())).expect("it is received");
+            let (moment, tx) = self.1.get().expect("it is set");
+            tx.send((self.0, moment.lasts())).expect("it is received");
         }
     }
 
@@ -366,35 +366,35 @@ mod tests {
 
     #[test]
     fn a_moment_lasts_until_the_first_thread_local_that_it_has_seen_is_destroyed() {
-        let (tell, told) = channel();
+        let (tx, rx) = channel();
         let ended = thread::spawn(move || {
             BEFORE.with(|_| ());
             // An early mark is older than the one that counts.
             epoch();
             AFTER.with(|_| ());
             let second = epoch();
-            BEFORE.with(|before| before.1.set((second, tell.clone())).expect("it is unset"));
-            AFTER.with(|after| after.1.set((second, tell)).expect("it is unset"));
+            BEFORE.with(|before| before.1.set((second, tx.clone())).expect("it is unset"));
+            AFTER.with(|after| after.1.set((second, tx)).expect("it is unset"));
             assert!(second.lasts());
         });
         ended.join().expect("it does not panic");
-        assert_eq!(told.iter().collect::<Vec<_>>(), [("after", false), ("before", false)]);
+        assert_eq!(rx.iter().collect::<Vec<_>>(), [("after", false), ("before", false)]);
 
-        let (tell, told) = channel();
+        let (tx, rx) = channel();
         let ended = thread::spawn(move || {
             BEFORE.with(|_| ());
             let first = epoch();
-            BEFORE.with(|before| before.1.set((first, tell.clone())).expect("it is unset"));
-            AFTER.with(|after| after.1.set((first, tell)).expect("it is unset"));
+            BEFORE.with(|before| before.1.set((first, tx.clone())).expect("it is unset"));
+            AFTER.with(|after| after.1.set((first, tx)).expect("it is unset"));
         });
         ended.join().expect("it does not panic");
-        assert_eq!(told.iter().collect::<Vec<_>>(), [("after", true), ("before", false)]);
+        assert_eq!(rx.iter().collect::<Vec<_>>(), [("after", true), ("before", false)]);
     }
 
     #[test]
     fn a_mark_is_kept_until_something_else_is_registered() {
         thread_local!(static OTHER: Teller = const { Teller("other", OnceCell::new()) });
-        let (tell, _told) = channel();
+        let (tx, _told) = channel();
         let thread = thread::spawn(move || {
             let newest = || ENDING.with(|ending| (ending.newest.get(), ending.is_marked()));
             let first = epoch();
@@ -402,7 +402,7 @@ mod tests {
             assert!(mark.1, "the head of the list was not found");
             assert_eq!(epoch(), first);
             assert_eq!(newest(), mark);
-            OTHER.with(|other| other.1.set((first, tell)).expect("it is unset"));
+            OTHER.with(|other| other.1.set((first, tx)).expect("it is unset"));
             assert!(!newest().1);
             assert_eq!(epoch(), first);
             assert_ne!(newest().0, mark.0);

@@ -1,4 +1,4 @@
-//! Coroutines for safe code: who may suspend what, and how they end.
+//! Coroutines for safe code: which code may suspend which of them, and how they end.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::ExitStatusExt;
@@ -107,7 +107,7 @@ fn a_panic_goes_to_the_resumer_also_from_a_destructor_at_the_end() {
     assert!(!thread::panicking());
 }
 
-/// What would be two stacks resumed in each other's names is a panic.
+/// A resumption that would mix up two stacks is a panic.
 #[test]
 fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
     let place: Rc<RefCell<Option<Suspender>>> = Rc::default();
@@ -126,7 +126,7 @@ fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
     *place.borrow_mut() = Some(outer.suspender());
     assert_eq!(outer.resume(), State::Suspended);
     assert_eq!(outer.resume(), State::Finished);
-    // Nor by who is on no such stack, nor later by the next tenant of its stack.
+    // Neither from outside any such stack, nor later from the next coroutine on its stack.
     let mut pool = StackPool::new(DEFAULT_STACK_SIZE);
     let mut first = Coroutine::new(pool.take().expect("memory"), |_| ()).expect("glibc");
     let stale = first.suspender();
@@ -138,8 +138,8 @@ fn a_coroutine_cannot_be_suspended_from_the_stack_of_another() {
     assert!(catch_unwind(AssertUnwindSafe(|| second.resume())).is_err());
 }
 
-/// What a task does when it waits inside a generator: the fiber below is suspended from the
-/// stack of the coroutine above, and both go on where they were.
+/// A task that waits inside a generator: the fiber below is suspended from the stack of the
+/// coroutine above, and both go on where they were.
 #[test]
 fn a_fiber_may_be_suspended_from_the_stack_of_a_coroutine_on_it() {
     let log = Rc::new(RefCell::new(Vec::new()));
@@ -194,7 +194,7 @@ fn suspending_in_a_destructor_that_unwinds_ends_the_process_with_a_reason() {
     assert!(text.contains("a coroutine cannot be suspended while it unwinds"), "{text}");
 }
 
-/// Is used to the end of the frame that has it.
+/// A value that is used until the end of its frame.
 struct Uses(&'static LocalKey<Borrowed>, Sender<&'static str>);
 
 impl Drop for Uses {
@@ -217,16 +217,16 @@ struct Holder(RefCell<Option<(Coroutine, Sender<&'static str>)>>);
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        let (mut coroutine, tell) = self.0.take().expect("it is set");
-        tell.send("its holder goes").expect("it is received");
+        let (mut coroutine, tx) = self.0.take().expect("it is set");
+        tx.send("its holder goes").expect("it is received");
         if coroutine.phase() == Phase::Suspended {
             coroutine.resume();
         }
         drop(coroutine);
-        // Another lives and dies within this destructor.
+        // Another one begins and ends within this destructor.
         let mut own = self::coroutine(move |me| {
             me.suspend();
-            tell.send("another has run").expect("it is received");
+            tx.send("another has run").expect("it is received");
         });
         own.resume();
         assert_eq!(own.phase(), Phase::Suspended);
@@ -239,13 +239,13 @@ thread_local! {
     static BORROWED: Borrowed = const { Borrowed(Cell::new(None)) };
 }
 
-fn suspend_inside_a_thread_local(holder_first: bool, tell: &Sender<&'static str>) {
-    // What was noted for this one is not enough for a later one.
+fn suspend_inside_a_thread_local(holder_first: bool, tx: &Sender<&'static str>) {
+    // The mark for this one is not enough for a later one.
     assert_eq!(coroutine(|me| me.suspend()).resume(), State::Suspended);
     if holder_first {
         HOLDER.with(|_| ());
     }
-    let theirs = tell.clone();
+    let theirs = tx.clone();
     let mut coroutine = coroutine(move |me| {
         me.suspend();
         BORROWED.with(|borrowed| {
@@ -256,7 +256,7 @@ fn suspend_inside_a_thread_local(holder_first: bool, tell: &Sender<&'static str>
     });
     coroutine.resume();
     coroutine.resume();
-    HOLDER.with(|holder| *holder.0.borrow_mut() = Some((coroutine, tell.clone())));
+    HOLDER.with(|holder| *holder.0.borrow_mut() = Some((coroutine, tx.clone())));
 }
 
 /// The frames of a coroutine may borrow a thread-local that is destroyed before the one in which
@@ -264,15 +264,15 @@ fn suspend_inside_a_thread_local(holder_first: bool, tell: &Sender<&'static str>
 #[test]
 fn a_coroutine_is_unwound_before_its_thread_destroys_what_it_borrows() {
     let end = |holder_first| {
-        let (tell, told) = channel();
-        let thread = thread::spawn(move || suspend_inside_a_thread_local(holder_first, &tell));
+        let (tx, rx) = channel();
+        let thread = thread::spawn(move || suspend_inside_a_thread_local(holder_first, &tx));
         thread.join().expect("it does not panic");
-        told.try_iter().collect::<Vec<_>>()
+        rx.try_iter().collect::<Vec<_>>()
     };
     let [frame, borrowed, holder] =
         ["the frame has ended", "what it borrows is gone", "its holder goes"];
     assert_eq!(end(true), [frame, borrowed, holder, "another has run"]);
-    // Here the holder goes first, while all is there.
+    // Here the holder is destroyed first, while everything else still exists.
     assert_eq!(end(false), [holder, frame, "another has run", borrowed]);
 }
 
@@ -280,9 +280,9 @@ fn a_coroutine_is_unwound_before_its_thread_destroys_what_it_borrows() {
 fn a_coroutine_is_not_unwound_by_the_exit_of_the_process() {
     let test = "coroutines::a_coroutine_is_not_unwound_by_the_exit_of_the_process";
     let Some(output) = in_a_child(test, || {
-        let (tell, told) = channel();
-        std::mem::forget(told);
-        suspend_inside_a_thread_local(true, &tell);
+        let (tx, rx) = channel();
+        std::mem::forget(rx);
+        suspend_inside_a_thread_local(true, &tx);
         std::process::exit(7);
     }) else {
         return;
@@ -290,8 +290,8 @@ fn a_coroutine_is_not_unwound_by_the_exit_of_the_process() {
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
 }
 
-/// std counts the panics of a thread: those of a stack that is left in the midst of one would be
-/// counted for ever.
+/// std counts the panics of a thread: those of a stack that is abandoned halfway would be counted
+/// for ever.
 #[test]
 fn a_coroutine_that_unwinds_inside_a_destructor_that_unwinds_is_not_left() {
     struct Suspends(Suspender);

@@ -48,7 +48,7 @@ fn out_of_address_space_is_an_error_and_what_was_taken_works() {
         // Slabs get smaller when large ones do not fit: little is left unused.
         let most = (1 << 30) / (DEFAULT_STACK_SIZE + (64 << 10));
         assert!(stacks.len() > most / 4 * 3, "{} of {most}", stacks.len());
-        // Each is counted once, whoever has it: what is out of the pool as well.
+        // Each is counted once, whether it is in the pool or not.
         let others = format!(" beside {} others: ", stacks.len());
         assert!(error.to_string().contains(&others), "{error}");
         let alone = Stack::alone(DEFAULT_STACK_SIZE).expect_err("there is no room");
@@ -98,7 +98,7 @@ fn cheap_guards_take_no_mappings() {
         let before = mappings();
         let stacks: Vec<_> = (0..5_000).map(|_| pool.take().expect("a stack")).collect();
         let added = mappings() - before;
-        // Older kernels refuse them, and that is an answer too.
+        // Older kernels refuse them, which is a valid answer too.
         if added < 5_000 {
             assert!(added < 20, "{added} mappings for {} stacks", stacks.len());
         } else {

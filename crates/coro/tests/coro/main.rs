@@ -1,4 +1,4 @@
-//! What coroutines and their stacks promise.
+//! The guarantees of coroutines and their stacks.
 
 mod coroutines;
 mod limits;

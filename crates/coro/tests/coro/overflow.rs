@@ -1,4 +1,4 @@
-//! Overflows name the task; everything else dies as it did before.
+//! Overflows name the task; all other faults end the process as before.
 #![cfg(not(feature = "sanitizer"))] // the sanitizer has its own handlers
 #![expect(unsafe_code, reason = "faults on purpose")]
 
@@ -16,7 +16,7 @@ use crate::rig::{fiber, in_a_child, stderr};
 
 const OURS: &str = "has overflowed its stack of";
 
-/// Uses stack until there is none.
+/// Uses the stack up.
 #[inline(never)]
 fn consume(levels: u64) -> u64 {
     let frame = black_box([levels; 16]);
@@ -147,7 +147,7 @@ fn an_overflow_of_a_thread_is_reported_by_std() {
     assert!(!text.contains("fiveways:"), "{text}");
 }
 
-/// Touches memory that is not there.
+/// Accesses memory that is not mapped.
 fn stray(address: usize) {
     // SAFETY: required: valid memory, which this is not. The process is here to die of it.
     unsafe { (address as *mut u8).write_volatile(1) };

@@ -1,10 +1,10 @@
-//! What is built to abort on a panic.
+//! The build refuses to abort on panics.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// The compiler's messages about this library alone, which lacks what it is built on.
+/// The compiler's messages about this library alone, without its dependencies.
 fn messages(more: &[&str]) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

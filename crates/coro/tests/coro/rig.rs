@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use fiveways_coro::{Fiber, Stack};
 
-/// A body's way to suspend itself.
+/// A body's handle to suspend itself.
 pub(crate) struct Me<H>(Rc<Cell<NonNull<H>>>);
 
 impl<H> Clone for Me<H> {
@@ -30,7 +30,7 @@ impl<H> Me<H> {
     }
 }
 
-/// A fiber whose body is told who it is.
+/// A fiber whose body receives its own pointer.
 pub(crate) fn fiber<H: 'static>(
     stack: Stack,
     header: H,
@@ -60,7 +60,7 @@ pub(crate) fn in_a_child(test: &str, body: impl FnOnce()) -> Option<Output> {
     Some(child.expect("started"))
 }
 
-/// What a process wrote on standard error.
+/// The output of a process on standard error.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

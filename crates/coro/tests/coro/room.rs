@@ -1,4 +1,4 @@
-//! What must fit on a stack of the default size, in a debug build too.
+//! The work that must fit on a stack of the default size, in a debug build too.
 
 use std::backtrace::Backtrace;
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ use crate::rig::{in_a_child, stderr};
 /// assembly for debuggers only.
 const FOLLOWS_LINKS: bool = cfg!(not(feature = "sanitizer"));
 
-/// Runs `work` on a fiber of the default size. Gives the bytes it has touched.
+/// Runs `work` on a fiber of the default size. Returns the bytes it has touched.
 fn on_a_fiber(work: fn()) -> usize {
     let stack = Stack::alone(DEFAULT_STACK_SIZE).expect("a stack");
     let mut fiber = Fiber::new(stack, (), work);
@@ -71,7 +71,7 @@ fn a_panic_with_a_full_backtrace_fits() {
     assert!(text.contains("with a backtrace") && text.contains("stack backtrace"), "{text}");
 }
 
-/// Generators of random numbers, hash tables, sorting and formatting: what programs do.
+/// Generators of random numbers, hash tables, sorting and formatting: the usual work of programs.
 fn ordinary_work() {
     let mut state = [0x9e37_79b9_7f4a_7c15_u64; 512];
     for turn in 1..state.len() {

@@ -1,4 +1,4 @@
-//! Where stacks come from, what they hold, and where they go.
+//! The origin of stacks, their contents, and their return.
 #![expect(unsafe_code, reason = "asks the kernel which addresses are mapped")]
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use crate::rig::{fiber, in_a_child, stderr};
 
 const PAGE: usize = 4096;
 
-/// Runs a fiber on a stack to its end; gives the header's address too.
+/// Runs a fiber on a stack to its end; returns the header's address too.
 fn run_on(stack: Stack) -> (Stack, usize) {
     let mut fiber = Fiber::new(stack, (), || ());
     assert_eq!(fiber.resume(), State::Finished);
@@ -170,7 +170,7 @@ fn small_sizes_are_raised_and_large_ones_given() {
     }
 }
 
-/// Is there memory at an address? Asks without touching it.
+/// Returns `true` if there is memory at an address, without touching it.
 fn is_mapped(address: usize) -> bool {
     let mut state = 0_u8;
     let page = (address & !(PAGE - 1)) as *mut libc::c_void;

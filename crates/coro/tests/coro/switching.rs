@@ -1,4 +1,4 @@
-//! The order of things when fibers are resumed, suspended and dropped.
+//! The order of events when fibers are resumed, suspended and dropped.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::ExitStatusExt;

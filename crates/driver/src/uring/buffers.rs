@@ -510,7 +510,7 @@ mod tests {
         let pool = &buffers.pool;
         let holds = |id: &usize| {
             let start = id * pool.stride;
-            pool.pages.lowest_resident(start..start + pool.stride).expect("told").is_some()
+            pool.pages.lowest_resident(start..start + pool.stride).expect("known").is_some()
         };
         (0..usize::from(buffers.limit)).filter(holds).count()
     }

@@ -1,4 +1,4 @@
-//! Descriptors that go: closed, detached, their numbers used again (D38).
+//! Closed and detached descriptors, whose numbers are used again (D38).
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,7 +23,8 @@ fn a_number_used_again_is_another_socket() {
             rig.wait(&op);
             far.write_all(b"abc").expect("room");
             assert_eq!(rig.finish(&op), 3, "round {round}, reused: {reused}");
-            // Half of them go without a word, as they would from another thread.
+            // Half of them are closed without the driver's knowledge, as they would be by another
+            // thread.
             if round % 2 == 0 {
                 rig.driver.close(source, near.into());
             }
@@ -39,7 +40,8 @@ fn a_report_about_an_earlier_socket_wakes_nobody() {
         let op = pending(recv(before, &mut [0; 8], 0));
         rig.wait(&op);
         rig.cancel(&op);
-        // Closed behind the driver's back, and kept open by a duplicate: epoll goes on reporting.
+        // Closed without the driver's knowledge, and kept open by a duplicate: epoll goes on
+        // reporting.
         let copy = old.try_clone().expect("a descriptor");
         let number = old.as_raw_fd();
         drop(old);
@@ -122,7 +124,7 @@ fn a_socket_is_a_new_one_though_four_thousand_million_came_in_between() {
         let op = pending(recv(before, &mut [0; 8], 0));
         rig.wait(&op);
         rig.cancel(&op);
-        // Closed behind the driver's back, which knows it as watched.
+        // Closed without the knowledge of the driver, which still has it registered.
         let number = old.as_raw_fd();
         drop(old);
         rig.skip((1 << 32) - 1);

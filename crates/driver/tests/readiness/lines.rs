@@ -1,4 +1,4 @@
-//! Several operations in one line, cancels out of it, and connects and accepts.
+//! Several operations in one list, cancels of some, and connects and accepts.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ fn several_in_a_line_are_served_in_the_order_in_which_they_came() {
         far.write_all(b"aabbcc").expect("room");
         crate::reports::until_readable(std::os::fd::AsFd::as_fd(&near));
         let woken = rig.turn(None);
-        // As many as can be: the last is not woken for what the others get.
+        // As many as possible: the last is not woken for what the others get.
         let order: Vec<_> = ops[..3].iter().map(NonNull::from).collect();
         assert_eq!(woken, order);
         for op in &ops[..3] {
@@ -87,7 +87,7 @@ fn bytes_that_come_for_a_cancelled_read_are_there_for_the_next() {
         rig.cancel(&op);
         far.write_all(b"data").expect("room");
         crate::reports::until_readable(std::os::fd::AsFd::as_fd(&near));
-        // Reported to nobody.
+        // Reported, and no operation waits.
         assert_eq!(rig.look(), 0);
         assert_eq!(rig.run(recv(source, &mut buf, 0)), 4);
     });
@@ -146,7 +146,7 @@ fn a_connect_connects_is_refused_or_can_be_cancelled_and_leaves_the_socket_block
         let mut buf = [0; 5];
         std::io::Read::read_exact(&mut &near, &mut buf).expect("it waits");
         writing.join().expect("no panic").expect("room");
-        // Bound by somebody who does not listen; a free port might be anybody's a moment later.
+        // Bound, and not listening; a free port might be taken by another process a moment later.
         let held = open();
         let held = std::os::fd::AsFd::as_fd(&held);
         net::control(Control::Bind(held, &loopback())).expect("a port");
@@ -265,7 +265,7 @@ fn a_listener_wakes_as_many_of_its_acceptors_as_there_are_connections() {
 
 #[expect(unsafe_code, reason = "an accept answers with a number")]
 fn own(fd: i32) -> std::os::fd::OwnedFd {
-    // SAFETY: required: an open descriptor that nobody else owns. An accept answers with that.
+    // SAFETY: required: an open descriptor without another owner. It is the answer of an accept.
     unsafe { net::own(fd) }
 }
 

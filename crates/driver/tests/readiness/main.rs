@@ -1,4 +1,4 @@
-//! The readiness driver over each selector: lines, dryness, hang-ups, cancels, generations.
+//! The readiness driver over each selector: lists, readiness, hang-ups, cancels, generations.
 
 mod rig;
 

@@ -1,4 +1,4 @@
-//! Reading: what is dry, what is wet, and that no byte is forgotten.
+//! Reading: which directions are maybe ready, and that no byte is lost.
 
 use std::io::Write;
 use std::net::{Shutdown, UdpSocket};

@@ -1,4 +1,4 @@
-//! Reports that nobody waits for, hang-ups, and that none of them keeps the driver busy.
+//! Reports for which no operation waits, hang-ups, and that none of them keeps the driver busy.
 
 use std::io::Write;
 use std::net::Shutdown;

@@ -1,4 +1,4 @@
-//! A driver with its loop, and sockets to try it on.
+//! A driver with its loop, and sockets for it.
 #![expect(unsafe_code, reason = "operations are submitted by hand")]
 
 use std::cell::Cell;
@@ -15,16 +15,16 @@ use fiveways_driver::{
 use fiveways_selector::{Kind, Selector};
 use fiveways_sys::net::Address;
 
-/// `-ECANCELED`, the answer of what was cancelled.
+/// `-ECANCELED`, the answer of a cancelled operation.
 pub(crate) const CANCELED: i32 = -125;
 
-/// `-EAGAIN`, the answer of what must not wait and would have to.
+/// `-EAGAIN`, the answer of an operation that must not wait and would have to.
 pub(crate) const AGAIN: i32 = -11;
 
 /// Longer than anything here takes; a test that waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Selectors under test: every kind but the signal one, whose reports are another story.
+/// Selectors under test: every kind but the signal one, whose reports differ.
 const KINDS: [(Model, Kind); 5] = [
     (Model::Nonblocking, Kind::Spin),
     (Model::Select, Kind::Select),
@@ -41,7 +41,7 @@ pub(crate) struct Rig {
     generation: u64,
 }
 
-/// Tries a claim on each selector.
+/// Runs a test on each selector.
 pub(crate) fn on_each(claim: impl Fn(&mut Rig)) {
     for (model, kind) in KINDS {
         eprintln!("on {model}");
@@ -55,7 +55,7 @@ impl Rig {
         Rig { driver, model, ready: Ready::new(), generation: 0 }
     }
 
-    /// Does it report whether anything is ready or not?
+    /// Whether it reports descriptors without knowing that they are ready.
     pub(crate) fn guesses(&self) -> bool {
         self.model == Model::Nonblocking
     }
@@ -75,7 +75,7 @@ impl Rig {
         Source { fd, generation: self.generation }
     }
 
-    /// Submits; the answer if it is finished. The operation must not move before that.
+    /// Submits; returns the answer if it is finished. The operation must not move before that.
     pub(crate) fn submit(&mut self, pending: &Pending) -> Option<i32> {
         // SAFETY: required: in place until finished. By this function's contract: tests keep it.
         match unsafe { self.driver.submit(NonNull::from(pending)) } {
@@ -95,19 +95,19 @@ impl Rig {
         assert_eq!(self.submit(pending), None, "{:?} does not wait", pending.op);
     }
 
-    /// One turn until the deadline; what came back.
+    /// One turn until the deadline; returns the operations that came back.
     pub(crate) fn turn(&mut self, deadline: Option<Instant>) -> Vec<NonNull<Pending>> {
         self.ready.clear();
         self.driver.turn(deadline, &mut self.ready).expect("a turn");
         self.ready.clone()
     }
 
-    /// One turn that does not sleep; how many came back.
+    /// One turn that does not sleep; returns how many operations came back.
     pub(crate) fn look(&mut self) -> usize {
         self.turn(Some(Instant::now())).len()
     }
 
-    /// Turns until the operation is finished, trying again as often as it is told to.
+    /// Turns until the operation is finished, submitting it again whenever it is to be retried.
     pub(crate) fn finish(&mut self, pending: &Pending) -> i32 {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -146,7 +146,7 @@ impl Rig {
         loan
     }
 
-    /// Turns with nothing to do for a while; how many it took.
+    /// Turns for a while without work; returns the number of turns.
     pub(crate) fn idle_turns(&mut self, time: Duration) -> u64 {
         let before = self.driver.counters().turns;
         let end = Instant::now() + time;
@@ -176,7 +176,7 @@ pub(crate) fn connection() -> (TcpStream, TcpStream) {
     (listener.accept().expect("it is there").0, far)
 }
 
-/// Reads all that is there, outside of the driver; how many bytes.
+/// Reads all available bytes, outside of the driver; returns their number.
 pub(crate) fn drain(far: &UnixStream) -> usize {
     let mut far = far;
     far.set_nonblocking(true).expect("a socket");
@@ -189,7 +189,7 @@ pub(crate) fn drain(far: &UnixStream) -> usize {
     count
 }
 
-/// An accept by somebody who does not care for the peer's address, which goes nowhere.
+/// An accept that drops the peer's address.
 pub(crate) fn accept(source: Source) -> Op {
     thread_local! {
         static NOWHERE: Cell<Option<Address>> = const { Cell::new(None) };

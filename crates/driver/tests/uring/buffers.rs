@@ -1,4 +1,4 @@
-//! Provided buffers: running out of them, and that nothing is received without being asked for.
+//! Provided buffers: running out of them, and that nothing is received without a request.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;

@@ -1,4 +1,4 @@
-//! Large pieces leave the provided buffers, and nothing gets lost or out of order by it.
+//! Large pieces leave the provided buffers, and no byte is lost or reordered by that.
 
 use std::io::Write;
 use std::os::fd::AsRawFd;

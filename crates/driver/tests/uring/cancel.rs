@@ -1,4 +1,4 @@
-//! Cancelling: it always comes back, and nothing is lost to a race.
+//! Cancelling: the operation always comes back, and nothing is lost to a race.
 #![expect(unsafe_code, reason = "accepted descriptors arrive as numbers")]
 
 use std::io::{Read, Write};

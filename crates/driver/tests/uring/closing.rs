@@ -1,4 +1,4 @@
-//! Closing: the peer sees the end at once, and what is left over reaches nobody.
+//! Closing: the peer sees the end at once, and late reports reach no other operation.
 #![expect(unsafe_code, reason = "gives a thread its own table of descriptors")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -64,7 +64,7 @@ fn a_number_used_again_belongs_to_the_new_socket_alone() {
         let message = round.to_be_bytes();
         (&theirs).write_all(&message).expect("sent");
         assert_eq!(rig.fill(source).expect("bytes").bytes(), message);
-        // What the old socket still receives must not reach the new one.
+        // Bytes that the old socket still receives must not reach the new one.
         (&theirs).write_all(b"stale").expect("sent");
         rig.close(source, ours);
         rig.look();

@@ -50,7 +50,7 @@ fn a_ring_whose_completions_overflow_loses_none() {
     serve_at_once(tiny, 300);
 }
 
-/// Each socket waits, then all peers send: everybody gets its own.
+/// Each socket waits, then all peers send: each gets the bytes of its own peer.
 fn serve_at_once(mut rig: Rig, count: usize) {
     let sockets: Vec<_> = (0..count).map(|_| unix()).collect();
     let sources: Vec<_> = sockets.iter().map(|(ours, _)| rig.source(ours.as_raw_fd())).collect();

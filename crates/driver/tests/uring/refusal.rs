@@ -1,4 +1,4 @@
-//! Where the ring is refused: by a filter that answers for the kernel, on a thread of its own.
+//! Refusals of the ring: by a filter that answers for the kernel, on a thread of its own.
 #![expect(unsafe_code, reason = "installs a filter that answers for the kernel")]
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! A driver with its loop, and sockets to try it on.
+//! A driver with its loop, and sockets for it.
 #![expect(unsafe_code, reason = "operations are submitted by hand")]
 
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use fiveways_driver::{
 };
 use fiveways_sys::net::Address;
 
-/// `-ECANCELED`, the answer of what was cancelled.
+/// `-ECANCELED`, the answer of a cancelled operation.
 pub(crate) const CANCELED: i32 = -125;
 
 /// Longer than anything here takes; a test that waits that long has failed.
@@ -45,7 +45,7 @@ impl Rig {
         Source { fd, generation: self.generation }
     }
 
-    /// Submits and says whether it waits. The operation must not move before it is finished.
+    /// Submits and returns whether it waits. The operation must not move before it is finished.
     pub(crate) fn submit(&mut self, pending: &Pending) -> Option<i32> {
         // SAFETY: required: in place until finished. By this function's contract: tests keep it.
         match unsafe { self.driver.submit(NonNull::from(pending)) } {
@@ -60,7 +60,7 @@ impl Rig {
         }
     }
 
-    /// One turn that does not sleep; answers how many operations came back.
+    /// One turn that does not sleep; returns how many operations came back.
     pub(crate) fn look(&mut self) -> usize {
         self.turn(Some(Instant::now()))
     }
@@ -110,7 +110,7 @@ impl Rig {
         self.run(send(source, buf))
     }
 
-    /// Fills once: the loan, or what came instead.
+    /// Fills once: returns the loan, or the answer instead.
     pub(crate) fn fill(&mut self, source: Source) -> Result<Loan, i32> {
         let mut loan = None;
         let answer = self.run(Op::Fill { source, loan: &raw mut loan });
@@ -191,7 +191,7 @@ pub(crate) fn reset(peer: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// An accept by somebody who does not care for the peer's address, which goes nowhere.
+/// An accept that drops the peer's address.
 pub(crate) fn accept(source: Source) -> Op {
     thread_local! {
         static NOWHERE: Cell<Option<Address>> = const { Cell::new(None) };

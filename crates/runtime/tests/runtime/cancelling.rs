@@ -213,7 +213,7 @@ fn cancelling_races_with_deadlines_and_data_without_harm() {
                     ),
                     Err(error) => assert!(error.is_cancelled(), "{error}"),
                 }
-                // It fails when the near end has gone already.
+                // This fails if the near end is gone already.
                 let _ = writing.join().expect("no panic");
             }
         });
@@ -231,10 +231,10 @@ fn a_joiner_that_is_cancelled_leaves_the_joined_task_alone() {
     });
     let inner = inner.expect("a stack");
     let handle = runtime.handle().clone();
-    let (tell, told) = std::sync::mpsc::channel();
-    let wake = Spawn::new().spawn(&handle, move || tell.send(fiveways_runtime::unparker()));
+    let (tx, rx) = std::sync::mpsc::channel();
+    let wake = Spawn::new().spawn(&handle, move || tx.send(fiveways_runtime::unparker()));
     wake.expect("a stack").join().expect("no panic").expect("it is awaited");
-    let _ = told.recv();
+    let _ = rx.recv();
     let joiner = Spawn::new().spawn(&handle, move || inner.join());
     let joiner = joiner.expect("a stack");
     runtime.block_on(yield_now);
@@ -260,7 +260,7 @@ fn cancelling_what_has_ended_and_cancelling_again_does_nothing() {
     until("it ends", || task.is_finished());
     task.cancel();
     task.cancel();
-    // Its place in the table may have a new tenant by now, whom this must not reach.
+    // Its slot in the table may belong to a new task by now, which this must not reach.
     let next = Spawn::new().spawn(runtime.handle(), || sleep_until(Instant::now()));
     task.cancel();
     next.expect("a stack").join().expect("not cancelled");

@@ -145,15 +145,15 @@ fn a_join_within_a_scope_ends_with_it_and_the_task_goes_on() {
         let handle = runtime.handle().clone();
         runtime.block_on(move || {
             for worker in 0..2 {
-                let (tell, told) = std::sync::mpsc::channel();
+                let (tx, rx) = std::sync::mpsc::channel();
                 let task = Spawn::new().spawn_at(&handle, worker, move || {
-                    tell.send(fiveways_runtime::unparker()).expect("it is awaited");
+                    tx.send(fiveways_runtime::unparker()).expect("it is awaited");
                     park();
                 });
                 let task = task.expect("a stack");
                 let late = with_deadline(soon(3), || task.join());
                 assert!(late.is_err());
-                told.try_recv().expect("it has begun").unpark();
+                rx.try_recv().expect("it has begun").unpark();
             }
         });
     });

@@ -141,14 +141,14 @@ fn a_runtime_dropped_by_one_of_its_own_tasks_ends() {
     in_time(|| {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
-        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let (tx, rx) = std::sync::mpsc::channel::<()>();
         let task = Spawn::new().spawn(&handle, move || {
-            let _tell = tell;
+            let _tell = tx;
             drop(runtime);
             park();
         });
         drop(task.expect("a stack"));
-        assert!(told.recv().is_err(), "unwound from its park");
+        assert!(rx.recv().is_err(), "unwound from its park");
         until("it ends", || Spawn::new().spawn(&handle, || ()).is_err());
     });
 }
@@ -196,7 +196,7 @@ fn a_runtime_dropped_in_a_task_of_another_does_not_hold_up_its_worker() {
             let inner = runtime_of(Model::Epoll, 1);
             let (said, heard) = std::sync::mpsc::channel();
             let (begins, begun) = std::sync::mpsc::channel();
-            // It lets the inner one end only when a neighbour of the dropper has run.
+            // It lets the inner one end only when another task of the dropper's worker has run.
             let task = Spawn::new().spawn(inner.handle(), move || {
                 begins.send(()).expect("it listens");
                 let _ = heard.recv();

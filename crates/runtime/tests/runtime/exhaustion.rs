@@ -9,7 +9,7 @@ use crate::rig::{in_a_child, in_time, is_child, runtime, until};
 /// Address space for the child, in KiB: enough to run, not for many stacks of 64 MiB.
 const ADDRESS_SPACE: &str = "ulimit -v 1500000;";
 
-/// Has this program the terabytes of address space that come with a sanitizer?
+/// Returns `true` if this program has the terabytes of address space that come with a sanitizer.
 fn is_sanitized() -> bool {
     let sizes = std::fs::read_to_string("/proc/self/statm").expect("proc");
     let pages = sizes.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
@@ -25,10 +25,10 @@ fn running_out_of_stacks_is_an_error_that_names_the_limits_and_passes() {
         }
         let test = "exhaustion::running_out_of_stacks_is_an_error_that_names_the_limits_and_passes";
         let output = in_a_child(test, ADDRESS_SPACE);
-        let told = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         let out = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{}\n{out}\n{told}", output.status);
-        assert!(told.contains("claims hold"), "{told}");
+        assert!(output.status.success(), "{}\n{out}\n{stderr}", output.status);
+        assert!(stderr.contains("claims hold"), "{stderr}");
         return;
     }
     let runtime = Runtime::builder()
@@ -36,7 +36,7 @@ fn running_out_of_stacks_is_an_error_that_names_the_limits_and_passes() {
         .stack_size(64 << 20)
         .build()
         .expect("a runtime fits");
-    // In a task: told at once.
+    // In a task the error is returned at once.
     let (held, message) = runtime.block_on(|| {
         let mut tasks = Vec::new();
         let error = loop {
@@ -63,7 +63,7 @@ fn running_out_of_stacks_is_an_error_that_names_the_limits_and_passes() {
     eprintln!("claims hold");
 }
 
-/// From another thread it is the join that tells, and what was captured is dropped.
+/// From another thread the join returns the error, and the captures are dropped.
 fn told_by_the_join(runtime: &Runtime, held: usize) {
     let captured = std::sync::Arc::new(());
     let tasks: Vec<_> = (0..held + 5)
@@ -110,8 +110,8 @@ fn a_runtime_without_descriptors_is_an_error_and_leaves_nothing_behind() {
         let test =
             "exhaustion::a_runtime_without_descriptors_is_an_error_and_leaves_nothing_behind";
         let output = in_a_child(test, "ulimit -n 24;");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && told.contains("claims hold"), "{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && stderr.contains("claims hold"), "{stderr}");
         return;
     }
     let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).expect("proc");

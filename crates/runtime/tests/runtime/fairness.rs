@@ -1,4 +1,4 @@
-//! Nobody is kept waiting for ever by those who never wait.
+//! Tasks that never wait do not keep others waiting for ever.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn tasks_that_yield_take_turns() {
     assert_eq!(turns, [0, 1, 2].repeat(4));
 }
 
-/// Writes as fast as it can until it is told to stop.
+/// Writes as fast as possible until it is stopped.
 fn flood(far: std::os::unix::net::UnixStream) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
     let stop = Arc::new(AtomicBool::new(false));
     let stops = Arc::clone(&stop);

@@ -1,4 +1,4 @@
-//! Joining: values, deadlines, and who may join whom from where.
+//! Joining: values, deadlines, and which task or thread may join which, and from where.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -44,14 +44,14 @@ fn a_join_until_a_deadline_gives_the_handle_back_which_works_again_anywhere() {
     in_time(|| {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let task = Spawn::new().spawn(&handle, move || {
-            tell.send(unparker()).expect("it is awaited");
+            tx.send(unparker()).expect("it is awaited");
             park();
             "at last"
         });
         let task = task.expect("a stack");
-        let wake = told.recv().expect("it parks");
+        let wake = rx.recv().expect("it parks");
         let mut task: JoinHandle<&str> = task.join_until(soon(2)).expect_err("not yet");
         for worker in [0, 1, 0] {
             let trying = Spawn::new().spawn_at(&handle, worker, move || task.join_until(soon(2)));
@@ -79,7 +79,7 @@ fn unparks_that_come_during_a_join_are_kept_for_the_next_park() {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
         for child_on in 0..2 {
-            let (tell, told) = mpsc::channel();
+            let (tx, rx) = mpsc::channel();
             let (go, gone) = mpsc::channel::<()>();
             let handle = handle.clone();
             let parent = Spawn::new().spawn_at(&handle.clone(), 0, move || {
@@ -88,13 +88,13 @@ fn unparks_that_come_during_a_join_are_kept_for_the_next_park() {
                         sleep_until(soon(1));
                     }
                 });
-                tell.send(unparker()).expect("it is awaited");
+                tx.send(unparker()).expect("it is awaited");
                 child.expect("a stack").join().expect("no panic");
                 // Unparked while it joined: this must not wait.
                 park_until(Some(soon(30_000)))
             });
             let parent = parent.expect("a stack");
-            told.recv().expect("it begins").unpark();
+            rx.recv().expect("it begins").unpark();
             // By now it has most likely seen the unpark and parked in the join again.
             runtime.block_on(|| sleep_until(soon(3)));
             go.send(()).expect("it waits");
@@ -117,13 +117,13 @@ fn unparks_that_come_during_a_join_are_kept_on_plain_threads_too() {
 #[test]
 fn a_task_detached_by_dropping_its_handle_runs_to_its_end() {
     on_every_model(1, |runtime| {
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let task = Spawn::new().spawn(runtime.handle(), move || {
             yield_now();
-            tell.send(1).expect("it is awaited");
+            tx.send(1).expect("it is awaited");
         });
         drop(task.expect("a stack"));
-        assert_eq!(told.recv(), Ok(1));
+        assert_eq!(rx.recv(), Ok(1));
     });
 }
 
@@ -154,10 +154,10 @@ fn local_tasks_share_what_is_not_send() {
 fn a_local_value_is_dropped_on_its_worker_whoever_goes_last() {
     for joins in [false, true] {
         let runtime = runtime(1);
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let worker = runtime.block_on(move || {
             let value = OnDrop(move || {
-                tell.send(std::thread::current().id()).expect("it is awaited");
+                tx.send(std::thread::current().id()).expect("it is awaited");
             });
             let not_send = Rc::new(value);
             let task = Spawn::new().spawn_local(move || not_send).expect("a stack");
@@ -168,7 +168,7 @@ fn a_local_value_is_dropped_on_its_worker_whoever_goes_last() {
             }
             std::thread::current().id()
         });
-        assert_eq!(told.recv(), Ok(worker));
+        assert_eq!(rx.recv(), Ok(worker));
     }
 }
 
@@ -212,7 +212,7 @@ fn a_handle_whose_joiner_was_unwound_is_joined_by_the_next() {
                 let task = Spawn::new().spawn_at(&handle, worker, slow).expect("a stack");
                 let slot = Cell::new(Some(task));
                 let late = with_deadline(soon(1), || {
-                    // Taken out only when it ends in time.
+                    // Taken out only if it ends in time.
                     while !slot.take().is_some_and(|task| {
                         let done = task.is_finished();
                         slot.set(Some(task));

@@ -32,10 +32,10 @@ fn later(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// What is done with a handle.
+/// The use of a handle.
 type Way = fn(JoinHandle<Counted>);
 
-/// All that can be done with a handle, each to its end.
+/// All ways to use a handle, each to its end.
 const WAYS: [Way; 8] = [
     drop,
     |task| drop(task.join()),
@@ -48,7 +48,7 @@ const WAYS: [Way; 8] = [
     |task| {
         let mut ends = Completions::new();
         task.watch(&ends, 1);
-        assert!(ends.wait(1, Some(later(60))), "its end is told");
+        assert!(ends.wait(1, Some(later(60))), "its end is sent");
         assert!(task.is_finished());
     },
     |task| {
@@ -56,7 +56,7 @@ const WAYS: [Way; 8] = [
         task.watch(&ends, 2);
         drop(task.join());
         // On another worker the joiner may be faster than the notifying task.
-        assert!(ends.wait(1, Some(later(60))), "its end is told");
+        assert!(ends.wait(1, Some(later(60))), "its end is sent");
         assert_eq!(ends.pop(), Some(2));
     },
     |task| {
@@ -93,7 +93,7 @@ fn the_value_is_dropped_once_whatever_is_done_with_the_handle_on_its_worker() {
     });
 }
 
-/// Spawns tasks on both workers and does something with each handle at once.
+/// Spawns tasks on both workers and uses each handle at once.
 fn storm(handle: &Handle, seed: u64, count: &Arc<AtomicUsize>) {
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..2_000 {
@@ -137,9 +137,9 @@ fn the_value_is_dropped_once_wherever_and_whenever_the_handle_goes() {
 fn a_local_joiner_that_gives_up_is_not_woken_by_the_end() {
     in_time(|| {
         runtime(1).block_on(|| {
-            let (tell, told) = mpsc::channel();
+            let (tx, rx) = mpsc::channel();
             let task = Spawn::new().spawn_local(move || {
-                tell.send(unparker()).expect("it is awaited");
+                tx.send(unparker()).expect("it is awaited");
                 park();
                 7
             });
@@ -149,7 +149,7 @@ fn a_local_joiner_that_gives_up_is_not_woken_by_the_end() {
             assert!(late.is_err(), "the join does not end");
             let me = unparker();
             yield_now();
-            let wake = told.recv().expect("it has begun");
+            let wake = rx.recv().expect("it has begun");
             wake.unpark();
             (0..3).for_each(|_| yield_now());
             // The end has left us no token: this park is ended by ours.

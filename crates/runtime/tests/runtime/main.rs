@@ -1,4 +1,4 @@
-//! What a runtime promises, claim by claim, on every model that this machine has.
+//! The guarantees of a runtime, test by test, on every model that this machine has.
 
 mod rig;
 

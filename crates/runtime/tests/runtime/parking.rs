@@ -68,7 +68,7 @@ fn a_plain_thread_parks_like_a_task() {
     thread.join().expect("no panic");
 }
 
-/// One side of a ball game: hits the ball whenever it is its turn.
+/// One side of a ball game: returns the ball whenever it is its turn.
 fn play(ball: &AtomicU64, mine: u64, other: &Unparker, hits: u64) {
     let mut hit = 0;
     while hit < hits {
@@ -139,18 +139,18 @@ fn parks_with_deadlines_and_unparks_that_race_end_one_way_or_the_other() {
     in_time(|| {
         on_every_model(1, |runtime| {
             for round in 0..200_u64 {
-                let (tell, told) = mpsc::channel();
+                let (tx, rx) = mpsc::channel();
                 let task = Spawn::new().spawn(runtime.handle(), move || {
-                    tell.send(unparker()).expect("it is awaited");
+                    tx.send(unparker()).expect("it is awaited");
                     let by = Instant::now() + Duration::from_micros(round % 100);
                     let first = park_until(Some(by));
-                    // What came too late for the first is there for the second.
+                    // An unpark that came too late for the first park ends the second.
                     if first == Wake::TimedOut {
                         park();
                     }
                     first
                 });
-                told.recv().expect("it begins").unpark();
+                rx.recv().expect("it begins").unpark();
                 task.expect("a stack").join().expect("no panic");
             }
         });
@@ -162,10 +162,10 @@ fn parks_with_deadlines_and_unparks_that_race_end_one_way_or_the_other() {
 fn wait_and_park(as_task: bool) -> Wake {
     assert_eq!(in_task(), as_task);
     let ends = Completions::new();
-    let (tell, told) = mpsc::channel();
+    let (tx, rx) = mpsc::channel();
     let (me, observer) = (unparker(), ends.observer(7));
     let other = thread::spawn(move || {
-        told.recv().expect("it is sent");
+        rx.recv().expect("it is sent");
         me.unpark();
         // Time to see it: unparks do not add up.
         for _ in 0..1000 {
@@ -173,7 +173,7 @@ fn wait_and_park(as_task: bool) -> Wake {
         }
         observer.notify();
     });
-    tell.send(()).expect("it listens");
+    tx.send(()).expect("it listens");
     assert!(ends.wait_for(&Reason::new("test", &ends), 1, None));
     assert_eq!(ends.pop(), Some(7));
     other.join().expect("no panic");
@@ -183,7 +183,7 @@ fn wait_and_park(as_task: bool) -> Wake {
 #[test]
 fn a_wait_for_ends_keeps_the_unparks_that_were_meant_for_others() {
     let runtime = runtime(1);
-    // Where the waiter was too late to see the first of the two, both were one.
+    // If the waiter was too late to see the first of the two unparks, both were one.
     let in_tasks = (0..50).any(|_| runtime.block_on(|| wait_and_park(true)) == Wake::Unparked);
     let on_threads = (0..50).any(|_| {
         let waiting = thread::spawn(|| wait_and_park(false));

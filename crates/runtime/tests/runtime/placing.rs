@@ -1,4 +1,4 @@
-//! Where tasks go, and which runtime a task is in.
+//! The placement of tasks, and which runtime a task is in.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};

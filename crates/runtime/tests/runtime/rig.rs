@@ -1,4 +1,4 @@
-//! Runtimes to try things on, sockets to wait for, and patience.
+//! Runtimes, sockets and time limits for the tests.
 #![expect(unsafe_code, reason = "operations are performed by hand")]
 
 use std::io;
@@ -15,7 +15,7 @@ use fiveways_runtime::{Builder, Runtime, close, perform};
 /// Longer than anything here takes; a test that waits that long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `ECANCELED`, which a cancelled task is refused with.
+/// `ECANCELED`, the error that refuses a cancelled task.
 pub(crate) const CANCELED: i32 = 125;
 
 /// The models with coroutines, in the order of reports.
@@ -29,7 +29,7 @@ pub(crate) const MODELS: [Model; 7] = [
     Model::Uring,
 ];
 
-/// Runs a claim on a fresh runtime of every model.
+/// Runs a test on a fresh runtime of every model.
 pub(crate) fn on_every_model(workers: usize, claim: impl Fn(&Runtime)) {
     for model in MODELS {
         eprintln!("on {model}");
@@ -50,7 +50,7 @@ pub(crate) fn builder(model: Model, workers: usize) -> Builder {
     Runtime::builder().model(model).workers(workers)
 }
 
-/// Waits on the test's thread until something is so.
+/// Waits on the test's thread until a condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
@@ -59,15 +59,15 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Runs `f` on a thread of its own and gives its value; fails if it takes for ever.
+/// Runs `f` on a thread of its own and returns its value; fails if it takes too long.
 pub(crate) fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
+    let (tx, rx) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let value = f();
-        let _ = tell.send(());
+        let _ = tx.send(());
         value
     });
-    if told.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+    if rx.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
         panic!("it takes for ever");
     }
     thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
@@ -129,7 +129,7 @@ pub(crate) fn pair() -> (Socket, UnixStream) {
     (Socket::new(near), far)
 }
 
-/// Does something when it is dropped.
+/// Runs a function when it is dropped.
 pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -147,7 +147,7 @@ pub(crate) fn in_a_child(test: &str, before: &str) -> Output {
     command.output().expect("a child")
 }
 
-/// Are we that child?
+/// Returns `true` in that child process.
 pub(crate) fn is_child() -> bool {
     std::env::var_os("FIVEWAYS_CHILD").is_some()
 }

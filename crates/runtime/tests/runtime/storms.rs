@@ -9,7 +9,7 @@ use fiveways_runtime::{Handle, Spawn, yield_now};
 
 use crate::rig::{in_time, on_every_model, runtime_of};
 
-/// Spawns from many threads at once; joins every other task and lets the rest go.
+/// Spawns from many threads at once; joins every other task and detaches the others.
 fn storm(handle: &Handle, threads: usize, tasks: usize) {
     let ran = Arc::new(AtomicUsize::new(0));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Timers: exact enough, in order, and not disturbed by a crowd.
+//! Timers: exact enough, in order, and not slowed down by many others.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Code that blocks its thread, somewhere else.
+//! Running code that blocks its thread on another thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -47,15 +47,15 @@ fn a_cancelled_task_does_not_wait_for_the_rest_of_it() {
     in_time(|| {
         let runtime = runtime(1);
         let (go, gone) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let task = Spawn::new().spawn(runtime.handle(), move || {
             unblock(move || {
-                tell.send(()).expect("it is awaited");
+                tx.send(()).expect("it is awaited");
                 gone.recv()
             })
         });
         let task = task.expect("a stack");
-        told.recv().expect("it begins");
+        rx.recv().expect("it begins");
         task.cancel();
         assert!(task.join().expect_err("unwound").is_cancelled());
         go.send(()).expect("it still waits");
@@ -66,17 +66,17 @@ fn a_cancelled_task_does_not_wait_for_the_rest_of_it() {
 fn unparks_that_come_meanwhile_are_kept() {
     in_time(|| {
         let runtime = runtime(1);
-        let (tell, told) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();
         let task = Spawn::new().spawn(runtime.handle(), move || {
             let me = unparker();
             unblock(move || {
-                tell.send(me).expect("it is awaited");
+                tx.send(me).expect("it is awaited");
                 gone.recv().expect("it is sent");
             });
             park_until(Some(Instant::now() + Duration::from_secs(30)))
         });
-        told.recv().expect("it begins").unpark();
+        rx.recv().expect("it begins").unpark();
         runtime.block_on(yield_now);
         go.send(()).expect("it waits");
         assert_eq!(task.expect("a stack").join().expect("no panic"), Wake::Unparked);

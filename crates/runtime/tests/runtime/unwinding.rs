@@ -1,4 +1,4 @@
-//! Panics, and what may happen while one unwinds.
+//! Panics, and the operations that are allowed while one unwinds.
 #![expect(unsafe_code, reason = "a driver is made to panic")]
 
 use std::io::Write;
@@ -94,15 +94,15 @@ fn a_drop_that_reads_while_unwinding_blocks_its_thread_and_nobody_sees_the_panic
 fn a_drop_that_parks_while_unwinding_is_unparked_as_a_thread() {
     in_time(|| {
         let runtime = runtime(1);
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let unwinding = Spawn::new().spawn(runtime.handle(), move || {
             let _guard = OnDrop(move || {
-                tell.send(unparker()).expect("it is awaited");
+                tx.send(unparker()).expect("it is awaited");
                 park();
             });
             panic!("on purpose");
         });
-        told.recv().expect("it parks").unpark();
+        rx.recv().expect("it parks").unpark();
         assert!(unwinding.expect("a stack").join().expect_err("it panicked").is_panic());
     });
 }
@@ -111,7 +111,7 @@ fn a_drop_that_parks_while_unwinding_is_unparked_as_a_thread() {
 fn a_join_of_a_neighbour_while_unwinding_is_refused_instead_of_never_ending() {
     in_time(|| {
         let runtime = runtime(1);
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let unwinding = Spawn::new().spawn(runtime.handle(), move || {
             let child = Spawn::new().spawn_local(|| 5).expect("a stack");
             let mut child = Some(child);
@@ -119,12 +119,12 @@ fn a_join_of_a_neighbour_while_unwinding_is_refused_instead_of_never_ending() {
                 let joined = child.take().expect("dropped once").join();
                 let error = joined.expect_err("its worker is busy unwinding");
                 assert!(!error.is_panic() && !error.is_cancelled());
-                tell.send(error.to_string()).expect("it is awaited");
+                tx.send(error.to_string()).expect("it is awaited");
             });
             panic!("on purpose");
         });
         assert!(unwinding.expect("a stack").join().expect_err("it panicked").is_panic());
-        let message = told.recv().expect("it was told");
+        let message = rx.recv().expect("it was sent");
         assert!(message.contains("unwind"), "{message}");
     });
 }
@@ -133,7 +133,7 @@ fn a_join_of_a_neighbour_while_unwinding_is_refused_instead_of_never_ending() {
 fn a_join_of_what_has_ended_already_works_while_unwinding() {
     in_time(|| {
         let runtime = runtime(1);
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let unwinding = Spawn::new().spawn(runtime.handle(), move || {
             let child = Spawn::new().spawn_local(|| 5).expect("a stack");
             while !child.is_finished() {
@@ -142,12 +142,12 @@ fn a_join_of_what_has_ended_already_works_while_unwinding() {
             let mut child = Some(child);
             let _guard = OnDrop(move || {
                 let joined = child.take().expect("dropped once").join();
-                tell.send(joined.expect("it has ended")).expect("it is awaited");
+                tx.send(joined.expect("it has ended")).expect("it is awaited");
             });
             panic!("on purpose");
         });
         assert!(unwinding.expect("a stack").join().expect_err("it panicked").is_panic());
-        assert_eq!(told.recv(), Ok(5));
+        assert_eq!(rx.recv(), Ok(5));
     });
 }
 
@@ -224,7 +224,7 @@ fn a_stream_can_be_read_by_a_drop_while_unwinding() {
             })
             .expect("a connection");
         far.write_all(b"ahead").expect("room");
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let (got_first, first) = std::sync::mpsc::channel();
         let unwinding = Spawn::new().spawn(runtime.handle(), move || {
             let loan = near.fill().expect("bytes").expect("not the end");
@@ -234,13 +234,13 @@ fn a_stream_can_be_read_by_a_drop_while_unwinding() {
             let _guard = OnDrop(move || {
                 let mut buf = [0; 8];
                 let count = near.recv(&mut buf).expect("bytes");
-                tell.send(buf[..count].to_vec()).expect("it is awaited");
+                tx.send(buf[..count].to_vec()).expect("it is awaited");
             });
             panic!("on purpose");
         });
         first.recv().expect("it came");
         far.write_all(b"more").expect("room");
-        let got = told.recv_timeout(PATIENCE).expect("it does not hang");
+        let got = rx.recv_timeout(PATIENCE).expect("it does not hang");
         assert!(b"more".starts_with(&got) && !got.is_empty(), "{got:?}");
         assert!(unwinding.expect("a stack").join().expect_err("it panicked").is_panic());
     });
@@ -254,7 +254,7 @@ fn in_a_destructor_on_a_plain_thread_all_is_as_ever() {
     assert!(started.elapsed() < PATIENCE);
 }
 
-/// What the kernel may have a pointer to must not be unwound over: the process ends, with a
+/// Memory that the kernel may have a pointer to must not be unwound over: the process ends, with a
 /// message.
 #[test]
 fn a_panic_inside_a_driver_ends_the_process_with_a_message() {
@@ -262,17 +262,17 @@ fn a_panic_inside_a_driver_ends_the_process_with_a_message() {
         if !is_child() {
             let test = "unwinding::a_panic_inside_a_driver_ends_the_process_with_a_message";
             let output = in_a_child(test, &format!("export ON={model};"));
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(!output.status.success(), "{model}: {told}");
-            assert!(told.contains("a worker has failed and cannot go on"), "{model}: {told}");
-            assert!(!told.contains("unwound"), "{model}: {told}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{model}: {stderr}");
+            assert!(stderr.contains("a worker has failed and cannot go on"), "{model}: {stderr}");
+            assert!(!stderr.contains("unwound"), "{model}: {stderr}");
         } else if std::env::var("ON").is_ok_and(|on| on == model.to_string()) {
             let runtime = runtime_of(model, 1);
             let task = Spawn::new().spawn(runtime.handle(), || {
                 let source = fiveways_driver::Source { fd: -1, generation: 1 };
                 let op = fiveways_driver::Op::Readable { source };
-                // SAFETY: required: what it points at stays. It points at nothing; and that no
-                // descriptor has that number is what makes the driver panic.
+                // SAFETY: required: what it points at stays. It points at nothing; the missing
+                // descriptor makes the driver panic.
                 let _ = unsafe { fiveways_runtime::perform(op, None) };
             });
             assert!(task.expect("a stack").join().is_ok(), "unwound");

@@ -109,13 +109,13 @@ fn a_waiter_dropped_while_it_is_queued_ends_the_process() {
 fn an_unparker_reaches_a_task_of_another_runtime_and_nobody_after_its_end() {
     let soon = || Some(Instant::now() + Duration::from_secs(60));
     let (one, other) = (runtime(1), runtime(1));
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tx, rx) = std::sync::mpsc::channel();
     let park = move || {
-        tell.send(unparker()).expect("it is awaited");
+        tx.send(unparker()).expect("it is awaited");
         park_until(soon())
     };
     let parked = Spawn::new().spawn(one.handle(), park).expect("a stack");
-    let theirs: Unparker = told.recv().expect("it is told");
+    let theirs: Unparker = rx.recv().expect("it is sent");
     other.block_on(move || theirs.unpark());
     assert_eq!(parked.join().expect("it does not panic"), Wake::Unparked);
     drop(one);

@@ -1,17 +1,17 @@
-//! An echo server over any selector: what the six `echo_*` examples share.
+//! An echo server over any selector: the common part of the six `echo_*` examples.
 //!
-//! One thread, one [`Registry`]. A connection is in one of three states, and is watched for what it
-//! waits for and nothing else:
+//! One thread, one [`Registry`]. A connection is in one of three states, and is watched only for
+//! the event that it waits for:
 //!
 //! ```text
 //!   reading   nothing kept: watched for reading
 //!   writing   bytes kept in the outbox, because a write was partial: watched for writing
-//!   ending    the peer sends no more: what is kept is written, then the connection is closed
+//!   ending    the peer sends no more: the outbox is written, then the connection is closed
 //! ```
 //!
-//! While something is kept nothing is read, so a client that does not read stops being read from
-//! and costs at most one buffer. By edge a source has to be drained before it is waited for; who
-//! used up its budget before that is put in line and goes on after the others had their turn.
+//! While bytes are kept nothing is read, so a client that does not read is not read from either and
+//! costs at most one buffer. By edge a source has to be drained before it is waited for; a source
+//! that used up its budget before that is queued and goes on after the others had their turn.
 
 use std::collections::VecDeque;
 use std::env;
@@ -64,17 +64,17 @@ struct Connection {
     outbox: Vec<u8>,
     written: usize,
     ending: bool,
-    /// Has it a place in the line of those that go on by themselves?
+    /// Whether it is in the queue of sources that go on without a report.
     in_line: bool,
 }
 
-/// What a source wants after its turn.
+/// The request of a source after its turn.
 enum Next {
-    /// To be told when it is ready for this.
+    /// Watch it for this.
     Wait(Interest),
     /// Another turn: its budget is used up.
     Turn,
-    /// To be closed.
+    /// Close it.
     Close,
 }
 
@@ -82,7 +82,7 @@ struct Server<S> {
     registry: Registry<Source, Connection, S>,
     listener: Key,
     in_line: VecDeque<Key>,
-    /// Until when nothing is accepted.
+    /// The end of a pause in accepting.
     paused: Option<Instant>,
     buf: Box<[u8]>,
 }
@@ -110,7 +110,7 @@ impl<S: Selector> Server<S> {
         }
     }
 
-    /// Gives a source its turn. Fails only when the listener is lost.
+    /// Gives a source its turn. Fails only if the listener is lost.
     fn attend(&mut self, key: Key) -> io::Result<()> {
         if key == self.listener {
             return self.accept();
@@ -118,7 +118,7 @@ impl<S: Selector> Server<S> {
         let Some((Source::Stream(stream), connection)) = self.registry.get_mut(key) else {
             return Ok(());
         };
-        // A client's error ends its connection and is nobody else's business (D26).
+        // A client's error ends its connection and affects no other (D26).
         let next = connection.turn(stream, &mut self.buf).unwrap_or(Next::Close);
         match next {
             Next::Turn => self.line_up(key),
@@ -141,7 +141,7 @@ impl<S: Selector> Server<S> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_the_clients(&error) => {}
-                // Out of descriptors or memory: what is queued stays there until there are some.
+                // Out of descriptors or memory: queued connections stay there until there are some.
                 Err(error) => {
                     eprintln!("not accepting for a while: {error}");
                     self.paused = Some(Instant::now() + PAUSE);
@@ -153,7 +153,7 @@ impl<S: Selector> Server<S> {
         Ok(())
     }
 
-    /// Gives a source a place in line, one at most: it may be reported while it has one.
+    /// Queues a source, once: it may be reported while it is queued.
     fn line_up(&mut self, key: Key) {
         if let Some((_, connection)) = self.registry.get_mut(key)
             && !connection.in_line
@@ -172,7 +172,7 @@ impl<S: Selector> Server<S> {
     }
 }
 
-/// Did the client go away between its handshake and our accept, or a signal come?
+/// Returns `true` if the client went away between its handshake and our accept, or a signal came.
 fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
 }
@@ -199,14 +199,14 @@ impl Connection {
         Ok(Next::Turn)
     }
 
-    /// Writes, and keeps what does not fit.
+    /// Writes, and keeps the bytes that do not fit.
     fn send(&mut self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
         let written = write_some(stream, bytes)?;
         self.outbox.extend_from_slice(&bytes[written..]);
         Ok(())
     }
 
-    /// Writes what is kept. Is nothing left?
+    /// Writes the kept bytes. Returns `true` if none is left.
     fn flush(&mut self, stream: &TcpStream) -> io::Result<bool> {
         if self.outbox.is_empty() {
             return Ok(true);
@@ -222,7 +222,7 @@ impl Connection {
     }
 }
 
-/// Writes until it would block and tells how much that was.
+/// Writes until the call would block and returns the number of bytes.
 fn write_some(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {

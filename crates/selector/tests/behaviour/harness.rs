@@ -1,4 +1,4 @@
-//! What the behaviours share: pairs of sockets, deadlines, and waiting for something to come.
+//! Shared parts of the behaviours: pairs of sockets, deadlines, and waiting for events.
 #![expect(unsafe_code, reason = "std sends no urgent data and knows no thread numbers")]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,11 +13,11 @@ use fiveways_selector::{Event, Events, Interest, Kind, Selector, Token, Trigger}
 /// How long anything may take before a test gives up: far more than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Descriptor numbers belong to the process, so to all tests at once: who uses up the numbers that
-/// `select` can take, or closes one that is still watched, has to be alone.
+/// Descriptor numbers belong to the process, so to all tests at once: a test that uses up the
+/// numbers that `select` can take, or closes one that is still watched, has to be alone.
 static NUMBERS: RwLock<()> = RwLock::new(());
 
-/// A selector with a buffer and a way to say what is expected of it.
+/// A selector with a buffer and checks of its events.
 pub(crate) struct Bench {
     pub(crate) selector: Box<dyn Selector>,
     pub(crate) events: Events,
@@ -51,7 +51,7 @@ impl Bench {
         self.selector.capabilities().trigger
     }
 
-    /// Does it claim what it does not know?
+    /// Whether it reports descriptors without knowing that they are ready.
     pub(crate) fn guesses(&self) -> bool {
         self.trigger() == Trigger::Always
     }
@@ -60,13 +60,13 @@ impl Bench {
         self.selector.register(fd.as_fd(), interest, Token(token)).expect("register");
     }
 
-    /// What is reported at once.
+    /// Returns the events that are reported at once.
     pub(crate) fn look(&mut self) -> Vec<Event> {
         self.selector.wait(&mut self.events, Some(Instant::now())).expect("wait");
         self.events.iter().collect()
     }
 
-    /// Looks until nothing is reported any more: the edges are used up.
+    /// Waits until nothing is reported any more: the edges are used up.
     pub(crate) fn settle(&mut self) {
         let end = Instant::now() + PATIENCE;
         while !self.look().is_empty() {
@@ -74,7 +74,7 @@ impl Bench {
         }
     }
 
-    /// Waits until an event of this token is as wanted, and answers with it.
+    /// Waits until an event of this token satisfies the condition, and returns it.
     pub(crate) fn until(&mut self, token: u64, wanted: impl Fn(&Event) -> bool) -> Event {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -133,7 +133,7 @@ pub(crate) fn fill(stream: &mut impl Write) {
     }
 }
 
-/// Reads everything that is there and tells how much.
+/// Reads all available bytes and returns their number.
 pub(crate) fn drain(stream: &mut impl Read) -> io::Result<usize> {
     let mut buf = vec![0; 65_536];
     let mut total = 0;

@@ -1,8 +1,8 @@
 //! One behaviour suite, run for every selector.
 //!
 //! Each behaviour is one function over a [`Kind`]; the list at the end makes one test of each
-//! behaviour for each kind. Where kinds differ, the function asks [`Capabilities`] and says what
-//! follows.
+//! behaviour for each kind. Where kinds differ, the function checks [`Capabilities`] and asserts
+//! accordingly.
 
 mod harness;
 mod limits;

@@ -1,4 +1,4 @@
-//! What is reported, and when.
+//! Which events are reported, and when.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -69,7 +69,7 @@ fn becomes_writable<T: Read + Write + AsFd>(kind: Kind, full: &mut T, reader: &m
     fill(full);
     bench.register(full, Interest::WRITABLE, 1);
     // Twice: the first room after the registration, and room after a write that failed since. In
-    // between nothing is written, for that would ask the kernel for a signal.
+    // between there is no write: it would ask the kernel for a signal.
     for _ in 0..2 {
         if !bench.guesses() {
             assert_eq!(bench.look(), []);

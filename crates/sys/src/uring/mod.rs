@@ -70,7 +70,7 @@ pub struct Ring {
     /// Flags for every enter.
     enter: u32,
     /// Whether the kernel sets a flag of the queue when it has completions to be fetched.
-    tells: bool,
+    flags_work: bool,
 }
 
 impl std::fmt::Debug for Ring {
@@ -128,7 +128,7 @@ fn set_up<R>(
     mut build: impl FnMut(&Builder, u32) -> io::Result<R>,
 ) -> io::Result<(R, bool)> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
-    for (flags, tells) in flag_sets() {
+    for (flags, flags_work) in flag_sets() {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(size.completions);
         for flag in flags {
@@ -136,7 +136,7 @@ fn set_up<R>(
         }
         match build(&builder, size.entries) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
-            result => return Ok((result?, tells)),
+            result => return Ok((result?, flags_work)),
         }
     }
     Err(refused)
@@ -150,7 +150,7 @@ impl Ring {
     /// [`Refused`] inside, which names what is missing: no io_uring in this kernel, a prohibition
     /// by the administrator or a filter, or a kernel that lacks an operation.
     pub fn open(size: RingSize) -> io::Result<Ring> {
-        let (ring, tells) = set_up(size, |builder, entries| builder.build(entries))
+        let (ring, flags_work) = set_up(size, |builder, entries| builder.build(entries))
             .map_err(refusal::explain_set_up)?;
         let given = ring.params();
         let features = [
@@ -169,7 +169,7 @@ impl Ring {
             // An idle server is accounted as idle, not as "waiting for I/O".
             enter |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Ring { ring, enter: enter.bits(), tells })
+        Ok(Ring { ring, enter: enter.bits(), flags_work })
     }
 
     /// Queues a request for the next [`Ring::enter`]. Returns `false` if the queue is full.
@@ -200,7 +200,7 @@ impl Ring {
     #[inline]
     pub fn wants_enter(&mut self) -> bool {
         let queue = self.ring.submission();
-        !self.tells || !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+        !self.flags_work || !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
     /// Gives the queued requests to the kernel and fetches completions; may sleep until the first
