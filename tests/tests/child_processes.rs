@@ -261,7 +261,7 @@ mod children {
     }
 
     /// S004-08, S004-09, C77: processes and tasks wait for an event: none goes on before it is set,
-    /// all go on when it is, and whoever comes later does not wait.
+    /// all go on when it is, and a later wait returns at once.
     pub(crate) fn an_event_lets_every_process_go(model: Model) {
         const CHILDREN: usize = 4;
         let start = SharedEvent::new().expect("a descriptor");

@@ -79,7 +79,7 @@ fn a_destructor_of_a_thread_local_may_wait() {
     assert_eq!(*LOCK.lock().expect("not poisoned"), 1);
 }
 
-/// Who joins a task it has cancelled, while holding what that waits for, is not in a deadlock.
+/// A task that joins one it has cancelled, and holds what that waits for, is not in a deadlock.
 #[test]
 fn a_cancelled_task_is_in_no_deadlock() {
     let _alone = DETECTION.lock().expect("no panic");
@@ -100,7 +100,7 @@ fn a_cancelled_task_is_in_no_deadlock() {
     assert_eq!(deadlocks_found(), found);
 }
 
-/// The limit of who resumed a generator first came back in it, when another had resumed it.
+/// The limit of a generator's first resumer came back in it, when another task had resumed it.
 #[test]
 fn a_generator_leaves_its_callers_time_limits_behind() {
     in_task(Model::Epoll, || {
@@ -211,7 +211,7 @@ fn a_destructor_is_refused_a_wait_for_a_neighbour_that_cannot_go_on() {
         assert!(told.contains("mishaps.rs:") && told.contains("of the same worker"), "{told}");
         let_go.set();
         neighbour.join().expect("no panic");
-        // Who was refused has left the line.
+        // The refused waiter has left the queue.
         drop(lock.lock().expect("not poisoned"));
     });
 }

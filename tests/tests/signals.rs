@@ -161,7 +161,7 @@ mod roles {
         }
     }
 
-    /// The same for whoever waits for signals: what is not awaited any more ends the process.
+    /// The same for waits for signals: a signal that is not awaited any more ends the process.
     pub(crate) fn a_signal_that_nobody_awaits_any_more_ends_the_process(model: Model) {
         let mut role = Role::start(&["signals", model.name()], Stdio::piped());
         assert_eq!(role.line(), "ready");

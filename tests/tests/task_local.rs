@@ -60,7 +60,7 @@ fn one_thread_shares_its_value_and_a_global_mixes_threads_up() {
     assert_eq!(read(), (Some(1), 2));
 }
 
-/// S000-03: who has set nothing is told so, on threads and in tasks.
+/// S000-03: a value that was not set is reported as absent, on threads and in tasks.
 #[test]
 fn what_was_never_set_is_not_set() {
     static PER_TASK: TaskLocal<String> = TaskLocal::new();

@@ -1,4 +1,4 @@
-//! In the place of the runtime's memory of who had a hand in a channel: nobody is remembered.
+//! In the place of the runtime's record of a channel's participants: none is recorded.
 
 use crate::reason::Holder;
 

@@ -32,7 +32,7 @@ fn items_go_over_whole_and_in_order() {
     }
 }
 
-/// Room that comes free is given to who waits for it, though nobody takes another item.
+/// Room that becomes free is given to a waiting sender, though no other item is taken.
 #[test]
 fn who_waits_for_room_gets_it() {
     model(|| {
@@ -155,7 +155,7 @@ fn the_end_of_either_side_wakes_the_other() {
     });
 }
 
-/// A join is woken by the last work, whoever does it.
+/// A join is woken by the end of the last work, in whatever thread.
 #[test]
 fn a_join_ends_with_the_last_work() {
     model(|| {
@@ -209,7 +209,7 @@ fn what_is_sent_without_a_bound_is_received_in_order() {
     });
 }
 
-/// Who waits at two channels gets one item; the other stays.
+/// A receiver that waits at two channels gets one item; the other stays.
 #[test]
 fn of_two_channels_one_is_chosen() {
     for bound in [0, 1] {
@@ -254,7 +254,7 @@ fn two_that_choose_meet() {
     });
 }
 
-/// Who is cancelled while it chooses has one item, or none: what it has not is there.
+/// A receiver that is cancelled while it chooses has one item, or none: the others are still there.
 #[test]
 fn who_is_cancelled_while_it_chooses_loses_nothing() {
     model(|| {

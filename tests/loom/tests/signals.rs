@@ -118,7 +118,7 @@ fn a_wait_that_is_late_says_so_and_one_that_is_notified_does_not() {
     });
 }
 
-/// A room for so many, and who is in it.
+/// A room for so many visitors, and the visitors in it.
 struct Room {
     places: Semaphore,
     guests: Witness,
@@ -173,7 +173,7 @@ fn a_permit_of_who_is_cancelled_goes_to_the_next() {
         fate.cancel();
         other.join().expect(PANIC);
         let visited = victim.join().expect(PANIC);
-        // The permit orders the visits, so whoever has it now may look.
+        // The permit orders the visits, so its present holder may look.
         let _place = room.places.try_acquire().expect("the permit came back");
         assert_eq!(room.guests.read(), 1 + visited);
     });

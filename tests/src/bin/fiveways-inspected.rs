@@ -40,7 +40,7 @@ fn main() -> std::io::Result<()> {
 
 fn ready() {
     let mut stdout = std::io::stdout();
-    // Who has gone does not want to know.
+    // A reader that has gone needs no answer.
     let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
 }
 

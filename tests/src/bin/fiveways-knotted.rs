@@ -60,7 +60,7 @@ fn play(part: &str) {
 
 fn ready() {
     let mut stdout = std::io::stdout();
-    // Who has gone does not want to know.
+    // A reader that has gone needs no answer.
     let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
 }
 
@@ -149,7 +149,7 @@ fn beside_others() {
     drop((accepting, sleeping));
 }
 
-/// Who waits already has the last sender, once the maker of the channel has ended.
+/// The waiting receiver holds the last sender itself, once the creator of the channel has ended.
 fn maker_ends() {
     let maker = spawn("maker", || {
         let (sender, receiver) = unbounded::<u32>();
@@ -186,7 +186,7 @@ fn receive(receiver: Receiver<u32>) {
     receiver.join().expect("no panic");
 }
 
-/// A server: receivers idle, their senders are with who accepts.
+/// A server: receivers are idle, and the acceptor has their senders.
 fn accepting() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let (sender, receiver) = unbounded();

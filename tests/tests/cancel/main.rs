@@ -1,9 +1,9 @@
 //! Cancelling is sound: at every suspension point, with data racing.
 //!
 //! For each k the script (see [`script`]) runs until its k-th call that waits, and is cancelled
-//! exactly there. Whatever it was waiting for comes before, after or at the same time. Then every
-//! byte, connection and datagram must be found exactly once, by the script or by who comes after
-//! it, and what comes late must not be written into the stack that the script has left.
+//! exactly there. The awaited event comes before, after or at the same time. Then every byte,
+//! connection and datagram must be found exactly once, by the script or by its successor, and a
+//! late event must not be written into the stack that the script has left.
 
 mod script;
 
@@ -178,7 +178,7 @@ mod ignoring {
         stubborn.join().expect("it caught everything") == Ok(true)
     }
 
-    /// Who catches its cancellation and goes on, in a loop, does not keep its worker.
+    /// A task that catches its cancellation and goes on, in a loop, does not keep its worker.
     pub(crate) fn a_task_that_catches_its_cancellation_lets_others_go_on(model: Model) {
         in_task(model, || {
             let nap = || time::sleep(Duration::from_secs(3600));

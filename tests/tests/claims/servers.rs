@@ -40,7 +40,7 @@ fn c37_a_pool_bounds_the_threads_that_clients_can_cost() {
         let before = threads(remote.id());
         let clients: Vec<_> = (0..40).map(|_| remote.connect()).collect();
         eventually("it serves them", || remote.counts().connections >= served);
-        // Long enough that whoever would serve all of them has begun to: the last one tells.
+        // Long enough that a server that serves all of them has begun to: the last one shows it.
         let mut last = clients.last().expect("forty");
         last.write_all(b"hello").expect("room");
         last.set_read_timeout(Some(Duration::from_millis(300))).expect("an option");

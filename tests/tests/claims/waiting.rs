@@ -1,4 +1,4 @@
-//! Who waits, and who goes on meanwhile.
+//! What waits under each model, and what goes on meanwhile.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -86,7 +86,7 @@ pub(crate) fn descriptors_run_out_and_nobody_is_lost(model: Model) {
     let end = Instant::now() + LONG;
     while !waiting.is_empty() {
         assert!(Instant::now() < end, "{} have not been served", waiting.len());
-        // Whoever has been served leaves and makes room.
+        // A served client leaves and makes room.
         waiting.retain(|client| !has_answer(client));
     }
     ask(&mut remote.connect(), b"alive");

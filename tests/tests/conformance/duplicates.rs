@@ -1,5 +1,5 @@
-//! "Header, duplicate, body": who takes a connection over after its header was read gets every
-//! byte behind the header, whichever value or descriptor it is read by.
+//! "Header, duplicate, body": the code that takes a connection over after its header was read gets
+//! every byte behind the header, by whichever value or descriptor it reads.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::Shutdown;
@@ -42,7 +42,7 @@ fn take_over(model: Model, sent: Sent, body: fn(TcpStream) -> io::Result<Box<dyn
             while !seen.load(Ordering::Acquire) {
                 fiveways::time::sleep(Duration::from_millis(1));
             }
-            // Whoever receives ahead of a reader does so now.
+            // A driver that receives ahead of a reader does so now.
             fiveways::time::sleep(Duration::from_millis(5));
         }
         let writer = stream.as_fd().try_clone_to_owned()?;

@@ -165,7 +165,8 @@ pub(crate) fn a_storm_of_connections_starves_nobody(model: Model) {
     drop(steady);
     times.sort();
     let late = times[times.len() * 99 / 100];
-    // Who starves is answered when the storm is over. The bounds leave room for a busy machine.
+    // A starved client is answered when the storm is over. The bounds leave room for a busy
+    // machine.
     assert!(times.len() >= ENOUGH, "only {} answers during the storm", times.len());
     assert!(late < Duration::from_secs(1), "99 of 100 answers came within {late:?}");
     ask(&mut arena.connect(), b"served after the storm");

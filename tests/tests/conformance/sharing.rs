@@ -128,7 +128,7 @@ fn looks_in(time: Duration, count: &impl Fn() -> u64) -> u64 {
     count() - before
 }
 
-/// Who of two processes serves how many of forty connections, one after the other.
+/// How many of forty connections, one after the other, each of two processes serves.
 fn spread(model: Model) -> (usize, usize) {
     let (remote, all) = start(model, 2);
     let had: Vec<_> = all.iter().map(|pid| sockets(*pid)).collect();

@@ -60,7 +60,7 @@ pub(crate) fn new_clients_are_refused_while_a_stop_drains(model: Model) {
             Ok(_) => false,
             Err(error) => error.kind() == ErrorKind::ConnectionRefused,
         };
-        // Who comes before the listener is closed is let in.
+        // A client that comes before the listener is closed is accepted.
         while !is_refused() {
             assert!(stopped.elapsed() < LONG / 4, "new clients are not refused");
             thread::sleep(Duration::from_millis(1));
@@ -140,7 +140,7 @@ pub(crate) fn handlers_are_told_of_a_stop(model: Model) {
     assert_eq!(arena.join().cut_short, 0);
 }
 
-/// Who waits for a place under a limit comes in as soon as somebody leaves.
+/// A client that waits for a place under a limit is accepted as soon as another leaves.
 pub(crate) fn a_leaver_lets_the_next_one_in_at_once(model: Model) {
     const CLIENTS: u32 = 50;
     let greet = |mut stream: TcpStream| stream.write_all(b"!");

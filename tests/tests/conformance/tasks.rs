@@ -37,7 +37,7 @@ fn cancel_in<W: 'static>(mut with: W, wait: impl FnOnce(&mut W) -> io::Result<()
     with
 }
 
-/// A cancelled read takes nothing: who reads next finds every byte.
+/// A cancelled read takes nothing: the next reader finds every byte.
 pub(crate) fn a_cancelled_read_loses_nothing(model: Model) {
     in_task(model, || {
         let (near, mut far) = pair();

@@ -166,7 +166,7 @@ fn only_what_has_not_begun_can_be_cancelled() {
     assert_eq!(pool.submit(|| 5).expect("it is open").result().expect("no panic"), 5);
 }
 
-/// S004-26: who waits when the cancel comes is told.
+/// S004-26: a cancel wakes the waiter, which gets the error.
 #[test]
 fn a_cancel_wakes_those_who_wait() {
     let _watchdog = in_time();

@@ -110,7 +110,7 @@ fn work_that_waits_for_itself_is_told() {
     assert!(future.result().expect("no panic"));
 }
 
-/// D50: a ring is told to the last who closes it, whoever that is, and the others get their values.
+/// D50: the last member to close a ring gets the error, and the others get their values.
 #[test]
 fn a_ring_of_waits_is_found_by_the_one_that_closes_it() {
     let _watchdog = in_time();
@@ -130,7 +130,7 @@ fn a_ring_of_waits_is_found_by_the_one_that_closes_it() {
         let mut values: Vec<_> =
             places.iter().map(|place| find(place).result().expect("no panic")).collect();
         values.sort_unstable();
-        // The one that was told gives 1, the one that waits for it 2, and so on.
+        // The one that gets the error returns 1, the one that waits for it 2, and so on.
         assert_eq!(values, (1..=length).collect::<Vec<_>>());
     }
 }
@@ -157,7 +157,7 @@ fn full_pools_that_wait_for_each_other_are_told() {
     assert_eq!(told.iter().filter(|told| **told).count(), 1, "{told:?}");
 }
 
-/// D50: who has a time limit is not given up on.
+/// D50: a waiter with a time limit is not given up on.
 #[test]
 fn a_wait_with_a_limit_in_a_full_pool_is_helped_too() {
     let _watchdog = in_time();

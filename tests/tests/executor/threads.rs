@@ -20,7 +20,7 @@ fn threads_start_when_there_is_work_and_are_used_again() {
     assert_eq!(pool.threads(), 2);
     first.end();
     second.end();
-    // One after the other. Whoever has ended a job may not be idle yet: then one more starts.
+    // One after the other. A thread that has ended a job may not be idle yet: then one more starts.
     for _ in 0..100 {
         pool.submit(|| ()).expect("it is open").result().expect("no panic");
     }

@@ -17,7 +17,7 @@ fn calls_one_after_the_other_share_a_thread() {
     let runtime = Runtime::builder().build().expect("a runtime");
     let threads: HashSet<_> =
         runtime.block_on(|| (0..100).map(|_| unblock(|| thread::current().id())).collect());
-    // Who has answered may not be idle yet when the next call comes.
+    // A thread that has answered may not be idle yet when the next call comes.
     assert!(threads.len() < 50, "{} threads for one call at a time", threads.len());
 }
 

@@ -209,8 +209,8 @@ pub(crate) fn a_deadline_holds_for_hand_offs_of_the_work(model: Model) {
     });
 }
 
-/// S002-43, D39: bytes that arrive while nobody watches are found at once by whoever takes over: no
-/// edge is waited for that has passed.
+/// S002-43, D39: bytes that arrive while the socket is not watched are found at once by its next
+/// owner: no past edge is waited for.
 pub(crate) fn what_came_meanwhile_is_reported(model: Model) {
     in_task(model, || {
         let (mut near, far) = pair();
@@ -416,7 +416,7 @@ fn hand_offs_one_after_the_other_share_a_thread() {
             threads.insert(id.expect("no panic"));
             near = detached.into_stream().expect("nothing is unsent");
         }
-        // Who has answered may not be idle yet when the next work comes.
+        // A thread that has answered may not be idle yet when the next work comes.
         assert!(threads.len() < 50, "{} threads for one hand-off at a time", threads.len());
     });
 }

@@ -93,7 +93,7 @@ fn every_cross_of_two_locks_is_found_on_two_workers_heavy() {
     every_cross_is_found(2, 500);
 }
 
-/// C46: who takes locks in one order is never accused, however they are contended.
+/// C46: tasks that take locks in one order are never reported, however contended the locks are.
 #[test]
 fn ordered_locks_are_never_called_a_deadlock() {
     let _alone = alone(Detection::Panic);
@@ -246,7 +246,7 @@ fn a_server_that_nobody_asks_is_not_told_of() {
     assert_eq!(program.stderr_to_the_end(), "");
 }
 
-/// Who waits for a deadline can wake others: tasks of another runtime, and plain threads.
+/// A waiter with a deadline can wake others: tasks of another runtime, and plain threads.
 #[test]
 fn tasks_that_somebody_will_wake_in_time_are_not_told_of() {
     let mut program = Inspected::start("helped", &[("FIVEWAYS_DEADLOCK", "report")]);

@@ -137,11 +137,11 @@ fn ring_through_a_pool(lock_is_last: bool) {
         (told, work.exception())
     });
     match ends {
-        // Who waits for a lock panics, and its work ends with that.
+        // The waiter for the lock panics, and its work ends with that.
         (Err(FutureError::Panicked(panic)), _) if lock_is_last => {
             assert!(panic.message().contains("deadlock"), "{panic:?}");
         }
-        // Who waits for a future is told, lets go of the lock, and the work is done.
+        // The waiter for the future gets the error, releases the lock, and the work is done.
         (Err(FutureError::WouldDeadlock), None) if !lock_is_last => {}
         other => panic!("{other:?}"),
     }
@@ -188,7 +188,7 @@ fn a_deadlock_gives_its_waits() {
     assert!(first.place.file().ends_with("knots.rs") && deadlock.is_circle());
 }
 
-/// A dump tells who has had a hand in the other side of a channel.
+/// A dump lists the participants on the other side of a channel.
 #[test]
 fn a_dump_tells_who_could_end_a_wait() {
     let _alone = alone(Detection::Report);

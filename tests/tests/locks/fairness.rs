@@ -1,4 +1,4 @@
-//! Who waits is served: exactly when, and however busy others are.
+//! Waiters are served: exactly when, and however busy others are.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -176,7 +176,7 @@ fn an_owned_permit_of_a_bounded_semaphore_never_adds_one_too_many() {
     assert!(rooms.release(1).is_err());
 }
 
-/// S004-06, C47: who waits for an owned permit is in the same line.
+/// S004-06, C47: a waiter for an owned permit is in the same queue.
 #[test]
 fn owned_permits_are_waited_for_and_passed_on() {
     in_tasks(1, || {

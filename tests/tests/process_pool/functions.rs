@@ -42,7 +42,7 @@ remote! {
         }
     }
 
-    /// Sleeps and tells who has slept.
+    /// Sleeps and returns the process that has slept.
     pub(crate) fn nap(length: Duration) -> u32 {
         std::thread::sleep(length);
         std::process::id()
@@ -70,7 +70,7 @@ remote! {
         WORD.set(word.repeat(times)).expect("once in each process");
     }
 
-    /// What it works with, how often it has begun, and who it is.
+    /// Its setting, how often it has begun, and its process.
     pub(crate) fn begun() -> (String, u32, u32) {
         let word = WORD.get().expect("it has begun").clone();
         (word, *BEGUN.lock().expect("nobody panics"), std::process::id())

@@ -115,7 +115,7 @@ fn a_process_that_dies_at_work_fails_its_call_and_is_replaced() {
     assert!(last != first && last != victim);
 }
 
-/// C36: whoever dies with nothing to do fails nothing.
+/// C36: a process that dies while it is idle fails no call.
 fn a_process_that_dies_idle_is_replaced_without_a_word() {
     let pool = pool(1);
     for _ in 0..20 {

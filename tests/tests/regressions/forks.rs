@@ -89,7 +89,7 @@ fn what_has_threads_behind_it_works_in_a_fork() {
     }
 }
 
-/// Uses what is one for the whole process: who waits for whom, runtimes, seats, names of threads.
+/// Uses the state of the whole process: the graph of waits, runtimes, parkers, names of threads.
 fn use_what_is_shared() {
     let lock = Arc::new(fiveways::sync::Mutex::new(0_u64));
     let (give, take) = fiveways::sync::mpsc::sync_channel(1);

@@ -36,8 +36,9 @@ fn beside(f: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// D19: descriptors that run out while a server serves, whoever took them, are awaited: accepting
-/// pauses, goes on when there are some again, and everybody who came meanwhile is served.
+/// D19: if descriptors run out while a server serves, for whatever reason, the server waits:
+/// accepting pauses, goes on when there are some again, and every client that came meanwhile is
+/// served.
 pub(crate) fn descriptors_that_run_out_later_are_awaited(model: Model) {
     let arena = Arena::new(model, echo_by_read);
     ask(&mut arena.connect(), b"before");
@@ -137,7 +138,7 @@ fn clones_with_other_limits_keep_their_own() {
     drop(brief.fill_buf().expect_err("nobody wrote"));
 }
 
-/// Who is given the open socket, by a duplicate or for good, finds no limit of ours in it.
+/// The next owner of the open socket, by a duplicate or for good, finds no limit of ours in it.
 #[test]
 fn a_descriptor_that_is_given_away_has_no_limit() {
     let (stream, _peer) = UnixStream::pair().expect("descriptors");

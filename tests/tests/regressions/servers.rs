@@ -82,7 +82,7 @@ pub(crate) fn d15_accepting_does_not_starve_those_inside(model: Model) {
         }
         over.store(true, Ordering::Relaxed);
     });
-    // Who starves is answered when the storm is over.
+    // A starved client is answered when the storm is over.
     assert!(answers >= 20, "{answers} answers during the storm");
     drop(inside);
     arena.stop();

@@ -1,8 +1,8 @@
 //! Everything at once: 64 threads and 10,000 tasks on the same lock, condition, semaphore, channel
 //! and queue, with joins in between, while one task in ten is cancelled.
 //!
-//! Sends, puts, locks and permits wait without a limit, so a lost wake-up never ends. What went in
-//! is counted against what came out, so nothing may be lost or come twice, whoever was cancelled.
+//! Sends, puts, locks and permits wait without a limit, so a lost wake-up never ends. Items in are
+//! counted against items out, so none may be lost or come twice, whichever task was cancelled.
 //! `FIVEWAYS_SEED` repeats a run as far as the scheduler lets it.
 
 mod world;

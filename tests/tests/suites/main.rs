@@ -1,9 +1,9 @@
 //! The claims of other projects' test suites, made of our types.
 //!
-//! Whoever comes from CPython, gevent, crossbeam, Go or tokio relies on what the tests of those
-//! hold. Their tests were read, and what they claim was written down anew, for tasks on several
-//! models, for plain threads, and for both together. Where we differ on purpose the difference is
-//! the claim, and the guide names it.
+//! Users of CPython, gevent, crossbeam, Go or tokio rely on what the tests of those assert. Their
+//! tests were read, and their claims were written down anew, for tasks on several models, for plain
+//! threads, and for both together. Where we differ on purpose the difference is the claim, and the
+//! guide names it.
 //!
 //! - [`cpython`] follows `lock_tests`, `test_queue`, `test_concurrent_futures` and
 //!   `test_threading_local` of CPython 3.13.0.

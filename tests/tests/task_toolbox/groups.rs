@@ -75,7 +75,7 @@ fn a_cancelled_group_ends_even_if_it_has_not_begun() {
             assert!(handle.join().expect_err("it is cancelled").is_cancelled());
             assert!(local.join().expect_err("it is cancelled").is_cancelled());
             assert!(!log.lines().contains(&"never".to_owned()));
-            // Who comes later is not meant.
+            // A member that is added after the cancel is not cancelled.
             let late = group.spawn_with_handle(|| 5);
             assert_eq!(late.join().expect("it ends"), 5);
         });

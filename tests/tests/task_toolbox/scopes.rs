@@ -123,7 +123,7 @@ fn a_failure_that_is_joined_still_ends_the_scope() {
             task::scope(|s| {
                 let error: Result<(), _> = s.spawn(|| panic!("as it must")).join();
                 message.set(error.expect_err("it panics").to_string());
-                // Who comes too late is cancelled before it begins.
+                // A task that comes too late is cancelled before it begins.
                 let late: Result<(), _> = s.spawn(|| unreachable!("the scope has failed")).join();
                 assert!(late.expect_err("it is cancelled").is_cancelled());
             });

@@ -1,4 +1,4 @@
-//! Who runs a storm: plain threads, tasks on two workers, or both.
+//! The participants of a storm: plain threads, tasks on two workers, or both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -109,7 +109,7 @@ fn timers() {
     });
 }
 
-/// A cancelled task is unwound, and what it has changed meanwhile is seen by who joins it.
+/// A cancelled task is unwound, and its joiner sees what it has changed meanwhile.
 fn cancelling() {
     struct Leaves(Arc<Bare>);
     impl Drop for Leaves {
@@ -133,7 +133,7 @@ fn cancelling() {
     }
 }
 
-/// Panics go through the frames of a task, and to who joins it.
+/// Panics go through the frames of a task, and to its joiner.
 fn unwinding() {
     std::panic::set_hook(Box::new(|_| ()));
     for round in 0..FEW {

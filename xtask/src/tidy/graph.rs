@@ -1,4 +1,4 @@
-//! The modules of one crate: who declares whom, in which order, and where names lead.
+//! The modules of one crate: their parents, their order, and where names lead.
 //!
 //! Starts at a crate's root file and follows `mod` declarations. An import is resolved as the
 //! compiler would, as far as modules go: down through children, and through `use` declarations, so

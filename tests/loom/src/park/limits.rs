@@ -1,4 +1,4 @@
-//! In the place of the runtime's unwinding: who is cancelled leaves what it waits in, and unwinds.
+//! In the place of the runtime's unwinding: a cancelled waiter leaves its queues, and unwinds.
 
 use std::cell::Cell;
 use std::fmt;

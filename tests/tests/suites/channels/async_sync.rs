@@ -205,7 +205,7 @@ fn a_write_lock_may_become_a_read_lock() {
     let_others_wait();
     *writer = 7;
     let reader = fiveways::sync::RwLockWriteGuard::downgrade(writer);
-    // Who waits to read goes on, nobody has written in between.
+    // The waiting reader goes on; there was no write in between.
     assert_eq!((reading.join(), *reader), (7, 7));
     assert!(lock.try_write().is_err());
 }

@@ -238,7 +238,7 @@ fn one_channel_may_be_in_many_arms() {
     }
     assert!(hits.iter().all(|hits| *hits > 50), "{hits:?}");
     assert_eq!(receiver.len(), hits[2] + hits[3] - hits[0] - hits[1]);
-    // Also by who waits in all of them.
+    // Also by a receiver that waits in all of them.
     let (sender, receiver) = bounded::<u32>(0);
     let waiting = other(move || {
         select! { recv(receiver) -> item => item, recv(receiver) -> item => item }

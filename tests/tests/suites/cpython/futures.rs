@@ -115,7 +115,7 @@ fn a_callback_sees_the_cancel() {
     let (states, seen) = (States::new(), Seen::default());
     watch(&states.queued, &seen);
     assert!(states.queued.cancel());
-    // By whoever cancels, and once.
+    // By the canceller, and once.
     assert_eq!(words(&seen), ["cancelled"]);
     assert!(states.queued.cancel());
     assert_eq!(words(&seen), ["cancelled"]);

@@ -205,7 +205,7 @@ fn a_failing_put_leaves_the_queue_as_it_was() {
     }
 }
 
-/// A put that waits is not compared before there is room: then by who makes the room.
+/// A put that waits is not compared before there is room: then by the task that makes the room.
 fn a_failing_put_fails_its_caller_and_nobody_who_waits() {
     let (queue, fails) = (MoodyQueue::with_maxsize(2), Arc::new(AtomicBool::new(false)));
     queue.put(Moody::new(1, &fails)).unwrap();

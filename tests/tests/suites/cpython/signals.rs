@@ -92,7 +92,7 @@ fn who_waits_for_an_event_is_through_although_it_is_cleared_at_once() {
         theirs.wait_timeout(LONG)
     });
     until("all have come", || came.load(Ordering::SeqCst) == 5);
-    // Whoever looked at the flag again after being woken would never get through.
+    // A waiter that checked the flag again after being woken would never get through.
     until("all are through", || {
         event.set();
         event.clear();
@@ -101,7 +101,7 @@ fn who_waits_for_an_event_is_through_although_it_is_cleared_at_once() {
     assert_eq!(joined(waiting), [true; 5]);
 }
 
-/// Waits until it is told, under a lock that counts who waits and who was woken.
+/// Waits to be notified, under a lock that counts the waiting and the woken tasks.
 struct Crowd {
     counts: Mutex<(usize, usize)>,
     told: Condvar,

@@ -110,7 +110,7 @@ fn an_item_that_was_got_is_no_longer_the_queues() {
         drop(queue.get().unwrap());
         assert_eq!(Arc::strong_count(&item), left + 1);
     }
-    // Handed over to who waits as well.
+    // Handed over to waiting receivers as well.
     let theirs = queue.clone();
     let getting = other(move || drop(theirs.get()));
     queue.put(Arc::clone(&item)).unwrap();

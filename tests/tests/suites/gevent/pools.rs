@@ -154,7 +154,7 @@ fn unordered_values_come_as_they_are_done() {
         let pool = Pool::new(size);
         let gates: [Arc<Event>; 3] = std::array::from_fn(|_| Arc::new(Event::new()));
         let theirs = gates.clone();
-        // Each is let go by who is to be done before it.
+        // Each is let go by the one that is to be done before it.
         let work = move |(place, number): (usize, u64)| {
             theirs[place].wait();
             number
@@ -294,7 +294,7 @@ fn a_cancelled_pool_is_soon_empty() {
         let spawning = other(move || theirs.spawn(|| ()));
         let_others_wait();
         pool.cancel();
-        // Who waited for a place has one.
+        // The task that waited for a place has one.
         spawning.join();
         pool.join().unwrap();
         until("it is empty", || pool.is_empty());
