@@ -37,7 +37,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::thread;
 
-use fiveways_sys::thread_exit::{self, Epoch, epoch};
+use fiveways_sys::thread::thread_exit::{self, Epoch, epoch};
 
 use crate::fiber::{Fiber, State};
 use crate::stack::Stack;

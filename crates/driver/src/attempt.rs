@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
 use fiveways_sys::errno;
-use fiveways_sys::message;
+use fiveways_sys::net::message;
 use fiveways_sys::net::{self, Answer, DONT_WAIT};
 
 use crate::loan::{HotBuffers, Loan};

@@ -31,7 +31,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use fiveways_sys::message::Header;
+use fiveways_sys::net::message::Header;
 use fiveways_sys::net::{Address, Answer};
 
 use crate::loan::Loan;

@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use fiveways_runtime::spend_without_unwinding;
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::pipe::{read_if_ready, standard_input};
-use fiveways_sys::set_once::SetOnce;
+use fiveways_sys::process::generation::PerProcess;
+use fiveways_sys::process::set_once::SetOnce;
 
 use crate::descriptor::Descriptor;
 

@@ -25,9 +25,9 @@ use std::time::Instant;
 
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::fault;
-use fiveways_sys::generation::{PerProcess, generation};
 use fiveways_sys::lock::Mutex;
 use fiveways_sys::net::duplicate;
+use fiveways_sys::process::generation::{PerProcess, generation};
 use fiveways_sys::signal::{Disposition, disposition};
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;

@@ -21,7 +21,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fiveways_sys::epoll::{Epoll, Event, EventFlags};
+use fiveways_sys::multiplex::epoll::{Epoll, Event, EventFlags};
 use fiveways_sys::{errno, process};
 use hdrhistogram::Histogram;
 

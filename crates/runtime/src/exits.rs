@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::identity::Identity;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fiveways_coro::StackPool;
 use fiveways_driver::{Driver, Model, Opened, Options};
-use fiveways_sys::generation::{PerProcess, generation};
 use fiveways_sys::lock::Mutex;
+use fiveways_sys::process::generation::{PerProcess, generation};
 
 use crate::clock;
 use crate::dump_data::LostTask;

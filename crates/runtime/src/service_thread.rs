@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fiveways_sys::generation::PerProcess;
+use fiveways_sys::process::generation::PerProcess;
 
 /// A fork has none of them, so it counts from 0.
 static SERVICE_THREADS: PerProcess<AtomicUsize> = PerProcess::new();

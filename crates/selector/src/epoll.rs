@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use fiveways_sys::epoll::{Epoll as Kernel, EventFlags};
+use fiveways_sys::multiplex::epoll::{Epoll as Kernel, EventFlags};
 
 use crate::contract::{Capabilities, Selector, Trigger};
 use crate::deadline::{is_over, remaining};

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-use fiveways_sys::epoll::{Event as Raw, EventData, EventFlags};
-use fiveways_sys::poll;
+use fiveways_sys::multiplex::epoll::{Event as Raw, EventData, EventFlags};
+use fiveways_sys::multiplex::poll;
 
 /// Names a registration. Chosen by the caller and returned in its events, never interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

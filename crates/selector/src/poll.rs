@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use fiveways_sys::errno;
-use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::multiplex::poll::{self, Entry};
 use fiveways_sys::process;
 
 use crate::contract::{Capabilities, Selector, Trigger};

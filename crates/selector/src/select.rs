@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use fiveways_sys::errno;
-use fiveways_sys::poll::{self, Entry};
-use fiveways_sys::select::{FdSet, LIMIT, Sets, select};
+use fiveways_sys::multiplex::poll::{self, Entry};
+use fiveways_sys::multiplex::select::{FdSet, LIMIT, Sets, select};
 
 use crate::contract::{Capabilities, Selector, Trigger};
 use crate::deadline::{is_over, remaining};

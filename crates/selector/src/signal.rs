@@ -30,7 +30,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use std::{error, fmt, io};
 
-use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::multiplex::poll::{self, Entry};
 use fiveways_sys::signal::{self, Note, OVERFLOW, SignalFd, SignalSet, Target};
 
 use crate::contract::{Capabilities, Selector, Trigger};

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::multiplex::poll::{self, Entry};
 
 use crate::contract::{Capabilities, Selector, Trigger};
 use crate::deadline::{is_over, remaining};

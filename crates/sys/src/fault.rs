@@ -19,7 +19,7 @@ use std::ptr;
 use libc::{SIGBUS, SIGSEGV};
 
 use crate::memory::Mapping;
-use crate::set_once::SetOnce;
+use crate::process::set_once::SetOnce;
 
 /// A memory access that the processor refused.
 #[derive(Clone, Copy, Debug)]

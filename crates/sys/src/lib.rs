@@ -8,25 +8,16 @@
 compile_error!("Fiveways runs on Linux only: what cannot be tested elsewhere is not claimed");
 
 pub mod clock;
-pub mod thread_exit;
-pub mod epoll;
+pub mod thread;
+pub mod multiplex;
 pub mod errno;
 pub mod event_fd;
-pub mod peer;
 pub mod pipe;
 pub mod fault;
-pub mod generation;
-pub mod interrupt;
 pub mod lock;
-pub mod poll;
-pub mod child;
 pub mod process;
-pub mod select;
 pub mod signal;
 pub mod terminal;
-pub mod timeout;
 pub mod uring;
-pub mod set_once;
 pub mod memory;
-pub mod message;
 pub mod net;

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
 use fiveways_driver::{Driver, Op, Outcome};
-use fiveways_sys::message::Message;
+use fiveways_sys::net::message::Message;
 use fiveways_sys::net::{DONT_WAIT, PEEK};
 
 use crate::rig::{Rig, connected, pending, recv, reset, unix};

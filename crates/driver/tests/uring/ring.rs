@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fiveways_driver::{Driver, Op, Outcome};
-use fiveways_sys::message::Message;
+use fiveways_sys::net::message::Message;
 use fiveways_sys::net::{Address, DONT_WAIT};
 
 use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};

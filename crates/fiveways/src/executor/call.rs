@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use fiveways_sys::set_once::SetOnce;
+use fiveways_sys::process::set_once::SetOnce;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

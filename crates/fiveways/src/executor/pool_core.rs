@@ -18,8 +18,8 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use fiveways_runtime::{Completions, Identity, IdentityOfThread, Observer, Reason, ServiceThread};
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::executor::failure::{FutureError, SubmitError};
 

@@ -27,10 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fiveways_runtime::{clock, random};
-use fiveways_sys::child;
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
 use fiveways_sys::net::wait_ready;
+use fiveways_sys::process::child;
+use fiveways_sys::process::generation::PerProcess;
 use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
 use crate::executor::failure::FutureError;

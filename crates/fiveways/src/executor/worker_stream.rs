@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
-use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::multiplex::poll::{self, Entry};
 
 use crate::net::UnixStream;
 

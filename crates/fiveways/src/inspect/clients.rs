@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
-use fiveways_sys::peer;
-use fiveways_sys::poll::{self, Entry};
+use fiveways_sys::multiplex::poll::{self, Entry};
+use fiveways_sys::net::peer;
 
 use crate::inspect::Options;
 

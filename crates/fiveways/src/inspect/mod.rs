@@ -53,8 +53,8 @@ pub use fiveways_runtime::{
 };
 use fiveways_runtime::{ServiceThread, unblock};
 use fiveways_sys::fault::write_to_stderr;
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::Mutex;
+use fiveways_sys::process::generation::PerProcess;
 
 pub use socket::{listen, of_process, processes};
 

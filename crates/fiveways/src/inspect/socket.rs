@@ -17,7 +17,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
-use fiveways_sys::peer;
+use fiveways_sys::net::peer;
 
 use crate::inspect::clients::serve;
 use crate::inspect::{Dump, Started, service_thread};

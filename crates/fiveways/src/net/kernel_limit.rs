@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fiveways_sys::lock::Mutex;
+use fiveways_sys::multiplex::timeout::timeval_bytes;
 use fiveways_sys::net::{OptionName, set_option};
-use fiveways_sys::timeout::timeval_bytes;
 
 /// No limit.
 pub(super) const NONE: u64 = u64::MAX;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use fiveways_driver::{Direction, Op};
 use fiveways_runtime::{clock, perform, perform_kept};
 use fiveways_sys::net::option_name::{RECV_LIMIT, SEND_LIMIT};
-use fiveways_sys::set_once::SetOnce;
+use fiveways_sys::process::set_once::SetOnce;
 
 use crate::net::kernel_limit::{Call, KernelLimit, NONE};
 use crate::net::timeout::{Limit, TimeoutError, is_own_deadline};

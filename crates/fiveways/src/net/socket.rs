@@ -19,7 +19,7 @@ use fiveways_driver::{Direction, Op, Source};
 use fiveways_runtime::{
     clock, close, control, forget, hand_to_thread, is_cancelled, perform, worker_index,
 };
-use fiveways_sys::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
+use fiveways_sys::net::message::{CLOSE_ON_EXEC, CONTROL_TRUNCATED, Message, Rights};
 use fiveways_sys::net::{self, Address, Control, DONT_WAIT, Family, Kind, OptionName, Reply};
 
 use crate::net::limits::Limits;

@@ -8,9 +8,9 @@ use std::process::{ExitStatus, Output};
 use std::time::{Duration, Instant};
 
 use fiveways_runtime::clock;
-use fiveways_sys::child;
 use fiveways_sys::errno;
-use fiveways_sys::generation::generation;
+use fiveways_sys::process::child;
+use fiveways_sys::process::generation::generation;
 use fiveways_sys::process::{self, Patience, Pid};
 
 use crate::descriptor::Descriptor;

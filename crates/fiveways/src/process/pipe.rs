@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Stdio;
 use std::time::Instant;
 
-use fiveways_sys::epoll::{Epoll, EventFlags};
+use fiveways_sys::multiplex::epoll::{Epoll, EventFlags};
 use fiveways_sys::net::{duplicate, set_nonblocking};
 use fiveways_sys::pipe;
 

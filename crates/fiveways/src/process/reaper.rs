@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use fiveways_runtime::ServiceThread;
-use fiveways_sys::child;
-use fiveways_sys::epoll::{Epoll, EventFlags};
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::multiplex::epoll::{Epoll, EventFlags};
+use fiveways_sys::process::child;
+use fiveways_sys::process::generation::PerProcess;
 use fiveways_sys::process::{Patience, Pid};
 
 /// The orphans of this process; a fork has none.

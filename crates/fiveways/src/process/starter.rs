@@ -17,7 +17,7 @@ use fiveways_runtime::{
 };
 use fiveways_sys::lock::Mutex;
 
-use fiveways_sys::generation::PerProcess;
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::sync::mpsc::{Sender, channel};
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fiveways_driver::Model;
 use fiveways_runtime::{Handle, JoinHandle, Runtime, Spawn, clock, park, sleep_until};
 use fiveways_sys::lock::Mutex;
-use fiveways_sys::select;
+use fiveways_sys::multiplex::select;
 
 use crate::net::{TcpListener, TcpStream};
 use crate::server::Handler;

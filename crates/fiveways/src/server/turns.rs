@@ -8,8 +8,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fiveways_sys::epoll::{Epoll, EventFlags};
 use fiveways_sys::errno;
+use fiveways_sys::multiplex::epoll::{Epoll, EventFlags};
 use fiveways_sys::net::wait_either;
 
 use crate::net::TcpListener;

@@ -37,8 +37,8 @@ use std::ptr::NonNull;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::clock;
 use crate::deadlock_data::{Deadlock, Link};

@@ -116,7 +116,7 @@ fn begin(worker: &Worker, request: Request, answer: Sender<Part>) {
     let counters = worker.driver.borrow().counters();
     let mut dump = WorkerDump {
         worker: worker.inbox.index,
-        thread: Some(fiveways_sys::interrupt::Thread::current().number()),
+        thread: Some(fiveways_sys::thread::interrupt::Thread::current().number()),
         rounds: worker.inbox.status().rounds(),
         turns: counters.turns,
         events: counters.events,

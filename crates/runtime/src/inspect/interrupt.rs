@@ -20,9 +20,9 @@ use std::thread as threads;
 use std::time::Duration;
 
 use fiveways_coro::Fiber;
-use fiveways_sys::generation::PerProcess;
-use fiveways_sys::interrupt::{self, Interrupted, Thread};
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
+use fiveways_sys::thread::interrupt::{self, Interrupted, Thread};
 
 use crate::clock;
 use crate::identity::Identity;

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fiveways_sys::generation::{PerProcess, generation};
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::{PerProcess, generation};
 
 use crate::clock;
 use crate::dump_data::Stuck;

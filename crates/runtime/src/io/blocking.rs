@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Condvar, Mutex};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::clock;
 use crate::may_park::assert_may_park;

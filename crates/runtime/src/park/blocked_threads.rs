@@ -9,9 +9,9 @@ use std::cmp::Reverse;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use fiveways_sys::generation::PerProcess;
-use fiveways_sys::interrupt;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
+use fiveways_sys::thread::interrupt;
 
 use crate::clock;
 use crate::dump_data::{ThreadDump, Wait};

@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Condvar, Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::clock;
 

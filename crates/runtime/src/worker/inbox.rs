@@ -25,9 +25,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use fiveways_driver::Waker;
-use fiveways_sys::generation::generation;
-use fiveways_sys::interrupt::Thread;
 use fiveways_sys::lock::Mutex;
+use fiveways_sys::process::generation::generation;
+use fiveways_sys::thread::interrupt::Thread;
 
 use crate::dump_data::LostTask;
 use crate::task_block::TaskId;

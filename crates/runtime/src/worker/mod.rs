@@ -32,8 +32,8 @@ use std::time::{Duration, Instant};
 
 use fiveways_coro::{Fiber, StackPool};
 use fiveways_driver::{Driver, Ready};
-use fiveways_sys::interrupt::Thread;
-use fiveways_sys::thread_exit;
+use fiveways_sys::thread::interrupt::Thread;
+use fiveways_sys::thread::thread_exit;
 
 use crate::may_park::{abort_if_park_forbidden, is_park_forbidden};
 use crate::task_block::{NOWHERE, State, Task, TaskId};

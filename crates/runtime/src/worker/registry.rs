@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 use crate::worker::WorkerSet;
 use crate::worker::inbox::Inbox;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 
-use fiveways_sys::generation::PerProcess;
 use fiveways_sys::lock::{Mutex, MutexGuard};
+use fiveways_sys::process::generation::PerProcess;
 
 /// Whether the list has entries. Written under its lock. In a fork perhaps wrong, until the first
 /// worker wakes up.

@@ -6,7 +6,7 @@ use std::ptr;
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{opcode, squeue};
 
-use crate::message::Header;
+use crate::net::message::Header;
 use crate::net::{Address, DONT_WAIT, NO_SIGNAL};
 
 /// `IORING_RECVSEND_POLL_FIRST`: the socket is known not to be ready, so the kernel polls before

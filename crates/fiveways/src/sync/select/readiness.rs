@@ -25,7 +25,8 @@ use fiveways_runtime::{
 };
 use fiveways_sys::event_fd::EventFd;
 use fiveways_sys::lock::{Mutex, MutexGuard};
-use fiveways_sys::{net, poll};
+use fiveways_sys::multiplex::poll;
+use fiveways_sys::net;
 
 use crate::descriptor::Descriptor;
 use crate::net::stream::Stream;

@@ -14,6 +14,9 @@
     reason = "descriptors arrive as numbers inside operations; raw option calls"
 )]
 
+pub mod message;
+pub mod peer;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;

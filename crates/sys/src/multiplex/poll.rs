@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use crate::timeout::timespec;
+use crate::multiplex::timeout::timespec;
 
 /// `POLLIN`
 pub const IN: i16 = libc::POLLIN;

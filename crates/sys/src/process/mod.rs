@@ -7,6 +7,10 @@
 //! clock_getcpuclockid(3), getrlimit(2), proc(5).
 #![expect(unsafe_code, reason = "fork, and a clock id that rustix cannot name")]
 
+pub mod child;
+pub mod generation;
+pub mod set_once;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

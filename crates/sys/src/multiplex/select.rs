@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use crate::timeout::timespec;
+use crate::multiplex::timeout::timespec;
 
 /// One more than the highest descriptor that `select` can watch (`FD_SETSIZE`).
 pub const LIMIT: RawFd = libc::FD_SETSIZE as RawFd;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use libc::SIGURG;
 
-use crate::set_once::SetOnce;
+use crate::process::set_once::SetOnce;
 
 /// The kernel's number of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

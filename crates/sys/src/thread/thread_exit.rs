@@ -35,7 +35,7 @@ use std::process;
 use std::ptr;
 
 use crate::fault::write_to_stderr;
-use crate::set_once::SetOnce;
+use crate::process::set_once::SetOnce;
 
 /// A moment in the life of the calling thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

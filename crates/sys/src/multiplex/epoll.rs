@@ -13,7 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll as kernel;
 
-use crate::timeout::timespec;
+use crate::multiplex::timeout::timespec;
 
 pub use rustix::event::epoll::{Event, EventData, EventFlags};
 
