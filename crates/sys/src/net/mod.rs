@@ -15,6 +15,7 @@
 )]
 
 pub mod message;
+pub mod option_name;
 pub mod peer;
 
 use std::io;
@@ -274,84 +275,6 @@ pub fn wait_either(
 /// An option's level and name, as in getsockopt(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionName(pub i32, pub i32);
-
-/// Socket options by their Linux names.
-pub mod option_name {
-    use super::OptionName;
-
-    macro_rules! names {
-        ($($(#[$doc:meta])* $name:ident = $level:ident, $option:ident;)*) => {
-            $($(#[$doc])* pub const $name: OptionName = OptionName(libc::$level, libc::$option);)*
-        };
-    }
-
-    names! {
-        /// `SO_REUSEADDR`
-        REUSE_ADDRESS = SOL_SOCKET, SO_REUSEADDR;
-        /// `SO_REUSEPORT`
-        REUSE_PORT = SOL_SOCKET, SO_REUSEPORT;
-        /// `SO_KEEPALIVE`
-        KEEP_ALIVE = SOL_SOCKET, SO_KEEPALIVE;
-        /// `SO_BROADCAST`
-        BROADCAST = SOL_SOCKET, SO_BROADCAST;
-        /// `SO_LINGER`
-        LINGER = SOL_SOCKET, SO_LINGER;
-        /// `SO_RCVTIMEO`, a `timeval`
-        RECV_LIMIT = SOL_SOCKET, SO_RCVTIMEO;
-        /// `SO_SNDTIMEO`, a `timeval`
-        SEND_LIMIT = SOL_SOCKET, SO_SNDTIMEO;
-        /// `SO_RCVBUF`
-        RECV_BUFFER = SOL_SOCKET, SO_RCVBUF;
-        /// `SO_SNDBUF`
-        SEND_BUFFER = SOL_SOCKET, SO_SNDBUF;
-        /// `SO_OOBINLINE`
-        OUT_OF_BAND_INLINE = SOL_SOCKET, SO_OOBINLINE;
-        /// `SO_INCOMING_CPU`
-        INCOMING_CPU = SOL_SOCKET, SO_INCOMING_CPU;
-        /// `SO_ACCEPTCONN`
-        IS_LISTENING = SOL_SOCKET, SO_ACCEPTCONN;
-        /// `SO_ERROR`
-        ERROR = SOL_SOCKET, SO_ERROR;
-        /// `SO_PROTOCOL`
-        PROTOCOL = SOL_SOCKET, SO_PROTOCOL;
-        /// `SO_DOMAIN`
-        DOMAIN = SOL_SOCKET, SO_DOMAIN;
-        /// `SO_TYPE`
-        TYPE = SOL_SOCKET, SO_TYPE;
-        /// `TCP_NODELAY`
-        NO_DELAY = IPPROTO_TCP, TCP_NODELAY;
-        /// `TCP_KEEPIDLE`, seconds
-        KEEP_ALIVE_IDLE = IPPROTO_TCP, TCP_KEEPIDLE;
-        /// `TCP_KEEPINTVL`, seconds
-        KEEP_ALIVE_INTERVAL = IPPROTO_TCP, TCP_KEEPINTVL;
-        /// `TCP_KEEPCNT`
-        KEEP_ALIVE_COUNT = IPPROTO_TCP, TCP_KEEPCNT;
-        /// `TCP_INFO`, a `tcp_info`
-        INFO = IPPROTO_TCP, TCP_INFO;
-        /// `TCP_USER_TIMEOUT`, milliseconds
-        USER_TIMEOUT = IPPROTO_TCP, TCP_USER_TIMEOUT;
-        /// `IP_TTL`
-        TTL = IPPROTO_IP, IP_TTL;
-        /// `IP_MULTICAST_LOOP`
-        MULTICAST_LOOP_V4 = IPPROTO_IP, IP_MULTICAST_LOOP;
-        /// `IP_MULTICAST_TTL`
-        MULTICAST_TTL_V4 = IPPROTO_IP, IP_MULTICAST_TTL;
-        /// `IP_ADD_MEMBERSHIP`
-        JOIN_V4 = IPPROTO_IP, IP_ADD_MEMBERSHIP;
-        /// `IP_DROP_MEMBERSHIP`
-        LEAVE_V4 = IPPROTO_IP, IP_DROP_MEMBERSHIP;
-        /// `IPV6_V6ONLY`
-        ONLY_V6 = IPPROTO_IPV6, IPV6_V6ONLY;
-        /// `IPV6_UNICAST_HOPS`
-        HOPS_V6 = IPPROTO_IPV6, IPV6_UNICAST_HOPS;
-        /// `IPV6_MULTICAST_LOOP`
-        MULTICAST_LOOP_V6 = IPPROTO_IPV6, IPV6_MULTICAST_LOOP;
-        /// `IPV6_JOIN_GROUP`
-        JOIN_V6 = IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP;
-        /// `IPV6_LEAVE_GROUP`
-        LEAVE_V6 = IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP;
-    }
-}
 
 fn bytes_of(value: &mut i32) -> &mut [u8] {
     let data = std::ptr::from_mut(value).cast::<u8>();
