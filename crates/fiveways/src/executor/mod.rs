@@ -16,27 +16,19 @@
 //! compute.
 
 mod process_pool;
-mod worker_process;
-mod worker_stream;
-mod serve;
-mod remote;
-#[doc(hidden)]
-pub mod __private;
 mod thread_pool;
-mod call;
-mod wire;
 mod contract;
 mod map;
 mod completion;
 mod future;
 mod waiting;
+mod rpc;
 mod pool_core;
 mod sizing;
 mod failure;
 
 #[doc(inline)]
 pub use crate::__remote as remote;
-pub use call::{Call, Portable};
 pub use completion::{AsCompleted, ReturnWhen, WaitResult, as_completed, wait};
 pub use contract::Executor;
 pub use failure::{BuildError, FutureError, Panic, SubmitError};
@@ -45,6 +37,9 @@ pub use fiveways_runtime::unblock;
 pub use future::Future;
 pub use map::{ChunkedMap, Map};
 pub use process_pool::{ProcessPool, ProcessPoolBuilder};
-pub use serve::serve_if_worker;
+#[doc(hidden)]
+pub use rpc::__private;
+pub use rpc::call::{Call, Portable};
+pub use rpc::serve::serve_if_worker;
 pub use sizing::Sizing;
 pub use thread_pool::{ThreadPool, ThreadPoolBuilder};

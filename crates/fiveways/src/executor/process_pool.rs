@@ -4,17 +4,17 @@ use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use crate::executor::call::{Call, Portable, Prepared};
 use crate::executor::contract::Executor;
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
 use crate::executor::map::{ChunkedMap, Map, chunks};
 use crate::executor::pool_core::{PoolConfig, PoolCore};
-use crate::executor::serve::is_guarded;
+use crate::executor::rpc::call::{Call, Portable, Prepared};
+use crate::executor::rpc::serve::is_guarded;
+use crate::executor::rpc::wire::check_call;
+use crate::executor::rpc::worker_process::{Initializer, Members, call, retire};
 use crate::executor::sizing::Sizing;
 use crate::executor::thread_pool::{leave, shut_down};
-use crate::executor::wire::check_call;
-use crate::executor::worker_process::{Initializer, Members, call, retire};
 
 /// Settings of a new [`ProcessPool`].
 #[derive(Clone, Debug)]

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::executor::call::{Call, Portable};
 use crate::executor::contract::Executor;
 use crate::executor::failure::{BuildError, FutureError, SubmitError};
 use crate::executor::future::Future;
 use crate::executor::map::{ChunkedMap, Map, chunks};
 use crate::executor::pool_core::{PoolConfig, PoolCore};
+use crate::executor::rpc::call::{Call, Portable};
 use crate::executor::sizing::Sizing;
 
 /// Settings of a new [`ThreadPool`].

@@ -14,7 +14,7 @@ use fiveways_sys::multiplex::poll::{self, Entry};
 use crate::net::UnixStream;
 
 /// The pool's end of the socket.
-pub(super) struct WorkerStream {
+pub(in crate::executor) struct WorkerStream {
     /// Non-blocking.
     socket: UnixStream,
     /// Readable when the process has ended.
@@ -23,23 +23,23 @@ pub(super) struct WorkerStream {
 }
 
 impl WorkerStream {
-    pub(super) fn new(socket: UnixStream, pidfd: OwnedFd) -> WorkerStream {
+    pub(in crate::executor) fn new(socket: UnixStream, pidfd: OwnedFd) -> WorkerStream {
         // A setting of the value, not a mode of the kernel's socket.
         let _ = socket.set_nonblocking(true);
         WorkerStream { socket, pidfd, deadline: None }
     }
 
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+    pub(in crate::executor) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
     /// Sets when waiting reads and writes fail.
-    pub(super) fn set_deadline(&mut self, deadline: Option<Instant>) {
+    pub(in crate::executor) fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }
 
     /// Returns `true` if the process runs and nothing is left to be read.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(in crate::executor) fn is_quiet(&self) -> bool {
         matches!(self.look(poll::IN, Some(Duration::ZERO)), Ok((false, false)))
     }
 

@@ -27,19 +27,19 @@ use fiveways_sys::fault::write_to_stderr;
 use fiveways_sys::pipe::keep_on_exec;
 use fiveways_sys::process::{Signal, id, kill};
 
-use crate::executor::call;
 use crate::executor::failure::message_of;
-use crate::executor::wire::{Answer, Request, write_hello};
+use crate::executor::rpc::call;
+use crate::executor::rpc::wire::{Answer, Request, write_hello};
 use crate::net::UnixStream;
 
 /// The only argument of a worker process.
-pub(super) const MARK: &str = "--fiveways-worker";
+pub(in crate::executor) const MARK: &str = "--fiveways-worker";
 
 /// false → true, when `main` has called [`serve_if_worker`].
 static GUARDED: AtomicBool = AtomicBool::new(false);
 
 /// Returns `true` if worker processes would recognise themselves as such.
-pub(super) fn is_guarded() -> bool {
+pub(in crate::executor) fn is_guarded() -> bool {
     GUARDED.load(Ordering::Relaxed)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::executor::failure::{FutureError, SubmitError};
-use crate::executor::wire::Answer;
+use crate::executor::rpc::wire::Answer;
 
 /// Values that can be sent to another process and back: all that serde can serialise and
 /// deserialise.
@@ -53,7 +53,7 @@ impl<T: Portable> Call<T> {
 
     /// Combines several calls into one, which runs them in order; the first that fails determines
     /// the result of all.
-    pub(super) fn chunk(calls: Vec<Call<T>>) -> Call<Vec<T>> {
+    pub(in crate::executor) fn chunk(calls: Vec<Call<T>>) -> Call<Vec<T>> {
         let pairs = |calls: Vec<Call<T>>| -> postcard::Result<Vec<u8>> {
             let pair = |call: Call<T>| Ok((call.name, call.arguments?));
             let pairs: Vec<_> = calls.into_iter().map(pair).collect::<postcard::Result<_>>()?;
@@ -62,27 +62,27 @@ impl<T: Portable> Call<T> {
         Call { name: Cow::Borrowed(CHUNK), arguments: pairs(calls), output: PhantomData }
     }
 
-    pub(super) fn prepare(self) -> Result<Prepared<T>, SubmitError> {
+    pub(in crate::executor) fn prepare(self) -> Result<Prepared<T>, SubmitError> {
         let arguments = self.arguments.map_err(|e| SubmitError::Unencodable(e.to_string()))?;
         Ok(Prepared { name: self.name, arguments, output: PhantomData })
     }
 }
 
 /// A call with serialised arguments.
-pub(super) struct Prepared<T> {
-    pub(super) name: Cow<'static, str>,
-    pub(super) arguments: Vec<u8>,
+pub(in crate::executor) struct Prepared<T> {
+    pub(in crate::executor) name: Cow<'static, str>,
+    pub(in crate::executor) arguments: Vec<u8>,
     output: PhantomData<fn() -> T>,
 }
 
 impl<T: Portable> Prepared<T> {
     /// Runs it on this thread.
-    pub(super) fn run_here(&self) -> Result<T, FutureError> {
+    pub(in crate::executor) fn run_here(&self) -> Result<T, FutureError> {
         self.read(run(&self.name, &self.arguments))
     }
 
     /// Deserialises the answer to it.
-    pub(super) fn read(&self, answer: Answer) -> Result<T, FutureError> {
+    pub(in crate::executor) fn read(&self, answer: Answer) -> Result<T, FutureError> {
         let bytes = answer.into_value()?;
         decode(&bytes).map_err(FutureError::Undecodable)
     }
@@ -115,7 +115,7 @@ impl Registered {
 inventory::collect!(Registered);
 
 /// Runs the function of this name, and panics if it does.
-pub(super) fn run(name: &str, arguments: &[u8]) -> Answer {
+pub(in crate::executor) fn run(name: &str, arguments: &[u8]) -> Answer {
     static FUNCTIONS: SetOnce<HashMap<&str, Bytewise>> = SetOnce::new();
     let known = || inventory::iter::<Registered>().map(|one| (one.name, one.answer)).collect();
     match FUNCTIONS.get_or_init(known).get(name) {

@@ -33,21 +33,21 @@ const NO_CALL: u64 = 0;
 const HEAD: usize = 17;
 
 /// The maximum length of a body.
-pub(super) const BODY_MAX: u64 = 1 << 31;
+pub(in crate::executor) const BODY_MAX: u64 = 1 << 31;
 
 /// Bytes of a body that are allocated before they have arrived.
 const ROOM: u64 = 64 * 1024;
 
 /// A request to a worker.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(in crate::executor) enum Request {
     Quit,
     Call { number: u64, name: String, arguments: Vec<u8> },
 }
 
 impl Request {
     /// Reads a request; `None` if the pool is gone.
-    pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Request>> {
+    pub(in crate::executor) fn read(from: &mut impl Read) -> io::Result<Option<Request>> {
         let Some(Head { length, number, kind }) = Head::read(from)? else { return Ok(None) };
         match kind {
             QUIT if length == 0 && number == NO_CALL => Ok(Some(Request::Quit)),
@@ -67,12 +67,12 @@ impl Request {
     }
 }
 
-pub(super) fn write_quit(to: &mut impl Write) -> io::Result<()> {
+pub(in crate::executor) fn write_quit(to: &mut impl Write) -> io::Result<()> {
     write_frame(to, NO_CALL, QUIT, &[])
 }
 
 /// Writes a call that [fits](check_call).
-pub(super) fn write_call(
+pub(in crate::executor) fn write_call(
     to: &mut impl Write,
     number: u64,
     name: &str,
@@ -83,7 +83,7 @@ pub(super) fn write_call(
 }
 
 /// Checks that a call with this many bytes of name and arguments can be sent.
-pub(super) fn check_call(name: usize, arguments: usize) -> Result<(), String> {
+pub(in crate::executor) fn check_call(name: usize, arguments: usize) -> Result<(), String> {
     let length = (name as u64).saturating_add(arguments as u64).saturating_add(4);
     if length <= BODY_MAX { Ok(()) } else { Err(too_long(length)) }
 }
@@ -93,12 +93,12 @@ fn too_long(length: u64) -> String {
 }
 
 /// Reports that this worker is ready for calls.
-pub(super) fn write_hello(to: &mut impl Write) -> io::Result<()> {
+pub(in crate::executor) fn write_hello(to: &mut impl Write) -> io::Result<()> {
     write_frame(to, NO_CALL, HELLO, &[])
 }
 
 /// Reads a worker's first message.
-pub(super) fn read_hello(from: &mut impl Read) -> io::Result<()> {
+pub(in crate::executor) fn read_hello(from: &mut impl Read) -> io::Result<()> {
     match Head::read(from)? {
         Some(Head { length: 0, number: NO_CALL, kind: HELLO }) => Ok(()),
         Some(_) => Err(broken()),
@@ -122,7 +122,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub(super) fn write(&self, to: &mut impl Write, number: u64) -> io::Result<()> {
+    pub(in crate::executor) fn write(&self, to: &mut impl Write, number: u64) -> io::Result<()> {
         let (kind, body) = match self {
             Answer::Value(bytes) => (VALUE, &bytes[..]),
             Answer::Panicked(text) => (PANICKED, text.as_bytes()),
@@ -138,7 +138,7 @@ impl Answer {
     }
 
     /// Reads the answer to the call of this number; the end of the worker is `UnexpectedEof`.
-    pub(super) fn read(from: &mut impl Read, number: u64) -> io::Result<Answer> {
+    pub(in crate::executor) fn read(from: &mut impl Read, number: u64) -> io::Result<Answer> {
         let head = Head::read(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if head.number != number || !(VALUE..=UNENCODABLE).contains(&head.kind) {
             return Err(broken());
@@ -155,7 +155,7 @@ impl Answer {
     }
 
     /// Returns the bytes of the result, or the error.
-    pub(super) fn into_value(self) -> Result<Vec<u8>, FutureError> {
+    pub(in crate::executor) fn into_value(self) -> Result<Vec<u8>, FutureError> {
         match self {
             Answer::Value(bytes) => Ok(bytes),
             Answer::Panicked(text) => Err(FutureError::Panicked(Panic::elsewhere(text))),

@@ -35,9 +35,9 @@ use fiveways_sys::process::{Patience, Pid, Signal, send_signal};
 
 use crate::executor::failure::FutureError;
 use crate::executor::pool_core::with_runner;
-use crate::executor::serve::MARK;
-use crate::executor::wire::{Answer, read_hello, write_call, write_quit};
-use crate::executor::worker_stream::WorkerStream;
+use crate::executor::rpc::serve::MARK;
+use crate::executor::rpc::wire::{Answer, read_hello, write_call, write_quit};
+use crate::executor::rpc::worker_stream::WorkerStream;
 use crate::net::UnixStream;
 
 /// The running program, even if its file has been replaced or removed.
@@ -56,7 +56,7 @@ const OFFERS: u32 = 3;
 const PIECE: usize = 8 * 1024;
 
 /// The state shared by the threads of a pool.
-pub(super) struct Members {
+pub(in crate::executor) struct Members {
     /// The live processes; a fork has none.
     pids: PerProcess<Mutex<BTreeSet<u32>>>,
     /// After this many calls a process is replaced.
@@ -66,17 +66,20 @@ pub(super) struct Members {
 
 /// The call that each process runs before its first one.
 #[derive(Clone, Debug)]
-pub(super) struct Initializer {
-    pub(super) name: Cow<'static, str>,
-    pub(super) arguments: Vec<u8>,
+pub(in crate::executor) struct Initializer {
+    pub(in crate::executor) name: Cow<'static, str>,
+    pub(in crate::executor) arguments: Vec<u8>,
 }
 
 impl Members {
-    pub(super) fn new(calls_max: Option<u64>, initializer: Option<Initializer>) -> Members {
+    pub(in crate::executor) fn new(
+        calls_max: Option<u64>,
+        initializer: Option<Initializer>,
+    ) -> Members {
         Members { pids: PerProcess::new(), calls_max, initializer }
     }
 
-    pub(super) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    pub(in crate::executor) fn pids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.pids.get(Mutex::default).lock()
     }
 }
@@ -86,7 +89,7 @@ thread_local! {
 }
 
 /// Calls a function in this thread's process.
-pub(super) fn call(
+pub(in crate::executor) fn call(
     members: &Arc<Members>,
     name: &str,
     arguments: &[u8],
@@ -145,7 +148,7 @@ fn offer(members: &Arc<Members>, name: &str, arguments: &[u8]) -> Result<WorkerP
 }
 
 /// Ends this thread's process, if it has one.
-pub(super) fn retire() {
+pub(in crate::executor) fn retire() {
     if let Some(worker_process) = LANE.take() {
         worker_process.quit();
     }
