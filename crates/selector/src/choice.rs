@@ -5,10 +5,10 @@ use std::{error, fmt, io};
 
 use crate::contract::Selector;
 use crate::epoll::Epoll;
+use crate::nonblocking::Spin;
 use crate::poll::Poll;
 use crate::select::Select;
 use crate::signal::Signal;
-use crate::spin::Spin;
 
 /// A kind of selector, spelled like the model it serves.
 ///

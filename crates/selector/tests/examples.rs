@@ -203,8 +203,8 @@ fn echo_signal_serves() {
 }
 
 #[test]
-fn echo_spin_serves() {
-    serves("echo_spin");
+fn echo_nonblocking_serves() {
+    serves("echo_nonblocking");
 }
 
 #[test]

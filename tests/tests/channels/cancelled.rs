@@ -8,7 +8,7 @@ use fiveways::runtime::Runtime;
 use fiveways::sync::channel::{Receiver, Sender, bounded};
 use fiveways::{Model, select, task};
 
-use crate::ground::in_tasks;
+use crate::support::in_tasks;
 
 fn let_others_wait() {
     for _ in 0..10 {

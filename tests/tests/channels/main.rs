@@ -5,4 +5,4 @@ mod readiness;
 mod shared;
 mod cancelled;
 mod storms;
-mod ground;
+mod support;

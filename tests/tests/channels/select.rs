@@ -1,6 +1,6 @@
 //! `select!` over channels and time.
 
-crate::ground::everywhere!(
+crate::support::everywhere!(
     the_arm_that_can_is_done,
     default_is_for_when_nothing_can,
     time_passes_when_nothing_comes,
@@ -22,7 +22,7 @@ mod claims {
     use fiveways::sync::mpsc;
     use fiveways::{select, task};
 
-    use crate::ground::{Other, other};
+    use crate::support::{Other, other};
 
     const NEVER: Duration = Duration::from_secs(40);
     const SHORT: Duration = Duration::from_millis(5);

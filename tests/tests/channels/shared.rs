@@ -1,6 +1,6 @@
 //! Channels with several receivers.
 
-crate::ground::everywhere!(
+crate::support::everywhere!(
     each_item_goes_to_one_receiver,
     waiting_receivers_are_served_in_turn,
     waiting_senders_are_served_in_turn,
@@ -20,7 +20,7 @@ mod claims {
     use fiveways::sync::channel::{SendTimeoutError, bounded, unbounded};
     use fiveways::task;
 
-    use crate::ground::{Other, other, until_waiting};
+    use crate::support::{Other, other, until_waiting};
 
     pub(super) fn each_item_goes_to_one_receiver() {
         for bound in [Some(0), Some(1), Some(5), None] {

@@ -10,7 +10,7 @@ use fiveways::sync::channel::{Receiver, Sender, bounded};
 use fiveways::{Model, select, task};
 use fiveways_tests::patience::Watchdog;
 
-use crate::ground::{heavy, spawn_in};
+use crate::support::{heavy, spawn_in};
 
 fn watch(what: &str) -> Watchdog {
     Watchdog::new(what.to_owned(), Duration::from_secs(600))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread;
 
-use crate::rig::{Hold, Log, gate, in_time, note, noted, pool};
+use crate::support::{Hold, Log, gate, in_time, note, noted, pool};
 
 /// S004-28, C42: called by the thread that did the work, as soon as there is a result.
 #[test]

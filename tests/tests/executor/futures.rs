@@ -11,7 +11,7 @@ use fiveways::sync::channel;
 use fiveways::{Model, task};
 use fiveways_tests::patience::LONG;
 
-use crate::rig::{Hold, gate, in_time, pool};
+use crate::support::{Hold, gate, in_time, pool};
 
 /// S004-25, C43: submitting is asynchronous, asking for the result is not.
 #[test]

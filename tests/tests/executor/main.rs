@@ -2,7 +2,7 @@
 //!
 //! Pools of processes are tested in `process_pool`.
 
-mod rig;
+mod support;
 
 mod sizes;
 mod threads;

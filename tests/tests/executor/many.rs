@@ -7,7 +7,7 @@ use std::time::Duration;
 use fiveways::executor::{Call, Executor, ReturnWhen, as_completed, remote, wait};
 use fiveways::time::sleep;
 
-use crate::rig::{Hold, in_time, pool};
+use crate::support::{Hold, in_time, pool};
 
 remote! {
     /// Twice as much.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fiveways::executor::{Future, FutureError, ReturnWhen, ThreadPool, as_completed, wait};
 
-use crate::rig::{Hold, in_time, pool};
+use crate::support::{Hold, in_time, pool};
 
 /// D50: one thread suffices.
 #[test]

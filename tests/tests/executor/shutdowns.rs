@@ -7,7 +7,7 @@ use std::time::Duration;
 use fiveways::executor::{FutureError, ThreadPool};
 use fiveways::time::sleep;
 
-use crate::rig::{Hold, gate, in_time, pool};
+use crate::support::{Hold, gate, in_time, pool};
 
 fn submit_naps(pool: &ThreadPool, count: usize) -> Arc<AtomicUsize> {
     let done = Arc::new(AtomicUsize::new(0));

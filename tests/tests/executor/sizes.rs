@@ -9,7 +9,7 @@ use fiveways::executor::{BuildError, ProcessPool, Sizing, ThreadPool};
 use fiveways_tests::stage::missing;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::rig::{in_time, pool};
+use crate::support::{in_time, pool};
 
 /// S004-23, C35.
 #[test]

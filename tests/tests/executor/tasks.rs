@@ -8,7 +8,7 @@ use fiveways::executor::{ReturnWhen, as_completed, wait};
 use fiveways::runtime::Runtime;
 use fiveways::task;
 
-use crate::rig::{Hold, in_time, pool};
+use crate::support::{Hold, in_time, pool};
 
 fn runtime() -> Runtime {
     Runtime::builder().build().expect("a runtime")

@@ -6,7 +6,7 @@ use std::thread;
 
 use fiveways::executor::{FutureError, Sizing, SubmitError, ThreadPool};
 
-use crate::rig::{Hold, in_time, pool};
+use crate::support::{Hold, in_time, pool};
 
 /// S004-21: opening costs, so nothing is opened before there is need.
 #[test]
@@ -75,7 +75,7 @@ fn each_thread_is_initialized_once_before_its_first_work() {
 #[test]
 fn an_initializer_that_panics_breaks_the_pool_and_nobody_waits_for_ever() {
     let _watchdog = in_time();
-    let (go, gone) = crate::rig::gate();
+    let (go, gone) = crate::support::gate();
     let gone = std::sync::Mutex::new(gone);
     let pool = ThreadPool::builder().size(Sizing::Fixed(1)).initializer(move || {
         let _ = gone.lock().expect("one thread").recv();

@@ -8,7 +8,7 @@ use fiveways::executor::unblock;
 use fiveways::runtime::Runtime;
 use fiveways::task;
 
-use crate::rig::in_time;
+use crate::support::in_time;
 
 /// S004-21: opening costs, so a thread is used again.
 #[test]

@@ -11,7 +11,7 @@ use fiveways::sync::{
 };
 use fiveways::task::{self, JoinHandle};
 
-use crate::rig::{in_tasks, let_others_run};
+use crate::support::{in_tasks, let_others_run};
 
 fn assert_cancelled<T>(task: JoinHandle<T>) {
     let error = task.join().err().expect("it was cancelled");

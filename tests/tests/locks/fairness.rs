@@ -11,7 +11,7 @@ use fiveways::sync::{Mutex, RwLock, Semaphore};
 use fiveways::task;
 use fiveways_tests::patience::LONG;
 
-use crate::rig::{in_tasks, let_others_run};
+use crate::support::{in_tasks, let_others_run};
 
 /// A waiter may be overtaken once; the second time the lock is handed to it.
 #[test]

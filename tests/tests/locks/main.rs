@@ -5,4 +5,4 @@ mod semantics;
 mod cancelling;
 mod fairness;
 mod stress;
-mod rig;
+mod support;

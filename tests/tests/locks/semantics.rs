@@ -12,7 +12,7 @@ use fiveways::sync::{
 use fiveways::task;
 use fiveways_tests::patience::LONG;
 
-use crate::rig::{in_tasks, let_others_run};
+use crate::support::{in_tasks, let_others_run};
 
 const SHORT: Duration = Duration::from_millis(10);
 

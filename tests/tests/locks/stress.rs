@@ -9,7 +9,7 @@ use fiveways::sync::{Condvar, Mutex, Semaphore, WaitGroup};
 use fiveways::task;
 use fiveways_tests::patience::Watchdog;
 
-use crate::rig::in_tasks;
+use crate::support::in_tasks;
 
 /// A share of the full size: debug builds are slow. `FIVEWAYS_STRESS` gives it in per cent.
 fn scaled(full: u64) -> u64 {

@@ -11,8 +11,8 @@ use crate::functions::{
     abort, begin, begin_badly, begin_once_begun, begun, exit, fail, pid, pool, square,
 };
 use crate::processes::{has_ended, send};
-use crate::rig::{error, value};
 use crate::scene::Scene;
+use crate::support::{error, value};
 use fiveways::executor::Call;
 use fiveways_tests::patience::eventually;
 

@@ -12,7 +12,7 @@ use fiveways_tests::patience::{LONG, eventually};
 
 use crate::functions::{fail, nap, pid, pool, square};
 use crate::processes::children;
-use crate::rig::{Hung, value};
+use crate::support::{Hung, value};
 
 /// Makes a claim here and in a task.
 fn both(claim: fn()) {

@@ -18,7 +18,7 @@ use crate::functions::{
     square,
 };
 use crate::processes::{is_alive, send};
-use crate::rig::{error, value};
+use crate::support::{error, value};
 
 /// Writes frames to all sockets of this process, with a descriptor.
 pub(crate) fn say(frames: &[Vec<u8>]) {

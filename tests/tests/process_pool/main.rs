@@ -7,7 +7,7 @@
 mod beginnings;
 mod cpython;
 mod scene;
-mod rig;
+mod support;
 mod intrusions;
 mod functions;
 mod processes;
@@ -52,8 +52,8 @@ use intrusions::{
     an_answer_cut_short_tells_how_its_worker_ended,
 };
 use processes::{children, has_ended, is_alive, send};
-use rig::{Hung, error, value};
 use scene::{Scene, play};
+use support::{Hung, error, value};
 
 /// S004-22, S004-25, S004-26.
 fn calls_run_in_other_processes_and_their_results_come_back() {

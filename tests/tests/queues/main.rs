@@ -1,9 +1,9 @@
 //! Queues: order, bounds, time limits, shutdown, and work that is done.
 
-#[path = "../channels/ground.rs"]
-mod ground;
+#[path = "../channels/support.rs"]
+mod support;
 
-ground::everywhere!(
+support::everywhere!(
     a_queue_gives_first_what_came_first,
     a_lifo_queue_gives_first_what_came_last,
     a_priority_queue_gives_the_smallest_first,
@@ -44,7 +44,7 @@ mod claims {
     use fiveways::sync::{Event, Semaphore, channel};
     use fiveways::task;
 
-    use crate::ground::{Other, other, until_waiting};
+    use crate::support::{Other, other, until_waiting};
 
     const SHORT: Duration = Duration::from_millis(5);
     const LONG: Duration = Duration::from_secs(40);
@@ -482,7 +482,7 @@ fn a_cancelled_get_that_was_given_an_item_has_it() {
         (0..10).for_each(|_| task::yield_now());
     }
 
-    ground::in_tasks(1, || {
+    support::in_tasks(1, || {
         let (heap, stack) = (PriorityQueue::new(), LifoQueue::new());
         let theirs = (heap.clone(), stack.clone());
         let from_heap = task::spawn_local(move || theirs.0.get());
@@ -509,7 +509,7 @@ fn a_cancelled_get_that_was_given_an_item_has_it() {
 fn heavy_hand_overs_lose_nothing() {
     use fiveways::queue::Queue;
     use fiveways::{Model, runtime::Runtime};
-    use ground::{heavy, spawn_in};
+    use support::{heavy, spawn_in};
 
     let _watchdog = fiveways_tests::patience::Watchdog::new(
         "queue hand-overs".to_owned(),

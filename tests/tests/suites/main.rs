@@ -18,4 +18,4 @@
 mod channels;
 mod cpython;
 mod gevent;
-mod ground;
+mod support;

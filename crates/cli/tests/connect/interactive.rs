@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::program::{Talk, connect};
 use crate::server::{echo, read, send, serve, serve_udp_echo, serve_unix_echo};
+use crate::support::{Talk, connect};
 
 #[test]
 fn lines_are_trimmed_and_empty_ones_skipped_and_the_end_of_input_brings_the_last_answers() {

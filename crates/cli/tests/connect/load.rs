@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use crate::program::{Talk, connect};
 use crate::server::{echo, read, send, serve, serve_udp_echo, serve_unix_echo};
+use crate::support::{Talk, connect};
 
 /// An echo that answers in upper case.
 fn upper(mut stream: std::net::TcpStream) {

@@ -5,4 +5,4 @@ mod load;
 mod terminal;
 mod trouble;
 mod server;
-mod program;
+mod support;

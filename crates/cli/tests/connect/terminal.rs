@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::program::PROGRAM;
 use crate::server::{echo, serve};
+use crate::support::PROGRAM;
 
 /// Runs the program in a pseudo-terminal and plays a script against it: for each step, wait until
 /// the screen ends with a text, then type another. Prints the screen and the status.

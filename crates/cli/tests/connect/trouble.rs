@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::{PROGRAM, Talk, connect};
 use crate::server::{echo, nobody, serve, shorten_backlog, socket_path};
+use crate::support::{PROGRAM, Talk, connect};
 
 #[test]
 fn a_refused_connection_is_told_with_a_hint_and_status_2() {

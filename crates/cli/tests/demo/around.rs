@@ -4,7 +4,7 @@ use std::fs;
 use std::io::pipe;
 use std::path::Path;
 
-use crate::program::{demo, output, said, stderr, stdout};
+use crate::support::{demo, output, said, stderr, stdout};
 
 const NAMES: [&str; 17] = [
     "local",

@@ -1,6 +1,6 @@
 //! Waiting for each other: deadlock, rlock, semaphore, event, mutex.
 
-use crate::program::{assert_says, assert_says_sorted, output, stderr, stdout};
+use crate::support::{assert_says, assert_says_sorted, output, stderr, stdout};
 
 /// S004-01, C46, G09.
 #[test]

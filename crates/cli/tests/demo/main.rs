@@ -6,4 +6,4 @@ mod around;
 mod turns;
 mod locks;
 mod pools;
-mod program;
+mod support;

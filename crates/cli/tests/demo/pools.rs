@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::program::{assert_says, assert_says_sorted, said};
+use crate::support::{assert_says, assert_says_sorted, said};
 
 /// S004-12 to S004-18, C48, G10.
 #[test]

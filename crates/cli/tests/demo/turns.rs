@@ -1,7 +1,7 @@
 //! Who runs when, and whose data is whose: local, order, generator, greenlet, eat-play,
 //! asyncio-hello, coro.
 
-use crate::program::{assert_says, assert_says_sorted, output, said, stdout};
+use crate::support::{assert_says, assert_says_sorted, output, said, stdout};
 
 const EACH_ITS_OWN: &str = "\
 lijing 42

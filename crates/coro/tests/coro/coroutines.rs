@@ -9,7 +9,7 @@ use std::thread::{self, LocalKey};
 
 use fiveways_coro::{Coroutine, DEFAULT_STACK_SIZE, Phase, Stack, StackPool, State, Suspender};
 
-use crate::rig::{fiber, in_a_child, stderr};
+use crate::support::{fiber, in_a_child, stderr};
 
 fn stack() -> Stack {
     Stack::alone(DEFAULT_STACK_SIZE).expect("there is memory")

@@ -6,7 +6,7 @@ use std::io;
 
 use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, Guard, Stack, StackPool, State};
 
-use crate::rig::{in_a_child, stderr};
+use crate::support::{in_a_child, stderr};
 
 /// Takes stacks until there are no more.
 fn exhaust(pool: &mut StackPool) -> (Vec<Stack>, io::Error) {

@@ -8,4 +8,4 @@ mod room;
 mod stacks;
 mod switching;
 
-mod rig;
+mod support;

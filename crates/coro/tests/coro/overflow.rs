@@ -12,7 +12,7 @@ use fiveways_coro::{
     prepare_thread,
 };
 
-use crate::rig::{fiber, in_a_child, stderr};
+use crate::support::{fiber, in_a_child, stderr};
 
 const OURS: &str = "has overflowed its stack of";
 

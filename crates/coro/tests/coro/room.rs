@@ -8,7 +8,7 @@ use std::panic;
 
 use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, Stack, StackPool, State};
 
-use crate::rig::{in_a_child, stderr};
+use crate::support::{in_a_child, stderr};
 
 /// The unwinder follows the parent link to the stack that has resumed the fiber. Not so in builds
 /// with sanitizers and debug information: LLVM then emits the unwind tables of corosensei's

@@ -6,7 +6,7 @@ use std::thread;
 
 use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, Stack, StackPool, State};
 
-use crate::rig::{fiber, in_a_child, stderr};
+use crate::support::{fiber, in_a_child, stderr};
 
 const PAGE: usize = 4096;
 

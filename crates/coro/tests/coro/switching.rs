@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use fiveways_coro::{DEFAULT_STACK_SIZE, Fiber, Stack, StackPool, State};
 
-use crate::rig::{fiber, in_a_child, stderr};
+use crate::support::{fiber, in_a_child, stderr};
 
 fn stack() -> Stack {
     Stack::alone(DEFAULT_STACK_SIZE).expect("a stack")

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fiveways_driver::{Driver, Source};
 
-use crate::rig::{connection, on_each, pending, recv};
+use crate::support::{connection, on_each, pending, recv};
 
 #[test]
 fn a_number_used_again_is_another_socket() {

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use fiveways_driver::{Driver, Op, Outcome, Pending};
 use fiveways_sys::net::{self, Address, Control, Family, Kind, Reply};
 
-use crate::rig::{CANCELED, Rig, accept, connection, on_each, pending, recv, send};
+use crate::support::{CANCELED, Rig, accept, connection, on_each, pending, recv, send};
 
 #[test]
 fn several_in_a_line_are_served_in_the_order_in_which_they_came() {
@@ -303,7 +303,7 @@ fn both_directions_wait_independently() {
         assert_eq!(rig.finish(&reading), 3);
         let again = pending(recv(source, &mut buf, 0));
         rig.wait(&again);
-        crate::rig::drain(&far);
+        crate::support::drain(&far);
         assert!(rig.finish(&writing) > 0);
         rig.cancel(&again);
     });

@@ -1,6 +1,6 @@
 //! The readiness driver over each selector: lists, readiness, hang-ups, cancels, generations.
 
-mod rig;
+mod support;
 
 mod closing;
 mod lines;

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use fiveways_driver::{Driver, Outcome};
 use fiveways_sys::net::{DONT_WAIT, OUT_OF_BAND, PEEK};
 
-use crate::rig::{AGAIN, connection, on_each, pending, recv, send};
+use crate::support::{AGAIN, connection, on_each, pending, recv, send};
 
 #[test]
 fn what_is_there_is_given_at_once_and_what_is_not_is_waited_for() {
@@ -36,7 +36,7 @@ fn a_request_costs_no_change_of_registration_once_it_is_registered() {
         let (near, mut far) = connection();
         let source = rig.source(&near);
         let mut buf = [0; 64];
-        let mut exchange = |rig: &mut crate::rig::Rig| {
+        let mut exchange = |rig: &mut crate::support::Rig| {
             let op = pending(recv(source, &mut buf, 0));
             rig.wait(&op);
             far.write_all(b"request").expect("room");
@@ -228,9 +228,9 @@ fn a_full_socket_is_waited_for_until_there_is_room() {
         while let Some(answer) = rig.submit(&op) {
             sent += answer as usize;
         }
-        assert_eq!(crate::rig::drain(&far), sent);
+        assert_eq!(crate::support::drain(&far), sent);
         assert!(rig.finish(&op) > 0);
-        assert!(crate::rig::drain(&far) > 0);
+        assert!(crate::support::drain(&far) > 0);
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_driver::{Driver, Op};
 
-use crate::rig::{connection, on_each, pending, recv, send};
+use crate::support::{connection, on_each, pending, recv, send};
 
 /// Waits outside of the driver.
 pub(crate) fn until_readable(fd: BorrowedFd<'_>) {
@@ -48,7 +48,7 @@ fn room_that_nobody_fills_does_not_keep_the_driver_busy() {
         let chunk = [1; 4096];
         let op = pending(send(source, &chunk, 0));
         while rig.submit(&op).is_some() {}
-        crate::rig::drain(&far);
+        crate::support::drain(&far);
         assert!(rig.finish(&op) > 0);
         let reading = pending(Op::Readable { source });
         if !rig.guesses() {
@@ -97,7 +97,7 @@ fn a_peer_that_sends_no_more_does_not_keep_a_blocked_writer_busy() {
             while rig.submit(&op).is_some() {}
             far.shutdown(Shutdown::Write).expect("connected");
             assert!(rig.idle_turns(WHILE) < FEW, "reads before: {reads_before}");
-            crate::rig::drain(&far);
+            crate::support::drain(&far);
             assert!(rig.finish(&op) > 0);
             assert_eq!(rig.run(recv(source, &mut [0; 8], 0)), 0);
             rig.driver.close(source, near.into());

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use fiveways_driver::{Driver, Op};
 
-use crate::rig::{Rig, connected, pending, unix};
+use crate::support::{Rig, connected, pending, unix};
 
 /// Little enough for a test to use up.
 fn few_buffers() -> Rig {

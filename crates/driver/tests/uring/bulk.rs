@@ -6,7 +6,7 @@ use std::thread;
 
 use fiveways_driver::Op;
 
-use crate::rig::{Rig, connected, unix};
+use crate::support::{Rig, connected, unix};
 
 /// Byte `index` of a stream that repeats late.
 fn byte(index: usize) -> u8 {
@@ -100,11 +100,11 @@ fn a_bulk_socket_whose_fill_was_cancelled_is_its_owners_alone() {
             rig.fill_exactly(source, message.len());
         }
         let mut loan = None;
-        let fill = crate::rig::pending(Op::Fill { source, loan: &raw mut loan });
+        let fill = crate::support::pending(Op::Fill { source, loan: &raw mut loan });
         assert_eq!(rig.submit(&fill), None);
         rig.look();
         rig.cancel(&fill);
-        assert_eq!(rig.finish(&fill), crate::rig::CANCELED);
+        assert_eq!(rig.finish(&fill), crate::support::CANCELED);
         peer.write_all(b"more").expect("sent");
         rig.look();
         let mut rest = [0; 4];

@@ -9,7 +9,7 @@ use std::thread;
 
 use fiveways_driver::{Driver, Op};
 
-use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
+use crate::support::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
 
 /// Races to run: each sends while it is cancelled.
 const RACES: usize = 10_000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fiveways_driver::{Driver, Op};
 
-use crate::rig::{Rig, connected, pending, tcp, unix};
+use crate::support::{Rig, connected, pending, tcp, unix};
 
 /// Turns until the peer sees the end of the stream.
 pub(crate) fn sees_the_end(rig: &mut Rig, mut peer: TcpStream) {

@@ -7,4 +7,4 @@ mod bulk;
 mod cancel;
 mod closing;
 mod refusal;
-mod rig;
+mod support;

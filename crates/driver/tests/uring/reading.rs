@@ -9,7 +9,7 @@ use fiveways_driver::{Driver, Op, Outcome};
 use fiveways_sys::net::message::Message;
 use fiveways_sys::net::{DONT_WAIT, PEEK};
 
-use crate::rig::{Rig, connected, pending, recv, reset, unix};
+use crate::support::{Rig, connected, pending, recv, reset, unix};
 
 #[test]
 fn a_fill_lends_what_arrived() {

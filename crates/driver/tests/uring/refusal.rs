@@ -9,7 +9,7 @@ use std::thread;
 
 use fiveways_driver::{Model, Options, Uring, open};
 
-use crate::rig::{Rig, connected};
+use crate::support::{Rig, connected};
 
 const IO_URING_SETUP: u32 = 425;
 const IO_URING_ENTER: u32 = 426;

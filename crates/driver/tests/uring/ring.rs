@@ -10,7 +10,7 @@ use fiveways_driver::{Driver, Op, Outcome};
 use fiveways_sys::net::message::Message;
 use fiveways_sys::net::{Address, DONT_WAIT};
 
-use crate::rig::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
+use crate::support::{CANCELED, Rig, accept, connected, pending, recv, send, unix};
 
 #[test]
 fn a_message_goes_out_and_comes_back() {

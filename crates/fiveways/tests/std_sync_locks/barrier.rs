@@ -8,7 +8,7 @@ mod claims {
 
     use fiveways::sync::Barrier;
 
-    use crate::stage::go;
+    use crate::support::go;
 
     const THREADS: usize = 10;
 

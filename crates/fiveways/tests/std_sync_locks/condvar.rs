@@ -14,7 +14,7 @@ mod claims {
     use fiveways::sync::{Condvar, Mutex};
     use fiveways::task;
 
-    use crate::stage::{LONG, SHORT, go};
+    use crate::support::{LONG, SHORT, go};
 
     type Shared<T> = Arc<(Mutex<T>, Condvar)>;
 

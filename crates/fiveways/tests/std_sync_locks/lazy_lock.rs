@@ -13,7 +13,7 @@ mod claims {
     use fiveways::sync::{LazyLock, Mutex};
     use fiveways::task;
 
-    use crate::stage::go;
+    use crate::support::go;
 
     pub(super) fn it_is_made_on_first_use() {
         let made = AtomicUsize::new(0);

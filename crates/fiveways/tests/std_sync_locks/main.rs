@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 #[macro_use]
-mod stage;
+mod support;
 mod mutex;
 mod rwlock;
 mod condvar;

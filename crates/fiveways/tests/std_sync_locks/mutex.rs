@@ -18,7 +18,7 @@ mod claims {
     use fiveways::sync::{Condvar, Mutex, TryLockError};
     use fiveways::task;
 
-    use crate::stage::{LONG, SHORT, go};
+    use crate::support::{LONG, SHORT, go};
 
     pub(super) fn smoke() {
         let mutex = Mutex::new(());

@@ -13,7 +13,7 @@ mod claims {
     use fiveways::sync::Once;
     use fiveways::task;
 
-    use crate::stage::go;
+    use crate::support::go;
 
     pub(super) fn it_runs_once() {
         let once = Once::new();

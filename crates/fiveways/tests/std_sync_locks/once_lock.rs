@@ -13,7 +13,7 @@ mod claims {
     use fiveways::sync::OnceLock;
     use fiveways::task;
 
-    use crate::stage::go;
+    use crate::support::go;
 
     pub(super) fn the_first_value_stays() {
         let cell = OnceLock::new();

@@ -14,7 +14,7 @@ mod claims {
     use fiveways::sync::{RwLock, RwLockWriteGuard, TryLockError};
     use fiveways::task;
 
-    use crate::stage::{LONG, SHORT, go};
+    use crate::support::{LONG, SHORT, go};
 
     pub(super) fn smoke() {
         let lock = RwLock::new(());

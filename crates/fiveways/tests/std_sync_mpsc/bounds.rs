@@ -19,7 +19,7 @@ mod claims {
 
     use fiveways::sync::mpsc::{RecvError, SendError, TrySendError, sync_channel};
 
-    use crate::stage::{LONG, STRESS, let_others_go_first, other};
+    use crate::support::{LONG, STRESS, let_others_go_first, other};
 
     pub(super) fn a_bound_is_kept() {
         for bound in [1, 2, 7] {

@@ -24,7 +24,7 @@ mod claims {
         Receiver, RecvError, SendError, Sender, SyncSender, TrySendError, channel, sync_channel,
     };
 
-    use crate::stage::{LONG, STRESS, let_others_go_first, other};
+    use crate::support::{LONG, STRESS, let_others_go_first, other};
 
     pub(super) fn what_is_sent_is_received() {
         let (tx, rx) = channel();

@@ -3,7 +3,7 @@
 //! Each claim is tested from plain threads, and from tasks on one worker and on two.
 
 #[macro_use]
-mod stage;
+mod support;
 mod ends;
 mod waiting;
 mod bounds;

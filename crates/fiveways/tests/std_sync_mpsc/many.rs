@@ -19,7 +19,7 @@ mod claims {
 
     use fiveways::sync::mpsc::{Sender, channel, sync_channel};
 
-    use crate::stage::{Other, SHORT, STRESS, let_others_go_first, other};
+    use crate::support::{Other, SHORT, STRESS, let_others_go_first, other};
 
     pub(super) fn many_items_can_wait_at_once() {
         let (tx, rx) = channel();

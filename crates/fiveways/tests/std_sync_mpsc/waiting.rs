@@ -19,7 +19,7 @@ mod claims {
         RecvTimeoutError, TryRecvError, TrySendError, channel, sync_channel,
     };
 
-    use crate::stage::{LONG, SHORT, let_others_go_first, other};
+    use crate::support::{LONG, SHORT, let_others_go_first, other};
 
     pub(super) fn try_recv_tells_every_state() {
         let (tx, rx) = channel();

@@ -11,7 +11,7 @@ use fiveways_runtime::{
     without_interruption, yield_now,
 };
 
-use crate::rig::{CANCELED, OnDrop, in_time, on_every_model, pair, runtime, until};
+use crate::support::{CANCELED, OnDrop, in_time, on_every_model, pair, runtime, until};
 
 fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(3600)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Elapsed, Spawn, Wake, park, park_until, sleep_until, with_deadline};
 
-use crate::rig::{in_time, on_every_model, pair, runtime};
+use crate::support::{in_time, on_every_model, pair, runtime};
 
 fn soon(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)

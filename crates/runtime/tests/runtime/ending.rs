@@ -10,7 +10,7 @@ use fiveways_runtime::{
     JoinError, Spawn, current, park, sleep_until, unblock, unparker, with_deadline, yield_now,
 };
 
-use crate::rig::{OnDrop, in_time, on_every_model, pair, runtime, runtime_of, until};
+use crate::support::{OnDrop, in_time, on_every_model, pair, runtime, runtime_of, until};
 
 fn hour() -> Instant {
     Instant::now() + Duration::from_secs(3600)
@@ -21,7 +21,7 @@ fn a_runtime_ends_with_tasks_in_every_state_and_all_destructors_run() {
     in_time(|| {
         let live = Arc::new(AtomicUsize::new(0));
         on_every_model(2, |_| ());
-        for model in crate::rig::MODELS {
+        for model in crate::support::MODELS {
             let runtime = runtime_of(model, 2);
             let (reader, _far) = pair();
             let (full, _unread) = pair();
@@ -169,7 +169,7 @@ fn a_runtime_inside_a_task_of_another_ends_with_it() {
 #[test]
 fn a_worker_that_is_ending_still_lets_destructors_use_sockets_without_waiting() {
     on_every_model(1, |_| ());
-    for model in crate::rig::MODELS {
+    for model in crate::support::MODELS {
         let runtime = runtime_of(model, 1);
         let (near, mut far) = pair();
         let task = Spawn::new().spawn(runtime.handle(), move || {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use fiveways_runtime::{Runtime, Spawn, park, yield_now};
 
-use crate::rig::{in_a_child, in_time, is_child, runtime, until};
+use crate::support::{in_a_child, in_time, is_child, runtime, until};
 
 /// Address space for the child, in KiB: enough to run, not for many stacks of 64 MiB.
 const ADDRESS_SPACE: &str = "ulimit -v 1500000;";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Spawn, sleep_until, with_deadline, yield_now};
 
-use crate::rig::{CANCELED, in_time, on_every_model, pair, runtime};
+use crate::support::{CANCELED, in_time, on_every_model, pair, runtime};
 
 #[test]
 fn tasks_that_yield_take_turns() {
@@ -64,7 +64,7 @@ fn a_task_whose_reads_never_wait_leaves_room_for_others_and_can_be_cancelled() {
                 }
             });
             let reader = reader.expect("a stack");
-            crate::rig::until("it reads", || read.load(Ordering::SeqCst) > 1000);
+            crate::support::until("it reads", || read.load(Ordering::SeqCst) > 1000);
             runtime.block_on(|| sleep_until(Instant::now() + Duration::from_millis(1)));
             reader.cancel();
             assert_eq!(reader.join().expect("no panic"), Some(CANCELED));

@@ -9,7 +9,7 @@ use fiveways_runtime::{
     JoinHandle, Spawn, Wake, park, park_until, sleep_until, unparker, with_deadline, yield_now,
 };
 
-use crate::rig::{OnDrop, in_time, on_every_model, runtime, until};
+use crate::support::{OnDrop, in_time, on_every_model, runtime, until};
 
 fn soon(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)

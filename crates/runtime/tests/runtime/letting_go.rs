@@ -10,7 +10,7 @@ use fiveways_runtime::{
     Completions, Handle, JoinHandle, Spawn, park, unparker, with_deadline, yield_now,
 };
 
-use crate::rig::{in_time, runtime, until};
+use crate::support::{in_time, runtime, until};
 
 /// Counts the live values of its kind.
 struct Counted(Arc<AtomicUsize>);

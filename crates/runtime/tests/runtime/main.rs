@@ -1,6 +1,6 @@
 //! The guarantees of a runtime, test by test, on every model that this machine has.
 
-mod rig;
+mod support;
 
 mod cancelling;
 mod deadlines;

@@ -12,7 +12,7 @@ use fiveways_runtime::{
     unparker,
 };
 
-use crate::rig::{in_time, on_every_model, runtime, runtime_of};
+use crate::support::{in_time, on_every_model, runtime, runtime_of};
 
 fn soon(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)

@@ -7,7 +7,7 @@ use std::thread;
 use fiveways_driver::Model;
 use fiveways_runtime::{Runtime, Spawn, counters, current, park, worker_index, yield_now};
 
-use crate::rig::{MODELS, builder, in_time, runtime, runtime_of, until};
+use crate::support::{MODELS, builder, in_time, runtime, runtime_of, until};
 
 #[test]
 fn tasks_from_a_thread_are_spread_over_the_workers() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use fiveways_driver::Model;
 use fiveways_runtime::{Handle, Spawn, yield_now};
 
-use crate::rig::{in_time, on_every_model, runtime_of};
+use crate::support::{in_time, on_every_model, runtime_of};
 
 /// Spawns from many threads at once; joins every other task and detaches the others.
 fn storm(handle: &Handle, threads: usize, tasks: usize) {
@@ -37,8 +37,8 @@ fn storm(handle: &Handle, threads: usize, tasks: usize) {
             });
         }
     });
-    crate::rig::until("all ran", || ran.load(Ordering::Relaxed) == threads * tasks);
-    crate::rig::until("all left", || handle.stats().tasks.iter().sum::<usize>() == 0);
+    crate::support::until("all ran", || ran.load(Ordering::Relaxed) == threads * tasks);
+    crate::support::until("all left", || handle.stats().tasks.iter().sum::<usize>() == 0);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn the_stacks_of_a_peak_are_given_back_when_nobody_uses_them() {
         });
         // 64 of the thousand may stay.
         let given_back = || resident_kib() + 900 * 64 < peak;
-        crate::rig::until("they are given back", || {
+        crate::support::until("they are given back", || {
             std::thread::sleep(std::time::Duration::from_millis(20));
             given_back()
         });

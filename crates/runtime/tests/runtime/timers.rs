@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fiveways_driver::Model;
 use fiveways_runtime::{Spawn, Wake, park_until, sleep_until, unparker};
 
-use crate::rig::{builder, in_time, on_every_model, runtime};
+use crate::support::{builder, in_time, on_every_model, runtime};
 
 #[test]
 fn a_sleep_is_never_too_short_and_seldom_much_too_long() {
@@ -97,7 +97,7 @@ fn a_million_pending_timers_do_not_hurt() {
         });
         eprintln!("set in {setting:?}, woken in {waking:?}; a nap among them was {nap:?} late");
         assert!(nap < Duration::from_secs(5));
-        assert!(started.elapsed() < crate::rig::PATIENCE);
+        assert!(started.elapsed() < crate::support::PATIENCE);
     });
 }
 

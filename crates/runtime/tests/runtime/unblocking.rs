@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_runtime::{Spawn, Wake, park_until, unblock, unparker, yield_now};
 
-use crate::rig::{in_time, on_every_model, runtime};
+use crate::support::{in_time, on_every_model, runtime};
 
 #[test]
 fn a_blocked_thread_does_not_stop_the_worker() {

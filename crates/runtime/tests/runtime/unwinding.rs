@@ -11,7 +11,7 @@ use std::time::Instant;
 use fiveways_driver::Model;
 use fiveways_runtime::{Spawn, current, in_task, park, unparker, yield_now};
 
-use crate::rig::{
+use crate::support::{
     OnDrop, PATIENCE, Socket, in_a_child, in_time, is_child, on_every_model, pair, runtime,
     runtime_of,
 };
@@ -80,7 +80,7 @@ fn a_drop_that_reads_while_unwinding_blocks_its_thread_and_nobody_sees_the_panic
                 yield_now();
             }
         });
-        crate::rig::until("it reads", || reading.load(Ordering::SeqCst));
+        crate::support::until("it reads", || reading.load(Ordering::SeqCst));
         far.write_all(b"xyz").expect("room");
         assert!(unwinding.expect("a stack").join().expect_err("it panicked").is_panic());
         stop.store(true, Ordering::SeqCst);

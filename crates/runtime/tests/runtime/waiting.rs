@@ -10,7 +10,7 @@ use fiveways_runtime::{
     CHOSEN, Reason, Selection, Spawn, Unparker, WaitQueue, Waiter, Wake, park_until, unparker,
 };
 
-use crate::rig::{in_a_child, is_child, runtime};
+use crate::support::{in_a_child, is_child, runtime};
 
 const OTHER: Selection = CHOSEN.saturating_add(1);
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use fiveways_selector::{Events, FdTooLarge, Interest, Kind, Token};
 
-use crate::harness::{Bench, unix_pair};
+use crate::support::{Bench, unix_pair};
 
 pub(crate) fn two_thousand_descriptors_are_all_reported(kind: Kind) {
     let mut bench = Bench::alone(kind);

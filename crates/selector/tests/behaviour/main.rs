@@ -4,7 +4,7 @@
 //! behaviour for each kind. Where kinds differ, the function checks [`Capabilities`] and asserts
 //! accordingly.
 
-mod harness;
+mod support;
 mod limits;
 mod readiness;
 mod registration;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use fiveways_selector::{Interest, Kind, Trigger};
 
-use crate::harness::{Bench, PATIENCE, drain, fill, send_urgent, tcp_pair, unix_pair};
+use crate::support::{Bench, PATIENCE, drain, fill, send_urgent, tcp_pair, unix_pair};
 
 pub(crate) fn data_makes_readable(kind: Kind) {
     let mut bench = Bench::new(kind);

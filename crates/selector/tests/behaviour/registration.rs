@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use fiveways_selector::{Event, Interest, Kind, Token, Trigger};
 
-use crate::harness::{Bench, unix_pair};
+use crate::support::{Bench, unix_pair};
 
 pub(crate) fn a_second_registration_is_refused(kind: Kind) {
     let mut bench = Bench::new(kind);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fiveways_selector::{Interest, Kind};
 
-use crate::harness::{Bench, PATIENCE, thread_id, unix_pair};
+use crate::support::{Bench, PATIENCE, thread_id, unix_pair};
 
 /// Waits that find nothing must take at least this long.
 const SHORT: Duration = Duration::from_millis(60);

@@ -10,7 +10,7 @@ use fiveways::sync::{Barrier, Event, RwLock, Semaphore};
 use fiveways::task::{self, Group};
 use fiveways::time;
 
-use crate::ground::{
+use crate::support::{
     LONG, everywhere, heavy, joined, let_others_wait, other, others, pause, until,
 };
 

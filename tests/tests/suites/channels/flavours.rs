@@ -10,7 +10,7 @@ use fiveways::sync::channel::{SendTimeoutError, bounded, unbounded};
 use fiveways::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
 use super::{ENDLESS, FLAVOURS, ends};
-use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others};
+use crate::support::{LONG, SHORT, everywhere, joined, let_others_wait, other, others};
 
 everywhere!(
     one_item_goes_in_and_comes_out,

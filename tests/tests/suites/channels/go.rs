@@ -12,7 +12,7 @@ use fiveways::sync::mpsc::RecvError;
 use fiveways::sync::{Mutex, WaitGroup};
 
 use super::ends;
-use crate::ground::{everywhere, heavy, joined, let_others_wait, other, others, pause};
+use crate::support::{everywhere, heavy, joined, let_others_wait, other, others, pause};
 
 everywhere!(
     heavy_selects_of_sends_send_each_item_once,

@@ -7,7 +7,7 @@ use fiveways::select;
 use fiveways::sync::channel::{Receiver, Sender, bounded, unbounded};
 
 use super::ends;
-use crate::ground::{everywhere, heavy, joined, other};
+use crate::support::{everywhere, heavy, joined, other};
 
 everywhere!(
     heavy_many_receives_of_one_select_lose_nothing,

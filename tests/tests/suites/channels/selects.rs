@@ -9,7 +9,7 @@ use fiveways::sync::channel::{Receiver, Sender, bounded, unbounded};
 use fiveways::sync::mpsc::RecvError;
 
 use super::{FLAVOURS, ends};
-use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others};
+use crate::support::{LONG, SHORT, everywhere, joined, let_others_wait, other, others};
 
 everywhere!(
     of_several_the_one_that_can_is_done,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fiveways::sync::channel::{Receiver, bounded};
 
 use super::{FLAVOURS, ends};
-use crate::ground::{everywhere, heavy, joined, other, others};
+use crate::support::{everywhere, heavy, joined, other, others};
 
 everywhere!(
     heavy_one_sender_and_one_receiver_keep_the_order,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fiveways::sync::channel::unbounded;
 use fiveways::{select, time};
 
-use crate::ground::{LONG, everywhere, other};
+use crate::support::{LONG, everywhere, other};
 
 everywhere!(
     a_timer_fires_once_at_its_time,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fiveways::executor::{BuildError, Future, Sizing, SubmitError, ThreadPool};
 use fiveways::sync::{Event, Semaphore};
 
-use crate::ground::{everywhere, other, until};
+use crate::support::{everywhere, other, until};
 
 everywhere!(
     what_is_submitted_is_done_and_its_value_comes_back,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fiveways::executor::{Future, FutureError, Sizing, ThreadPool};
 use fiveways::sync::Event;
 
-use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
+use crate::support::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
 
 everywhere!(
     a_callback_sees_the_value,

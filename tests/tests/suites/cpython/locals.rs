@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fiveways::local::{TaskLocal, ThreadLocal};
 use fiveways::sync::Event;
 
-use crate::ground::{everywhere, joined, other, others, until};
+use crate::support::{everywhere, joined, other, others, until};
 
 everywhere!(
     the_values_of_those_that_have_ended_are_gone,

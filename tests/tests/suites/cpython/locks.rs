@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fiveways::sync::{Mutex, ReentrantMutex};
 
-use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
+use crate::support::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
 
 everywhere!(
     a_lock_is_free_at_first_and_after_each_use,

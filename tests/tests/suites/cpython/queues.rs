@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fiveways::queue::{GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue};
 
-use crate::ground::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
+use crate::support::{LONG, SHORT, everywhere, joined, let_others_wait, other, others, until};
 
 everywhere!(
     a_queue_does_all_that_queues_do,

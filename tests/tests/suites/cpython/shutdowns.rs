@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fiveways::queue::{Closed, GetError, JoinableQueue, LifoQueue, PriorityQueue, Queue};
 use fiveways::sync::{Barrier, Event};
 
-use crate::ground::{
+use crate::support::{
     LONG, everywhere, heavy, joined, let_others_wait, other, others, pause, until,
 };
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fiveways::sync::{Barrier, BoundedSemaphore, Condvar, Event, Mutex, Semaphore};
 
-use crate::ground::{
+use crate::support::{
     LONG, Other, SHORT, everywhere, joined, let_others_wait, other, others, until,
 };
 

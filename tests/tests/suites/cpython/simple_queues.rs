@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fiveways::queue::{GetError, Queue};
 
-use crate::ground::{LONG, everywhere, heavy, joined, other, others, pause};
+use crate::support::{LONG, everywhere, heavy, joined, other, others, pause};
 
 everywhere!(
     put_and_get_tell_what_they_should,

@@ -9,7 +9,7 @@ use fiveways::executor::{Future, ReturnWhen, Sizing, ThreadPool, WaitResult, as_
 use fiveways::sync::Event;
 
 use super::futures::States;
-use crate::ground::{LONG, SHORT, everywhere, heavy, let_others_wait, other};
+use crate::support::{LONG, SHORT, everywhere, heavy, let_others_wait, other};
 
 everywhere!(
     all_handles_of_one_future_come_out,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fiveways::sync::{BoundedSemaphore, Event, OnceLock, ReentrantMutex, Semaphore};
 
-use crate::ground::{
+use crate::support::{
     LONG, SHORT, everywhere, heavy, joined, let_others_wait, other, others, until,
 };
 

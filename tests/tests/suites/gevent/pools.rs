@@ -9,7 +9,7 @@ use fiveways::sync::{Event, Semaphore, mpsc};
 use fiveways::task::{self, Group, Pool};
 use fiveways::time;
 
-use crate::ground::{LONG, SHORT, everywhere, let_others_wait, other, until};
+use crate::support::{LONG, SHORT, everywhere, let_others_wait, other, until};
 
 everywhere!(
     a_pool_runs_what_it_is_given,

@@ -8,7 +8,7 @@ use fiveways::sync::channel::{self, Receiver};
 use fiveways::sync::mpsc::{TryRecvError, TrySendError};
 use fiveways::task;
 
-use crate::ground::{
+use crate::support::{
     LONG, SHORT, among_tasks, everywhere, joined, let_others_wait, other, others, until,
 };
 

@@ -9,7 +9,7 @@ use fiveways::local::TaskLocal;
 use fiveways::sync::Event;
 use fiveways::{task, time};
 
-use crate::ground::{LONG, SHORT, among_tasks, everywhere, let_others_wait, other, until};
+use crate::support::{LONG, SHORT, among_tasks, everywhere, let_others_wait, other, until};
 
 everywhere!(
     one_that_has_returned_has_a_value,
@@ -150,10 +150,10 @@ fn several_may_wait_for_the_end_of_one() {
     let gone = Arc::clone(&go);
     let one = Arc::new([task::spawn(move || gone.wait())]);
     let theirs = Arc::clone(&one);
-    let waiting = crate::ground::others(4, move |_| task::wait_any(theirs.iter()));
+    let waiting = crate::support::others(4, move |_| task::wait_any(theirs.iter()));
     let_others_wait();
     go.set();
-    assert_eq!(crate::ground::joined(waiting), [Some(0); 4]);
+    assert_eq!(crate::support::joined(waiting), [Some(0); 4]);
 }
 
 fn one_that_was_killed_before_it_began_never_runs() {

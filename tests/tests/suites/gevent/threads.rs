@@ -7,7 +7,7 @@ use fiveways::executor::{Future, Sizing, ThreadPool, as_completed, unblock};
 use fiveways::sync::Event;
 use fiveways::task;
 
-use crate::ground::{SHORT, everywhere, joined, let_others_wait, others, until};
+use crate::support::{SHORT, everywhere, joined, let_others_wait, others, until};
 
 everywhere!(
     work_is_begun_in_the_order_of_its_coming_by_as_many_as_there_are,

@@ -7,7 +7,7 @@ use fiveways::queue::Queue;
 use fiveways::sync::{Event, Mutex, Semaphore};
 use fiveways::{task, time};
 
-use crate::ground::{LONG, SHORT, among_tasks, let_others_wait};
+use crate::support::{LONG, SHORT, among_tasks, let_others_wait};
 
 among_tasks!(
     a_timeout_ends_what_waits_and_not_earlier,

@@ -24,12 +24,12 @@ macro_rules! everywhere {
 
             #[test]
             fn from_tasks_of_one_worker() {
-                crate::stage::in_tasks(1, super::claims::$name);
+                crate::support::in_tasks(1, super::claims::$name);
             }
 
             #[test]
             fn from_tasks_of_two_workers() {
-                crate::stage::in_tasks(2, super::claims::$name);
+                crate::support::in_tasks(2, super::claims::$name);
             }
         }
     )+};

@@ -16,12 +16,12 @@ macro_rules! everywhere {
 
             #[test]
             fn from_tasks_of_one_worker() {
-                $crate::ground::in_tasks(1, super::claims::$name);
+                $crate::support::in_tasks(1, super::claims::$name);
             }
 
             #[test]
             fn from_tasks_of_two_workers() {
-                $crate::ground::in_tasks(2, super::claims::$name);
+                $crate::support::in_tasks(2, super::claims::$name);
             }
         }
     )+};

@@ -4,7 +4,7 @@
 //! Without pause it would use its core fully, served or idle (D12). Here it rests a tenth of a
 //! millisecond whenever no source is queued for a turn.
 //!
-//! `cargo run -p fiveways-selector --example echo_spin [ADDRESS]`
+//! `cargo run -p fiveways-selector --example echo_nonblocking [ADDRESS]`
 
 mod echo;
 

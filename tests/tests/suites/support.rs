@@ -20,30 +20,30 @@ macro_rules! everywhere {
         mod $name {
             #[test]
             fn from_threads() {
-                $crate::ground::on_threads(stringify!($name), |_| super::$name());
+                $crate::support::on_threads(stringify!($name), |_| super::$name());
             }
 
             #[test]
             fn from_tasks_on_epoll() {
                 let model = fiveways::Model::Epoll;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::in_tasks(model, 1, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::in_tasks(model, 1, super::$name);
                 });
             }
 
             #[test]
             fn from_tasks_on_uring() {
                 let model = fiveways::Model::Uring;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::in_tasks(model, 2, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::in_tasks(model, 2, super::$name);
                 });
             }
 
             #[test]
             fn from_tasks_on_poll_and_threads() {
                 let model = fiveways::Model::Poll;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::among_both(model, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::among_both(model, super::$name);
                 });
             }
         }
@@ -57,24 +57,24 @@ macro_rules! among_tasks {
             #[test]
             fn on_epoll() {
                 let model = fiveways::Model::Epoll;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::in_tasks(model, 1, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::in_tasks(model, 1, super::$name);
                 });
             }
 
             #[test]
             fn on_uring() {
                 let model = fiveways::Model::Uring;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::in_tasks(model, 2, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::in_tasks(model, 2, super::$name);
                 });
             }
 
             #[test]
             fn on_select() {
                 let model = fiveways::Model::Select;
-                $crate::ground::on(stringify!($name), model, |model| {
-                    $crate::ground::in_tasks(model, 1, super::$name);
+                $crate::support::on(stringify!($name), model, |model| {
+                    $crate::support::in_tasks(model, 1, super::$name);
                 });
             }
         }
