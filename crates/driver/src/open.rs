@@ -40,7 +40,7 @@ pub fn open(model: Model, options: &Options) -> io::Result<Opened> {
             let message = format!("the model {model} runs on threads and has no driver");
             Err(io::Error::new(io::ErrorKind::Unsupported, message))
         }
-        Model::Nonblocking => over(model, Kind::Spin).map(only),
+        Model::Nonblocking => over(model, Kind::Nonblocking).map(only),
         Model::Select => over(model, Kind::Select).map(only),
         Model::Poll => over(model, Kind::Poll).map(only),
         Model::Epoll => over(model, Kind::Epoll).map(only),

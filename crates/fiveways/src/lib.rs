@@ -97,9 +97,9 @@ pub mod runtime {
 pub mod selector {
     #[doc(inline)]
     pub use fiveways_selector::{
-        Capabilities, End, Epoll, Event, Events, FdTooLarge, Flow, Interest, Key, Kind, Poll,
-        Reactor, Readiness, Ready, Registry, Select, Selector, Signal, Spin, Token, TooManyPolled,
-        Trigger, Waker, best, first_of,
+        Capabilities, End, Epoll, Event, Events, FdTooLarge, Flow, Interest, Key, Kind,
+        Nonblocking, Poll, Reactor, Readiness, Ready, Registry, Select, Selector, Signal, Token,
+        TooManyPolled, Trigger, Waker, best, first_of,
     };
 }
 

@@ -10,8 +10,8 @@ mod echo;
 
 use std::time::Duration;
 
-use fiveways_selector::Spin;
+use fiveways_selector::Nonblocking;
 
 fn main() -> std::io::Result<()> {
-    echo::serve(Spin::with_pause(Duration::from_micros(100))?)
+    echo::serve(Nonblocking::with_pause(Duration::from_micros(100))?)
 }

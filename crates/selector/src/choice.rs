@@ -5,7 +5,7 @@ use std::{error, fmt, io};
 
 use crate::contract::Selector;
 use crate::epoll::Epoll;
-use crate::nonblocking::Spin;
+use crate::nonblocking::Nonblocking;
 use crate::poll::Poll;
 use crate::select::Select;
 use crate::signal::Signal;
@@ -36,14 +36,14 @@ pub enum Kind {
     EpollEt,
     /// `signal`: [`Signal`]
     Signal,
-    /// `nonblocking`: [`Spin`]
-    Spin,
+    /// `nonblocking`: [`Nonblocking`]
+    Nonblocking,
 }
 
 impl Kind {
     /// Every kind.
     pub const ALL: [Kind; 6] =
-        [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEt, Kind::Signal, Kind::Spin];
+        [Kind::Select, Kind::Poll, Kind::Epoll, Kind::EpollEt, Kind::Signal, Kind::Nonblocking];
 
     /// Opens a selector of this kind.
     ///
@@ -57,7 +57,7 @@ impl Kind {
             Kind::Epoll => Box::new(Epoll::new()?),
             Kind::EpollEt => Box::new(Epoll::et()?),
             Kind::Signal => Box::new(Signal::new()?),
-            Kind::Spin => Box::new(Spin::new()?),
+            Kind::Nonblocking => Box::new(Nonblocking::new()?),
         })
     }
 
@@ -69,7 +69,7 @@ impl Kind {
             Kind::Epoll => "epoll",
             Kind::EpollEt => "epoll-et",
             Kind::Signal => "signal",
-            Kind::Spin => "nonblocking",
+            Kind::Nonblocking => "nonblocking",
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | `epoll` | [`Epoll::new`] | `epoll(7)`, level-triggered | no regular files |
 //! | `epoll-et` | [`Epoll::et`] | `epoll(7)`, edge-triggered | drain before you wait again |
 //! | `signal` | [`Signal`] | one real-time signal per change | one thread; drain as above |
-//! | `nonblocking` | [`Spin`] | no readiness call at all | burns a core |
+//! | `nonblocking` | [`Nonblocking`] | no readiness call at all | burns a core |
 //!
 //! [`best`] picks epoll, else poll, else select. Above the selectors, [`Registry`] keeps data
 //! beside each descriptor (as CPython's `selectors` does), and [`Reactor`] calls a callback for
@@ -60,7 +60,7 @@ pub use choice::{Kind, UnknownKind, best, first_of};
 pub use contract::{Capabilities, Selector, Trigger};
 pub use epoll::Epoll;
 pub use event::{Event, Events, Interest, Iter, Readiness, Token};
-pub use nonblocking::Spin;
+pub use nonblocking::Nonblocking;
 pub use poll::{Poll, TooManyPolled};
 pub use reactor::{End, Flow, Reactor};
 pub use registry::{Key, Ready, Registry};

@@ -30,12 +30,12 @@ use crate::waker::Waker;
 /// use std::os::unix::net::UnixStream;
 /// use std::time::Duration;
 ///
-/// use fiveways_selector::{Events, Interest, Selector, Spin, Token};
+/// use fiveways_selector::{Events, Interest, Selector, Nonblocking, Token};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let (mut ours, mut theirs) = UnixStream::pair()?;
 /// theirs.set_nonblocking(true)?;
-/// let mut selector = Spin::with_pause(Duration::from_micros(100))?;
+/// let mut selector = Nonblocking::with_pause(Duration::from_micros(100))?;
 /// selector.register(theirs.as_fd(), Interest::READABLE, Token(1))?;
 ///
 /// let mut events = Events::with_capacity(8);
@@ -47,7 +47,7 @@ use crate::waker::Waker;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Spin {
+pub struct Nonblocking {
     table: Table,
     waker: Waker,
     pause: Option<Duration>,
@@ -55,16 +55,16 @@ pub struct Spin {
     next: usize,
 }
 
-impl Spin {
+impl Nonblocking {
     /// Opens a selector that never pauses: the thread uses its core fully.
-    pub fn new() -> io::Result<Spin> {
-        Ok(Spin { table: Table::default(), waker: Waker::new()?, pause: None, next: 0 })
+    pub fn new() -> io::Result<Nonblocking> {
+        Ok(Nonblocking { table: Table::default(), waker: Waker::new()?, pause: None, next: 0 })
     }
 
     /// Opens a selector that sleeps this long in each wait whose deadline has not passed. The waker
     /// ends the sleep.
-    pub fn with_pause(pause: Duration) -> io::Result<Spin> {
-        Ok(Spin { pause: Some(pause), ..Spin::new()? })
+    pub fn with_pause(pause: Duration) -> io::Result<Nonblocking> {
+        Ok(Nonblocking { pause: Some(pause), ..Nonblocking::new()? })
     }
 
     fn sleep(&self, deadline: Option<Instant>) -> io::Result<()> {
@@ -105,7 +105,7 @@ impl Spin {
     }
 }
 
-impl Selector for Spin {
+impl Selector for Nonblocking {
     fn name(&self) -> &'static str {
         "nonblocking"
     }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fiveways_selector::{
-    Epoll, Events, FdTooLarge, Interest, Kind, Select, Selector, Spin, Token, TooManyPolled,
+    Epoll, Events, FdTooLarge, Interest, Kind, Nonblocking, Select, Selector, Token, TooManyPolled,
     Trigger,
 };
 
@@ -46,7 +46,7 @@ fn a_shared_listener_is_watched_exclusively() {
 fn a_pause_is_kept_only_before_the_deadline_d12() {
     let _alone = NUMBERS.lock().expect("no test failed");
     let pause = Duration::from_millis(40);
-    let mut selector = Spin::with_pause(pause).expect("a selector");
+    let mut selector = Nonblocking::with_pause(pause).expect("a selector");
     let (_ours, theirs) = UnixStream::pair().expect("a pair");
     selector.register(theirs.as_fd(), Interest::READABLE, Token(1)).expect("register");
     let mut events = Events::with_capacity(4);
@@ -56,7 +56,7 @@ fn a_pause_is_kept_only_before_the_deadline_d12() {
     assert_eq!(events.len(), 1);
 
     // A hundred pauses would take seconds, and an hour is longer than anything here takes.
-    let mut selector = Spin::with_pause(Duration::from_secs(3600)).expect("a selector");
+    let mut selector = Nonblocking::with_pause(Duration::from_secs(3600)).expect("a selector");
     selector.register(theirs.as_fd(), Interest::READABLE, Token(1)).expect("register");
     for _ in 0..100 {
         selector.wait(&mut events, Some(Instant::now())).expect("wait");
@@ -71,7 +71,7 @@ fn a_pause_is_kept_only_before_the_deadline_d12() {
 #[test]
 fn spinning_claims_at_once_without_a_pause() {
     let _alone = NUMBERS.lock().expect("no test failed");
-    let mut selector = Spin::new().expect("a selector");
+    let mut selector = Nonblocking::new().expect("a selector");
     assert_eq!(selector.capabilities().trigger, Trigger::Always);
     let (_ours, theirs) = UnixStream::pair().expect("a pair");
     let both = Interest::READABLE | Interest::WRITABLE;

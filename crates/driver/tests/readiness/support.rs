@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Selectors under test: every kind but the signal one, whose reports differ.
 const KINDS: [(Model, Kind); 5] = [
-    (Model::Nonblocking, Kind::Spin),
+    (Model::Nonblocking, Kind::Nonblocking),
     (Model::Select, Kind::Select),
     (Model::Poll, Kind::Poll),
     (Model::Epoll, Kind::Epoll),

@@ -41,7 +41,7 @@ macro_rules! behaviours {
                 }
                 #[test]
                 fn nonblocking() {
-                    $module::$name(Kind::Spin);
+                    $module::$name(Kind::Nonblocking);
                 }
             }
         )+)+
