@@ -31,7 +31,7 @@ use crate::worker::inbox::Inbox;
 use crate::worker::with_worker;
 
 /// How long a thread has to answer: a signal that it does not block reaches it at once.
-const PATIENCE: Duration = Duration::from_millis(200);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 
 const NAME_MAX: usize = 63;
 
@@ -91,7 +91,7 @@ pub(crate) fn ask(thread: Thread) -> Option<Activity> {
     ANSWER.thread.store(thread.number(), Ordering::Relaxed);
     ANSWER.state.store(ASKED, Ordering::Release);
     let asked = interrupt::interrupt(thread);
-    let limit = clock::machine() + PATIENCE;
+    let limit = clock::machine() + ANSWER_TIMEOUT;
     while asked.is_ok()
         && ANSWER.state.load(Ordering::Acquire) != ANSWERED
         && clock::machine() < limit

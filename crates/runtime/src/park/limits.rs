@@ -2,9 +2,9 @@
 //!
 //! Both surface first as an error at the suspension point (`ECANCELED`, `TimedOut`), and at every
 //! later one. If a call cannot return an error (a sleep, a lock), or if a cancelled task has
-//! ignored [`PATIENCE`] refusals, the task is unwound from that call: it does not park there, so it
-//! is never parked while unwinding. While it unwinds, calls that would park block the thread
-//! instead: std counts panics per thread, and a parked unwinding task would make
+//! ignored [`MAX_IGNORED_CANCELS`] refusals, the task is unwound from that call: it does not park
+//! there, so it is never parked while unwinding. While it unwinds, calls that would park block the
+//! thread instead: std counts panics per thread, and a parked unwinding task would make
 //! `thread::panicking()` true for the other tasks of its worker.
 
 use std::any::Any;
@@ -22,7 +22,7 @@ use crate::task_block::{Limits, Task, earlier};
 use crate::worker::{units_of, with_worker};
 
 /// Refusals a cancelled task may ignore before it is unwound.
-const PATIENCE: u16 = 100;
+const MAX_IGNORED_CANCELS: u16 = 100;
 
 /// The payload that unwinds a cancelled task; [`crate::JoinError`] recognises it.
 struct Cancelled;
@@ -79,7 +79,7 @@ impl fmt::Debug for Interrupt {
 #[cold]
 pub(crate) fn refuse(task: &Task) -> io::Error {
     let refusals = task.refusals.get();
-    if refusals >= PATIENCE {
+    if refusals >= MAX_IGNORED_CANCELS {
         unwind_cancelled();
     }
     task.refusals.set(refusals + 1);
