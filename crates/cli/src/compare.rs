@@ -1,7 +1,8 @@
 //! `fiveways compare`: one service under every model, measured on this machine.
 //!
-//! The measuring is `fiveways_lab`'s; here are the options, the progress bar and the output. The
-//! servers are this same program (`fiveways serve`), each model in a process of its own.
+//! The measurements are `fiveways_lab`'s; this file has the options, the progress bar and the
+//! output. The servers are this same program (`fiveways serve`), each model in a process of its
+//! own.
 
 mod interrupts;
 
@@ -25,17 +26,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::compare::interrupts::Interrupts;
 use crate::error::CliError;
 
-/// Measures a service under every model and says which is best here
+/// Measures a service under every model and reports which is best on this machine
 ///
-/// Each model is served by a process of its own and asked by a load generator on another processor,
-/// which checks every byte of every reply. Models take turns in rounds, in an order drawn anew for
-/// each, and are compared inside a round, so that what changes on the machine meets all alike.
+/// Each model is served by a process of its own and driven by a load generator on another
+/// processor, which checks every byte of every reply. Models take turns in rounds, in a random
+/// order, and are compared within a round, so that changes of the machine's speed affect all alike.
 ///
-/// A model that cannot run here is a row with its reason. The exit status is 1 when a model
-/// answered wrongly, lost connections or ended badly, and 2 when nothing could be measured.
+/// A model that cannot run here gets a row with the reason. The exit status is 1 if a model
+/// answered wrongly, lost connections or failed, and 2 if nothing could be measured.
 ///
-/// Ctrl-C ends the measuring: what was measured until then is reported (as not complete), and the
-/// exit status is 130. A second one ends the program at once.
+/// Ctrl-C ends the measurement: the report has what was measured until then (marked as not
+/// complete), and the exit status is 130. A second one ends the program at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +48,7 @@ Examples:
 The default run takes up to a minute and a half, a quick one up to half a minute; with --spin both
 it is half as long again.")]
 pub(crate) struct CompareArgs {
-    /// What is served: echo, upper, greet (`ok` once and for each line), sink (answers nothing)
+    /// The service: echo, upper, greet (`ok` once and for each line), sink (answers nothing)
     #[arg(long, default_value = "echo")]
     service: Service,
 
@@ -55,34 +56,34 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value_t = 64, value_name = "N")]
     connections: usize,
 
-    /// Bytes of a message, such as 64, 4K or 64K
+    /// Size of a message in bytes, such as 64, 4K or 64K
     #[arg(long, default_value = "64", value_name = "SIZE")]
     size: MessageSize,
 
-    /// Models to compare, separated by commas; all unless given
+    /// Models to compare, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_parser = model, value_name = "MODEL,…")]
     models: Vec<&'static str>,
 
-    /// Rounds, in each of which every model is measured once [default: 5, or 3 with --quick]
+    /// Number of rounds; each measures every model once [default: 5, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
 
-    /// Seconds of each measurement [default: 1, or 0.45 with --quick]
+    /// Duration of each measurement in seconds [default: 1, or 0.45 with --quick]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
 
-    /// Measure less: a first look in under 30 seconds
+    /// Measure less: a first impression in under 30 seconds
     #[arg(long)]
     quick: bool,
 
-    /// Worker threads of each server, where its model has coroutines
+    /// Worker threads of each server, for models with coroutines
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
 
-    /// Whether workers spin for a moment before they sleep, as `serve` lets them
+    /// Whether workers spin briefly before they sleep, as they do under `serve`
     ///
-    /// It decides with few connections, and models on threads cannot.
+    /// This matters with few connections; models on threads cannot spin.
     #[arg(long, value_enum, default_value_t = SpinArg::Off)]
     spin: SpinArg,
 
@@ -91,39 +92,39 @@ pub(crate) struct CompareArgs {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     processes: u16,
 
-    /// Where payloads and orders come from; drawn and reported unless given
+    /// Seed of payloads and orders; random by default, and reported
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Print a table, or JSON
+    /// Output format
     #[arg(long, value_enum)]
     format: Option<Format>,
 
-    /// Also write the report to this file, as JSON unless --format says text
+    /// Also write the report to this file, as JSON unless --format is text
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Measure a model again in later rounds although it failed
+    /// Measure a model in later rounds even after it has failed
     #[arg(long)]
     keep_going: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A table for people
+    /// A table
     Text,
-    /// Data for programs; docs/compare-json.md describes it
+    /// JSON, described in docs/compare-json.md
     Json,
 }
 
 /// Whether workers spin before they sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SpinArg {
-    /// They sleep at once, as threads do
+    /// Workers sleep at once, as threads do
     Off,
-    /// They spin first
+    /// Workers spin first
     On,
-    /// A row without and one with spinning, for each model that can
+    /// Two rows, without and with spinning, for each model that can spin
     Both,
 }
 
@@ -172,7 +173,7 @@ pub(crate) fn run(args: CompareArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// The time limits of a run that need not keep to a total: generous ones, for busy machines.
+/// The time limits of a run without a total: generous, for busy machines.
 const PATIENT: StepLimits = StepLimits {
     start: Duration::from_secs(20),
     connect: Duration::from_secs(20),
@@ -180,7 +181,7 @@ const PATIENT: StepLimits = StepLimits {
     stop: Duration::from_secs(20),
 };
 
-/// How much is measured, and how long each step may take, so that the whole keeps its time.
+/// How much is measured, and how long each step may take, to keep within the total time.
 struct Effort {
     rounds: usize,
     window: Duration,
@@ -234,11 +235,11 @@ fn comparison(args: &CompareArgs, interrupts: &Interrupts) -> Result<Comparison,
     workload.validate().map_err(|error| CliError::usage(error.to_string()))?;
     let program = env::current_exe()
         .map_err(|error| CliError::usage(format!("cannot find this program itself: {error}")))?;
-    // Who chooses rounds or seconds has chosen how long it takes.
+    // If rounds or seconds are given, the user has chosen the total time.
     let is_custom = args.rounds.is_some() || args.seconds.is_some();
     let (models, spin) = (models(&args.models), Spin::from(args.spin));
     let rows: usize = models.iter().map(|model| spin.variants(model).len()).sum();
-    // The total is of one row for each model: more rows take longer, fewer leave time over.
+    // The total assumes one row per model: more rows take longer, fewer leave time over.
     let scale = (rows as f64 / MODELS.len() as f64).max(1.0);
     let budget = Budget {
         total: (!is_custom).then_some(effort.total.mul_f64(scale)),
@@ -262,13 +263,13 @@ fn comparison(args: &CompareArgs, interrupts: &Interrupts) -> Result<Comparison,
     })
 }
 
-/// The models asked for, each once; all when none is named.
+/// The models given, each once; all if none is given.
 fn models(asked: &[&'static str]) -> Vec<&'static str> {
     let is_asked = |name: &&str| asked.is_empty() || asked.contains(name);
     MODELS.into_iter().filter(is_asked).collect()
 }
 
-/// The command as it can be typed again.
+/// The command in a form that can be typed again.
 fn command_line(args: impl Iterator<Item = OsString>) -> String {
     let quoted = args.enumerate().map(|(at, arg)| {
         let text = arg.to_string_lossy().into_owned();
@@ -288,14 +289,14 @@ fn command_line(args: impl Iterator<Item = OsString>) -> String {
 fn impossible(error: &CompareError) -> CliError {
     let hint = match error {
         CompareError::Descriptors { .. } => {
-            "ask for fewer --connections, or allow more with `ulimit -n`"
+            "use fewer --connections, or raise the limit with `ulimit -n`"
         }
-        _ => "see that this machine has descriptors and memory left, and try again",
+        _ => "make sure that this machine has free descriptors and memory, and try again",
     };
     CliError::usage(error.to_string()).hint(hint)
 }
 
-/// The bar on stderr, only where somebody looks: nothing is drawn while a window is measured.
+/// The progress bar on stderr, only on a terminal: nothing is drawn while a window is measured.
 struct Progress(ProgressBar);
 
 impl Progress {
@@ -323,7 +324,7 @@ impl Progress {
     }
 }
 
-/// Colours where a person looks at stdout and has not said no (no-color.org).
+/// Colours only if stdout is a terminal and NO_COLOR is not set (no-color.org).
 fn colour() -> Colour {
     let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || env::var_os("TERM").is_some_and(|value| value == "dumb");
@@ -337,12 +338,12 @@ fn rendered(report: &Report, format: Format, colour: Colour) -> Result<String, C
     match format {
         Format::Text => Ok(text(report, colour)),
         Format::Json => {
-            report.to_json().map_err(|error| CliError::usage(format!("no JSON of it: {error}")))
+            report.to_json().map_err(|error| CliError::usage(format!("cannot write JSON: {error}")))
         }
     }
 }
 
-/// Prints on stdout; a reader that has had enough is no error.
+/// Prints on stdout; a closed pipe is no error.
 fn print(content: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(content.as_bytes()).and_then(|()| stdout.flush()) {
@@ -358,11 +359,11 @@ fn judge(report: &Report) -> Result<ExitCode, CliError> {
         let failed = report.rows.iter().filter(|row| row.errors > 0);
         let failed: Vec<String> = failed.map(|row| row.label()).collect();
         return Err(CliError::failed(format!("errors under {}", failed.join(", ")))
-            .hint("the report counts them by kind; the figures are of clean rounds alone"));
+            .hint("the report counts them by kind; the figures are of clean rounds only"));
     }
     if !report.is_measured() {
         return Err(CliError::usage("no model could be measured")
-            .hint("the report has the reason of each; --models auto takes what is there"));
+            .hint("the report has the reason for each; --models auto takes what is available"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -372,7 +373,7 @@ fn not_written(path: &Path, error: &io::Error) -> CliError {
         .hint("choose a file in a directory that you may write to")
 }
 
-/// Finds out before measuring for a minute.
+/// Checks this before measuring for a minute.
 fn check_writable(path: &Path) -> Result<(), CliError> {
     if is_special(path) {
         return Ok(());
@@ -385,7 +386,7 @@ fn check_writable(path: &Path) -> Result<(), CliError> {
     made.map_err(|error| not_written(path, &error))
 }
 
-/// Writes the whole file or leaves what was there: a new file takes the old one's place.
+/// Writes the whole file or leaves the old one: a new file replaces it.
 fn write_atomically(path: &Path, content: &str) -> io::Result<()> {
     if is_special(path) {
         return fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_bytes());
@@ -403,7 +404,7 @@ fn write_atomically(path: &Path, content: &str) -> io::Result<()> {
     written
 }
 
-/// Something such as `/dev/null` or a pipe, whose place no file may take?
+/// Returns `true` for files such as `/dev/null` or a pipe, which must not be replaced.
 fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }

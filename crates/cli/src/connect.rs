@@ -1,4 +1,4 @@
-//! `fiveways connect`: a line client for people, and simple loads of exchanges.
+//! `fiveways connect`: an interactive line client, and simple loads of exchanges.
 //!
 //! ```text
 //!   args ─▶ run ─┬─ no message: interactive   one poll(2) over stdin, the server and Ctrl-C
@@ -7,7 +7,7 @@
 //!                   and ends in a tally; summary tells them all
 //! ```
 //!
-//! Bytes are the truth everywhere; they become text only where they are shown (D17).
+//! Data is bytes everywhere; it is converted to text only for display (D17).
 
 mod interactive;
 mod load;
@@ -31,12 +31,12 @@ pub(crate) use args::ConnectArgs;
 
 use interrupt::Interrupt;
 
-/// Status after Ctrl-C, as shells count it: 128 + SIGINT.
+/// Exit status after Ctrl-C, by the shells' convention: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 /// Runs the command.
 pub(crate) fn run(args: ConnectArgs) -> Result<ExitCode, CliError> {
     let interrupt = Interrupt::new()
-        .map_err(|error| CliError::usage(format!("cannot listen for Ctrl-C: {error}")))?;
+        .map_err(|error| CliError::usage(format!("cannot handle Ctrl-C: {error}")))?;
     if args.is_load() { load::run(&args, &interrupt) } else { interactive::run(&args, &interrupt) }
 }

@@ -6,8 +6,8 @@
 //!                └─ else:      one file of demo/, which says its lines and ends
 //! ```
 //!
-//! What a demo says is exact: times are told in whole seconds of the course it comes from, whatever
-//! `--scale` makes of them. Demos are written to be read: they use the library as anybody would.
+//! The output of a demo is exact: times are given in whole seconds, whatever `--scale` makes of
+//! them. Demos are written to be read: they use the library as any program would.
 
 mod local;
 mod order;
@@ -36,19 +36,19 @@ use crate::error::CliError;
 
 use stage::{Outcome, Pace, say};
 
-/// Runs short programs that show one thing each
+/// Runs short programs that demonstrate one thing each
 ///
-/// Without a name: lists them. What they say is on stdout; --source shows how it is done.
+/// Without a name: lists them. Output goes to stdout; --source shows the source.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(subcommand)]
     demo: Option<Demo>,
 
-    /// Print the demo's own source instead of running it
+    /// Print the demo's source instead of running it
     #[arg(long, global = true)]
     source: bool,
 
-    /// Stretch all times by this factor; 0.1 is ten times as fast
+    /// Multiply all times by this factor; 0.1 is ten times as fast
     #[arg(long, global = true, default_value_t = Pace::default(), value_name = "FACTOR")]
     scale: Pace,
 }
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a line for each demo.
+/// Prints one line per demo.
 fn list() {
     let demos = Demo::augment_subcommands(Command::new("demo"));
     for demo in demos.get_subcommands() {

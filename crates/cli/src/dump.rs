@@ -8,34 +8,34 @@ use fiveways::inspect::{self, Dump};
 
 use crate::error::CliError;
 
-/// Tells what every task of a running program waits for, and where it stands
+/// Shows what every task of a running program waits for, with backtraces
 ///
-/// Of programs that listen for it, as `fiveways serve` does (in code: `inspect::listen()`), and of
-/// the same user. Without a PID: of the only one there is.
+/// The program must listen for it, as `fiveways serve` does (in code: `inspect::listen()`), and
+/// belong to the same user. Without a PID: the only such program on this machine.
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
-    /// The process
+    /// Id of the process
     pid: Option<u32>,
 
-    /// How the dump is written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
-    /// Leave out where tasks stand: some twenty times as fast
+    /// Omit backtraces (about 20× faster)
     #[arg(long)]
     no_backtraces: bool,
 
-    /// Only the tasks that have waited longest, so many of each worker
+    /// Only this many tasks per worker, those that have waited longest
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
 
-/// How a dump is written.
+/// The format of a dump.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Text
     Text,
-    /// For programs
+    /// JSON
     Json,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes to stdout; that nobody reads it is no error.
+/// Writes to stdout; a closed pipe is no error.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -70,13 +70,13 @@ pub(crate) fn take(process: u32, backtraces: bool, limit: Option<usize>) -> Resu
     inspect::of_process(process, backtraces, limit).map_err(|error| cannot_take(process, &error))
 }
 
-/// The process, if only one listens.
+/// Returns the process, if only one listens.
 pub(crate) fn only_process() -> Result<u32, CliError> {
     let all = inspect::processes()
         .map_err(|error| CliError::usage(format!("cannot list processes: {error}")))?;
     match all[..] {
         [only] => Ok(only),
-        [] => Err(CliError::usage("no process here listens").hint(HOW_TO_LISTEN)),
+        [] => Err(CliError::usage("no process on this machine listens").hint(HOW_TO_LISTEN)),
         _ => {
             let all: Vec<_> = all.iter().map(u32::to_string).collect();
             let hint = format!("name one of them: {}", all.join(", "));
@@ -89,19 +89,19 @@ const HOW_TO_LISTEN: &str =
     "`fiveways serve` listens; another program does if it calls `inspect::listen()`";
 
 fn cannot_take(process: u32, error: &io::Error) -> CliError {
-    let failed = CliError::usage(format!("cannot look into process {process}: {error}"));
+    let failed = CliError::usage(format!("cannot inspect process {process}: {error}"));
     match error.kind() {
         ErrorKind::ConnectionRefused => match children(process)[..] {
-            [] => failed.hint(format!("is it there? {HOW_TO_LISTEN}")),
+            [] => failed.hint(format!("does it exist? {HOW_TO_LISTEN}")),
             ref children => failed.hint(format!("its children listen: {}", children.join(", "))),
         },
-        ErrorKind::PermissionDenied => failed.hint("only the same user may, and root"),
+        ErrorKind::PermissionDenied => failed.hint("only the same user and root may inspect it"),
         ErrorKind::WouldBlock => failed.hint("it does not answer: is it stopped?"),
         _ => failed,
     }
 }
 
-/// The children of a process that listen.
+/// The listening children of a process.
 fn children(process: u32) -> Vec<String> {
     let path = format!("/proc/{process}/task/{process}/children");
     let listening = inspect::processes().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How a command ends badly: what failed, what to do about it, and the exit status.
+//! Errors of commands: what failed, what to do about it, and the exit status.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ pub(crate) const CHECK_FAILED: u8 = 1;
 /// Status of wrong usage, and of an environment that lacks something.
 pub(crate) const USAGE: u8 = 2;
 
-/// Why a command ended: printed as `error: …`, a blank line, `hint: …`.
+/// The error that ends a command: printed as `error: …`, a blank line, `hint: …`.
 #[derive(Debug)]
 pub(crate) struct CliError {
     /// What failed and with which value; lower case, no full stop.
@@ -36,7 +36,7 @@ impl CliError {
         self
     }
 
-    /// Prints the error on stderr and gives the exit status.
+    /// Prints the error on stderr and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("{self}");
         ExitCode::from(self.code)

@@ -1,4 +1,4 @@
-//! The program `fiveways`: serve, connect, compare; look into what runs; short demonstrations.
+//! The program `fiveways`: serve, connect, compare; inspect running programs; short demonstrations.
 //!
 //! Data goes to stdout, everything else to stderr. Exit status: 0 for success, 1 when a check
 //! failed, 2 for wrong usage or an environment that lacks something.
@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 /// One handler on every network I/O model: serve, connect, and compare the models on this machine
 ///
 /// Start with `fiveways compare`: it runs an echo service under every model that this machine has,
-/// and says which is best here, by how much, and what it costs.
+/// and reports which is best, by how much, and at what cost.
 #[derive(Parser, Debug)]
 #[command(name = "fiveways", version, max_term_width = 100)]
 struct Cli {
@@ -37,7 +37,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // A process that a pool of this program has started does that pool's work.
+    // A process started by a pool of this program runs that pool's work.
     fiveways::executor::serve_if_worker();
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),

@@ -18,23 +18,22 @@ use crate::error::CliError;
 
 /// Serves a ready-made service on any model
 ///
-/// Prints `listening on ADDRESS` on stdout when clients may come, and under the model auto a second
-/// line, such as `auto takes uring`. SIGINT or SIGTERM ends it
-/// gracefully: it stops accepting, lets connections finish for as long as --drain says, and exits
-/// with status 0; a second signal ends it at once.
+/// Prints `listening on ADDRESS` on stdout when clients may connect, and under the model auto a
+/// second line, such as `auto takes uring`. SIGINT or SIGTERM ends it gracefully: it stops
+/// accepting, lets connections finish for the time given by --drain, and exits with status 0; a
+/// second signal ends it at once.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// What to do with the bytes of a client: echo, upper, greet (one `ok` and one for each line),
-    /// sink
+    /// The service: echo, upper, greet (`ok` once and for each line), sink (answers nothing)
     #[arg(long, default_value_t = Service::Echo)]
     service: Service,
 
-    /// How waiting is done: blocking, threads, pool, nonblocking (burns a core), select, poll,
-    /// epoll, epoll-et, signal, uring, auto
+    /// The I/O model: blocking, threads, pool, nonblocking (burns a core), select, poll, epoll,
+    /// epoll-et, signal, uring, auto
     #[arg(long, default_value_t = Model::Auto)]
     model: Model,
 
-    /// Threads with coroutines in each process; of no concern to blocking, threads and pool
+    /// Threads with coroutines in each process; ignored by blocking, threads and pool
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     workers: u16,
@@ -44,15 +43,16 @@ pub(crate) struct ServeArgs {
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     processes: u16,
 
-    /// Address to listen on; port 0 takes a free one. Wider than loopback only if you say so
+    /// Address to listen on; port 0 picks a free one. The default is reachable only from this
+    /// machine
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     bind: String,
 
-    /// Connections the kernel keeps waiting; the system's maximum unless set
+    /// Length of the kernel's accept queue [default: the system's maximum]
     #[arg(long, value_name = "N")]
     backlog: Option<u32>,
 
-    /// A listener for each process (SO_REUSEPORT); so it is unless set, but under blocking
+    /// A listener for each process (SO_REUSEPORT): the default, except under blocking
     #[arg(long)]
     reuse_port: bool,
 
@@ -60,11 +60,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, conflicts_with = "reuse_port")]
     share_listener: bool,
 
-    /// Threads of the model pool; four for each processor unless set
+    /// Threads of the model pool [default: four per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
     pool: Option<u16>,
 
-    /// Connections served at a time by each process
+    /// Maximum number of connections of each process
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
 
@@ -72,25 +72,26 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, default_value_t = OverloadArg::Wait)]
     overload: OverloadArg,
 
-    /// End connections on which nothing moves for this long (such as 30s); 0s: never
+    /// End connections on which no byte moves for this long (such as 30s); 0s: never
     ///
-    /// One minute unless set under blocking and pool, where a silent client holds a thread.
+    /// The default is one minute under blocking and pool, where a silent client holds a thread, and
+    /// never under the other models.
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<Span>,
 
-    /// Limit each read of a connection
+    /// Time limit of each read of a connection
     #[arg(long, value_name = "TIME")]
     read_timeout: Option<Span>,
 
-    /// Limit each write of a connection
+    /// Time limit of each write of a connection
     #[arg(long, value_name = "TIME")]
     write_timeout: Option<Span>,
 
-    /// Probe silent peers at this interval and give dead ones up; 0s: never
+    /// Probe silent peers at this interval and close connections to dead ones; 0s: never
     #[arg(long, value_name = "TIME", default_value = "60s")]
     keepalive: Span,
 
-    /// How long connections may go on after a stop
+    /// How long connections may continue after a stop
     #[arg(long, value_name = "TIME", default_value = "10s")]
     drain: Span,
 
@@ -98,7 +99,7 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     close_idle_on_stop: bool,
 
-    /// Longest spin of a worker before it sleeps, in microseconds, while spinning pays; 0: never
+    /// Longest time a worker spins before it sleeps, in microseconds, while spinning pays; 0: never
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
     spin: u64,
 
@@ -118,7 +119,7 @@ enum OverloadArg {
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
-    // A server wants all the descriptors it may have.
+    // A server needs as many descriptors as it may have.
     fiveways_sys::process::raise_descriptor_limit();
     let mode = match (args.reuse_port, args.share_listener) {
         (true, _) => ListenMode::ReusePort,
@@ -142,7 +143,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// A service in processes that can be looked into.
+/// A service in processes that can be inspected.
 struct Watched(Service);
 
 impl Handler for Watched {
@@ -152,16 +153,16 @@ impl Handler for Watched {
         self.0.serve(stream)
     }
 
-    /// Lets `fiveways dump` and `top` look in, and SIGQUIT ask for a dump on stderr.
+    /// Enables `fiveways dump` and `top`, and a dump on stderr at SIGQUIT.
     fn begin(&self) -> io::Result<()> {
         if let Err(error) = inspect::listen().and_then(|()| inspect::on_sigquit()) {
-            eprintln!("fiveways: nobody can look in: {error}");
+            eprintln!("fiveways: cannot be inspected: {error}");
         }
         Ok(())
     }
 }
 
-/// What would help against an error of the serving itself.
+/// Adds a hint to an error of serving.
 fn serve_error(error: &io::Error) -> CliError {
     let failed = CliError::usage(format!("cannot serve: {error}"));
     match error.raw_os_error() {
@@ -203,7 +204,8 @@ fn unless_zero(time: Span) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-/// Tells where it listens, before any fork, so that it is told once; then which model `auto` took.
+/// Reports where it listens, before any fork, so that it is reported once; then which model `auto`
+/// took.
 fn announce(address: SocketAddr, taken: Option<Model>) -> io::Result<()> {
     let mut lines = format!("listening on {address}\n");
     if let Some(model) = taken {
@@ -211,7 +213,7 @@ fn announce(address: SocketAddr, taken: Option<Model>) -> io::Result<()> {
     }
     let mut stdout = io::stdout().lock();
     let told = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-    told.map_err(|error| io::Error::other(format!("the address cannot be told: {error}")))
+    told.map_err(|error| io::Error::other(format!("cannot report the address: {error}")))
 }
 
 fn bind_error(bind: &str, error: &io::Error) -> CliError {
@@ -233,6 +235,6 @@ fn bind_error(bind: &str, error: &io::Error) -> CliError {
 }
 
 fn model_error(model: Model, error: &io::Error) -> CliError {
-    CliError::usage(format!("the model {model} is not to be had here: {error}"))
+    CliError::usage(format!("the model {model} is not available here: {error}"))
         .hint("--model auto takes the best model that this machine has")
 }

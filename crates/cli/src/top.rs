@@ -1,6 +1,7 @@
 //! `fiveways top`: a table of a running program's workers and tasks, kept up to date.
 //!
-//! Every look is a dump of the tasks that have waited longest; rates are differences of two looks.
+//! Every update is a dump of the tasks that have waited longest; rates are differences of two
+//! updates.
 
 mod table;
 mod screen;
@@ -19,26 +20,26 @@ use crate::top::table::{Look, draw};
 
 /// Shows the workers and tasks of a running program, refreshed
 ///
-/// Tasks by state, the longest waits, the load of each worker. Ctrl-C ends it. Without a PID: of
-/// the only program here that listens, see `fiveways dump --help`.
+/// Tasks by state, the longest waits, the load of each worker. Ctrl-C ends it. Without a PID: the
+/// only program on this machine that listens, see `fiveways dump --help`.
 #[derive(Args, Debug)]
 pub(crate) struct TopArgs {
-    /// The process
+    /// Id of the process
     pid: Option<u32>,
 
-    /// Show it once; so it is if stdout is no terminal, too
+    /// Show it once; the default if stdout is not a terminal
     #[arg(long)]
     once: bool,
 
-    /// The time between two looks
+    /// Time between two updates
     #[arg(long, value_name = "TIME", default_value = "1s")]
     interval: Span,
 }
 
-/// Tasks asked of each worker: more than a screen has lines.
+/// Tasks requested from each worker: more than a screen has lines.
 const TASKS: usize = 200;
 
-/// Between the two looks of `--once`, if no interval was asked for.
+/// Between the two samples of `--once`, if no interval is given.
 const ONCE: Duration = Duration::from_millis(300);
 
 /// Runs the command.

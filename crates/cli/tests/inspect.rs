@@ -141,6 +141,6 @@ fn a_process_that_does_not_listen_is_an_error_with_a_hint() {
     let output = run(&["dump", &std::process::id().to_string()]);
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    assert!(told.starts_with("error: cannot look into process "), "{told}");
+    assert!(told.starts_with("error: cannot inspect process "), "{told}");
     assert!(told.contains("\n\nhint: "), "{told}");
 }

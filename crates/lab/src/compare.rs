@@ -5,9 +5,9 @@
 //!    start server -> load (connect, warm up, window, drain, close) -> stop server -> sample
 //! ```
 //!
-//! A model that fails costs its own row and nothing else: it declines to start (a row with the
-//! server's reason), or it fails (counted, and not tried again unless that is asked for).
-//! The time budget holds whatever the models do: each step has a time limit.
+//! A model that fails affects its own row only: it declines to start (a row with the server's
+//! reason), or it fails (counted, and not tried again unless requested). The time budget holds
+//! whatever the models do: each step has a time limit.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,9 +29,9 @@ use crate::server::{Launch, Server, cpu_ns, family_of, resident_bytes};
 use crate::statistics::{Sample, rounded};
 use crate::workload::{Spin, Workload};
 
-/// Descriptors that the generator and the server need beside their connections.
+/// Descriptors that the generator and the server need in addition to their connections.
 const DESCRIPTORS_SPARE: u64 = 64;
-/// select(2) knows descriptors below this number only.
+/// select(2) supports only descriptors below this number.
 const SELECT_MAX: usize = 1024;
 
 /// A comparison to run.
@@ -41,11 +41,11 @@ pub struct Comparison {
     pub program: PathBuf,
     /// The models, by name.
     pub models: Vec<&'static str>,
-    /// What to ask of each.
+    /// The workload of each.
     pub workload: Workload,
     /// How many rounds.
     pub rounds: usize,
-    /// How long each server is asked before its window.
+    /// How long each server is driven before its window.
     pub warm_up: Duration,
     /// Windows and their budget.
     pub budget: Budget,
@@ -55,11 +55,12 @@ pub struct Comparison {
     pub workers: usize,
     /// Processes of each server.
     pub processes: usize,
-    /// Whether workers spin before they sleep, where a model has such.
+    /// Whether workers spin before they sleep, for models that can.
     pub spin: Spin,
-    /// Ends the comparison early when it becomes true: the report has what was measured until then.
+    /// Ends the comparison early when it becomes `true`: the report has what was measured until
+    /// then.
     pub interrupt: Arc<AtomicBool>,
-    /// Try a model again in later rounds after it failed?
+    /// `true` to measure a model again in later rounds after it failed.
     pub keep_going: bool,
     /// The command as it was typed, for the report.
     pub command: String,
@@ -78,7 +79,7 @@ pub struct StepLimits {
     pub stop: Duration,
 }
 
-/// How far a comparison is.
+/// The progress of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The round, from zero.
@@ -91,7 +92,7 @@ pub struct Step {
     pub total: usize,
 }
 
-/// Why a comparison could not be run at all.
+/// Why a comparison could not run at all.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CompareError {
@@ -99,7 +100,7 @@ pub enum CompareError {
     Descriptors {
         /// How many it needs.
         needed: u64,
-        /// How many there may be.
+        /// The limit.
         limit: u64,
     },
     /// The generator itself failed.
@@ -126,13 +127,13 @@ impl std::error::Error for CompareError {
     }
 }
 
-/// Runs a comparison on the calling thread, telling `watch` before each step and at the end.
+/// Runs a comparison on the calling thread, and calls `watch` before each step and at the end.
 ///
 /// The calling thread must live until this returns, as it does: servers are tied to it.
 ///
 /// # Errors
 ///
-/// The comparison as a whole is impossible here. What goes wrong with a model is in its row.
+/// If the comparison as a whole is impossible here. Failures of a model are in its row.
 pub fn run(comparison: &Comparison, watch: &mut dyn FnMut(Step)) -> Result<Report, CompareError> {
     check_descriptors(comparison.workload.connections)?;
     let machine = Machine::read();
@@ -158,7 +159,7 @@ fn check_descriptors(connections: usize) -> Result<(), CompareError> {
     }
 }
 
-/// What is measured: each model, twice where it is measured with and without spinning.
+/// The subjects: each model, twice if it is measured with and without spinning.
 fn subjects(comparison: &Comparison) -> Vec<Subject> {
     let variants = |&model: &&'static str| {
         let spins = comparison.spin.variants(model).iter();
@@ -193,7 +194,7 @@ fn subject(comparison: &Comparison, model: &'static str, spin_us: Option<u64>) -
     }
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 struct Campaign<'a> {
     comparison: &'a Comparison,
     placement: Placement,
@@ -241,7 +242,7 @@ impl Campaign<'_> {
         subject.unavailable.is_none() && !has_failed && !is_over
     }
 
-    /// Takes one sample; `None` when there is no clean one.
+    /// Takes one sample; `None` if there is no clean one.
     fn sample(&mut self, at: usize, left: usize) -> Result<Option<Sample>, CompareError> {
         let Some(window) = self.comparison.budget.window(self.started.elapsed(), left) else {
             self.is_out_of_time = true;
@@ -258,7 +259,8 @@ impl Campaign<'_> {
         };
         let (outcome, observed) = self.load(at, &server, window)?;
         if self.is_interrupted() {
-            // The server is ended by its drop, and what it did until now was cut short by us.
+            // The server is ended by its drop, and its work until now was cut short by the
+            // interrupt.
             return Ok(None);
         }
         let subject = &mut self.subjects[at];
@@ -278,7 +280,7 @@ impl Campaign<'_> {
         Ok(is_clean.then(|| sample_of(&outcome, &observed, subject.connections)).flatten())
     }
 
-    /// A model that never ran cannot run here; one that did has failed.
+    /// A model that never ran cannot run here; one that ran before has failed.
     fn not_started(&mut self, at: usize, reason: String, is_refusal: bool) {
         let subject = &mut self.subjects[at];
         let has_run = subject.samples.iter().any(Option::is_some);
@@ -318,7 +320,8 @@ impl Campaign<'_> {
         }
     }
 
-    /// Runs the generator on its own processor, looking at the server at the run's moments.
+    /// Runs the generator on its own processor, and reads the server's counters at the run's
+    /// moments.
     fn load(
         &self,
         at: usize,
@@ -338,10 +341,10 @@ impl Campaign<'_> {
             interrupt: &comparison.interrupt,
         };
         let (pid, mut observed) = (server.pid(), Observed::default());
-        // A thread of its own, for the processor it keeps to is its own affair.
+        // A separate thread, so that its processor affinity affects nothing else.
         let outcome = thread::scope(|scope| {
             let generator = scope.spawn(|| {
-                // Refused where processors were taken away meanwhile: then it runs anywhere.
+                // Fails if processors were taken away in the meantime: then it runs anywhere.
                 let _ = process::set_affinity(&self.placement.generator);
                 load::run(&plan, &mut |moment| observed.look(pid, moment))
             });
@@ -389,7 +392,7 @@ impl Campaign<'_> {
     }
 }
 
-/// What was seen of a server at the moments of a run.
+/// The server's counters at the moments of a run.
 #[derive(Debug, Default)]
 struct Observed {
     processes: Vec<process::Pid>,
@@ -418,8 +421,8 @@ impl Observed {
     }
 }
 
-/// Waits until the processes rest, for 20 ms at most: a server goes on for a moment after its last
-/// reply, and one of them never rests at all.
+/// Waits until the processes are idle, for 20 ms at most: a server continues for a moment after its
+/// last reply, and one of the models never idles.
 fn settle(processes: &[process::Pid]) {
     let mut before = cpu_ns(processes);
     for _ in 0..10 {
@@ -433,7 +436,7 @@ fn settle(processes: &[process::Pid]) {
 }
 
 fn sample_of(outcome: &Outcome, observed: &Observed, connections: usize) -> Option<Sample> {
-    // The first connection stands for what is allocated once, so it is not counted.
+    // The first connection accounts for one-time allocations, so it is not counted.
     let growth = observed.resident_with_all.saturating_sub(observed.resident_with_first);
     let rss = (connections > 1).then(|| growth as f64 / (connections - 1) as f64);
     Some(Sample {

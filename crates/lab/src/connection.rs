@@ -8,8 +8,9 @@
 //!  greeted            Failure: the caller drops the connection
 //! ```
 //!
-//! States live in three counts: `sent` of the request, `got` of the reply (or of the greeting while
-//! `greeting` is not empty), and `asking`. Bytes that come while idle were not asked for: corrupt.
+//! The state is in three fields: `sent` of the request, `got` of the reply (or of the greeting
+//! while `greeting` is not empty), and `asking`. Bytes that arrive while idle were not requested:
+//! corrupt.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +20,7 @@ use crate::failure::Failure;
 use crate::socket::Socket;
 use crate::workload::Payload;
 
-/// What a turn of a connection led to.
+/// The result of a turn of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Nothing to do before the next event.
@@ -28,12 +29,12 @@ pub(crate) enum Progress {
     Answered,
 }
 
-/// How far reading goes.
+/// How far to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Until the socket gave less than it might have: the next bytes make a new event.
+    /// Until the socket returned less than requested: the next bytes cause a new event.
     UntilShort,
-    /// Until there is nothing, or the end: the event spoke of a close, which comes only once.
+    /// Until there is nothing, or the end: the event reported a close, which comes only once.
     UntilEmpty,
 }
 
@@ -61,7 +62,7 @@ impl Connection {
         Connection { socket, index, number, greeting, asking, sent, got, asked_at, checks }
     }
 
-    /// Is an exchange in flight?
+    /// Returns `true` if an exchange is in flight.
     pub(crate) fn is_asking(&self) -> bool {
         self.asking
     }
@@ -71,13 +72,13 @@ impl Connection {
         self.asked_at
     }
 
-    /// Counts a check that found it as it is; answers with how often in this exchange.
+    /// Counts a check that found it unchanged; returns how often in this exchange.
     pub(crate) fn count_check(&mut self) -> u32 {
         self.checks += 1;
         self.checks
     }
 
-    /// Begins the next request and sends what fits of it.
+    /// Begins the next request and sends as much of it as fits.
     #[inline]
     pub(crate) fn ask(&mut self, payload: &Payload, now: Instant) -> Result<Progress, Failure> {
         debug_assert!(!self.asking, "one request in flight");
@@ -88,7 +89,7 @@ impl Connection {
         Ok(self.settle(payload))
     }
 
-    /// Goes on with the exchange after an event.
+    /// Continues the exchange after an event.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -113,7 +114,8 @@ impl Connection {
         self.socket.finish()
     }
 
-    /// Looks for the server's close, which [`Connection::finish`] asked for. Has it come?
+    /// Checks for the server's close, which [`Connection::finish`] requested. Returns `true` if it
+    /// has come.
     pub(crate) fn is_closed(&self, buf: &mut [u8]) -> Result<bool, Failure> {
         match self.socket.recv(buf) {
             Ok(0) => Ok(true),
@@ -159,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// What must come back in all; nothing is expected while idle.
+    /// The expected reply as a whole; nothing is expected while idle.
     fn expected<'a>(&self, payload: &'a Payload) -> &'a [u8] {
         match (self.asking, self.greeting.is_empty()) {
             (false, _) => &[],

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, a connection or a server, as countable kinds.
+//! Failures of a request, a connection or a server, as countable kinds.
 
 use std::io;
 
@@ -13,11 +13,11 @@ pub enum Failure {
     Reset,
     /// The server closed the connection before its reply was complete.
     Closed,
-    /// A reply differs from what must come back, or bytes came unasked.
+    /// A reply differs from the expected one, or unexpected bytes arrived.
     Corrupt,
-    /// The reply, or the server's close at the end, did not come in time.
+    /// The reply, or the server's close at the end, did not arrive in time.
     TimedOut,
-    /// The server ended early, did not stop when asked, or stopped with another status than zero.
+    /// The server ended early, did not stop on request, or stopped with a non-zero status.
     Server,
     /// Any other error of a socket.
     Other,

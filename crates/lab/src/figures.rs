@@ -1,4 +1,4 @@
-//! How figures are written for people: grouped digits, three or so of them that mean something.
+//! Formatting of figures: grouped digits, about three of them significant.
 
 /// A whole number with its digits in groups of three: `361,204`.
 pub(crate) fn grouped(value: f64) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn grouped(value: f64) -> String {
     text
 }
 
-/// A value with decimals only as long as they mean something: `9.87`, `98.7`, `987`, `9,876`.
+/// A value with about three significant digits: `9.87`, `98.7`, `987`, `9,876`.
 pub(crate) fn scaled(value: f64) -> String {
     match value {
         v if v < 9.995 => format!("{v:.2}"),

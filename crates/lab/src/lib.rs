@@ -5,8 +5,8 @@
 //! medians with their spread.
 //!
 //! Invariant I7: `statistics` and `report` have no clock, socket or thread: same input, same bytes.
-//! The crate does not link the runtime it measures: a defect of that runtime must not be able to
-//! hide in the instrument.
+//! The crate does not link the runtime that it measures: a defect of that runtime must not be able
+//! to hide in the instrument.
 
 pub mod compare;
 pub mod server;

@@ -1,7 +1,8 @@
 //! The load generator: many connections, one request in flight on each, every reply byte checked.
 //!
-//! A closed loop: a connection asks again when its reply is complete. A server that stalls is asked
-//! less, so the latencies are those of a closed loop (coordinated omission), which the report says.
+//! A closed loop: a connection sends the next request when its reply is complete. A server that
+//! stalls receives fewer requests, so the latencies are those of a closed loop (coordinated
+//! omission), as the report says.
 //!
 //! ```text
 //!  connect 1, exchanges | connect the rest, one exchange each | warm-up | window | drain, close
@@ -9,9 +10,9 @@
 //! ```
 //!
 //! Bounds: every phase ends by itself, by its time limit, or when no connection is left; a failed
-//! connection is counted once and not replaced. So a dead server ends a run early, and a silent
-//! one costs the time limit of one request. A request's time is counted in checks, 50 ms or more
-//! apart: a moment in which the whole machine stood still is one check, and no server's fault.
+//! connection is counted once and not replaced. So a dead server ends a run early, and a silent one
+//! costs the time limit of one request. A request's time is counted in checks, at least 50 ms
+//! apart: a pause of the whole machine counts as one check, and not as a fault of the server.
 //!
 //! One thread, one edge-triggered epoll of its own; while measuring it allocates nothing.
 
@@ -34,27 +35,27 @@ use crate::workload::{Payload, Service, Workload};
 const EVENTS: usize = 512;
 const BUFFER: usize = 64 << 10;
 /// Exchanges of the first connection: enough to touch every buffer that a server fills in turn, so
-/// that these are not taken for memory of the connections that come later.
+/// that these are not counted as memory of later connections.
 const FIRST_EXCHANGES: usize = 600;
-/// How often overdue requests are looked for: the unit in which their time limit is counted.
+/// How often overdue requests are searched: the unit in which their time limit is counted.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// Latencies beyond this count as this: one minute, far above any time limit.
+/// Longer latencies count as this: one minute, far above any time limit.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 
-/// What to run.
+/// The plan of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     /// Where the server listens.
     pub address: SocketAddr,
-    /// What to ask.
+    /// The workload.
     pub workload: &'a Workload,
-    /// How long to ask before measuring.
+    /// How long to send requests before measuring.
     pub warm_up: Duration,
     /// How long to measure.
     pub window: Duration,
     /// The time limits.
     pub limits: Limits,
-    /// Ends the run early when it becomes true; what was measured is of no use then.
+    /// Ends the run early when it becomes `true`; its measurements are useless then.
     pub interrupt: &'a AtomicBool,
 }
 
@@ -67,7 +68,7 @@ pub struct Limits {
     pub request: Duration,
 }
 
-/// A moment of a run at which the caller may want to look at the server.
+/// A moment of a run at which the caller may want to read the server's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// One connection is open and idle after many exchanges.
@@ -80,25 +81,25 @@ pub enum Moment {
     WindowEnds,
 }
 
-/// What a run measured.
+/// The measurements of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Requests completed inside the window.
     pub requests: u64,
     /// How long the window was.
     pub window: Duration,
-    /// Their latencies; `None` when there were none. The longest is also of those that were under
-    /// way when the window ended.
+    /// Their latencies; `None` if there were none. The maximum includes requests that were in
+    /// flight when the window ended.
     pub latency: Option<Percentiles>,
-    /// What went wrong in the whole run.
+    /// Failures of the whole run.
     pub failures: Failures,
     /// Processor time the generator used inside the window.
     pub generator_cpu: Duration,
 }
 
-/// Runs a plan on this thread, telling `observe` of its moments.
+/// Runs a plan on this thread, and calls `observe` at its moments.
 ///
-/// What goes wrong with connections is counted, and never ends the run as an error.
+/// Failures of connections are counted, and never end the run as an error.
 ///
 /// # Errors
 ///
@@ -115,14 +116,14 @@ pub fn run(plan: &Plan<'_>, observe: &mut dyn FnMut(Moment)) -> io::Result<Outco
     observe(Moment::AllConnected);
     let outcome = generator.measure(observe);
     generator.drain();
-    // A server that stopped answering has its longest latency in what was under way at the end.
+    // The longest latency of a server that stopped answering is in a request in flight at the end.
     let max_ns = generator.latency.max();
     let latency = outcome.latency.map(|latency| Percentiles { max_ns, ..latency });
     generator.close();
     Ok(Outcome { failures: generator.failures, latency, ..outcome })
 }
 
-/// May an answered connection ask again?
+/// Whether a connection sends the next request after a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Ask,
@@ -138,7 +139,7 @@ struct Generator<'a> {
     connections: Vec<Option<Connection>>,
     /// Connections whose next request waits for its turn.
     due: Vec<usize>,
-    /// `due` while it is worked off: kept for its allocation.
+    /// `due` while it is processed: kept for its allocation.
     due_now: Vec<usize>,
     buf: Vec<u8>,
     alive: usize,
@@ -174,7 +175,7 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Opens connections until there are `count`, also counting the failed ones.
+    /// Opens connections until there are `count`, including failed ones.
     fn connect(&mut self, count: usize, deadline: Instant) -> io::Result<()> {
         while self.connections.len() < count && !self.is_interrupted() {
             let index = self.connections.len();
@@ -204,7 +205,7 @@ impl<'a> Generator<'a> {
         Ok(Connection::new(socket, index, &self.payload))
     }
 
-    /// Takes the greetings, then makes one exchange on every connection that has had none.
+    /// Receives the greetings, then makes one exchange on every connection that has had none.
     fn exchange_once(&mut self) {
         self.drain();
         self.ask_all(Next::Rest, |connection| connection.number() == 0);
@@ -231,7 +232,7 @@ impl<'a> Generator<'a> {
         self.requests = 0;
         let (start, cpu_before) = (Instant::now(), process::thread_cpu_time());
         self.pump(Next::Ask, start + self.plan.window);
-        // A slow machine is no reason for a window without a request: it is longer then.
+        // On a slow machine the window is extended until it has a request.
         while self.requests == 0 && !self.is_over() {
             self.pump(Next::Ask, Instant::now() + CHECK_EVERY);
         }
@@ -259,7 +260,8 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Serves events until the given time, until nobody is left or, when resting, in flight.
+    /// Handles events until the given time, until no connection is left or, when resting, in
+    /// flight.
     fn pump(&mut self, next: Next, until: Instant) {
         loop {
             let now = Instant::now();
@@ -301,7 +303,7 @@ impl<'a> Generator<'a> {
 
     fn wait(&mut self, timeout: Duration) {
         self.events.clear();
-        // The one error there can be, an interruption by a signal, is a turn without events.
+        // The only possible error, an interruption by a signal, is a turn without events.
         let _ = self.epoll.wait(&mut self.events, Some(timeout));
     }
 
@@ -338,7 +340,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Counts a completed exchange; answers with the time.
+    /// Counts a completed exchange; returns the time.
     #[inline]
     fn record(&mut self, index: usize) -> Instant {
         let now = Instant::now();
@@ -352,7 +354,7 @@ impl<'a> Generator<'a> {
     }
 
     fn fail(&mut self, index: usize, failure: Failure) {
-        // Closing takes it out of the epoll instance too: nothing else holds its description.
+        // Closing removes it from the epoll instance too: nothing else holds its description.
         if let Some(connection) = self.connections[index].take() {
             self.failures.count(failure);
             self.alive -= 1;
@@ -387,7 +389,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Half-closes every connection and awaits the server's close of each.
+    /// Half-closes every connection and waits for the server to close each.
     fn close(&mut self) {
         for index in 0..self.connections.len() {
             let Some(connection) = &self.connections[index] else { continue };

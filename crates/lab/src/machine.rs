@@ -1,35 +1,35 @@
-//! The machine a comparison ran on, as data: what a reader needs to judge the numbers.
+//! The machine on which a comparison ran, as data: what a reader needs to judge the numbers.
 
 use std::fs;
 
 use fiveways_sys::process;
 use serde::Serialize;
 
-/// A machine, in the words of `/proc` and `/sys`. What cannot be read is `None`.
+/// A machine, as described by `/proc` and `/sys`. Unreadable values are `None`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Machine {
     /// Kernel name and release.
     pub kernel: String,
-    /// The processor's name for itself.
+    /// The processor's model name.
     pub cpu_model: Option<String>,
     /// Processors this program may use.
     pub cpus: Vec<usize>,
     /// Main memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// Descriptors a process may have open, as far as the limit may be raised.
+    /// Descriptors that a process may have open, as far as the limit may be raised.
     pub descriptors_max: Option<u64>,
-    /// How the processor's clock is governed; `None` on most virtual machines.
+    /// The governor of the processor's clock; `None` on most virtual machines.
     pub cpu_governor: Option<String>,
-    /// Runnable processes in the minute before: above zero, others shared the processors.
+    /// Load average of the preceding minute: above zero, other processes shared the processors.
     pub load_average: Option<f64>,
     /// This program's version.
     pub fiveways: &'static str,
-    /// Was it built without optimisation? Such numbers mean little.
+    /// `true` if it was built without optimisation. Such numbers mean little.
     pub debug_build: bool,
 }
 
 impl Machine {
-    /// Reads what this machine says of itself.
+    /// Reads the description of this machine.
     pub fn read() -> Machine {
         let release = line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned());
         let load = line("/proc/loadavg");
@@ -47,7 +47,7 @@ impl Machine {
     }
 }
 
-/// Which processors the server gets and which the generator.
+/// The processors of the server and of the generator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Placement {
     /// The server's, as many as it has workers, if there are so many.
@@ -57,7 +57,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Places a server of so many workers on this machine.
+    /// Places a server with this many workers on this machine.
     ///
     /// The generator takes the last processor, and the server the first ones that share no core
     /// with it, or the first ones where all do. A lone processor is shared.
@@ -76,7 +76,7 @@ impl Placement {
         Placement { server, generator: vec![generator] }
     }
 
-    /// Do both share their one processor?
+    /// Returns `true` if both share their only processor.
     pub fn is_shared(&self) -> bool {
         self.server == self.generator
     }

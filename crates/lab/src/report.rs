@@ -12,31 +12,30 @@ use crate::workload::{Spin, Workload};
 /// The version of the JSON schema: raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
-/// A comparison: everything a reader needs to judge it, and to repeat it.
+/// A comparison: everything needed to judge it, and to repeat it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The version of this schema.
     pub schema: u32,
     /// The command as it was typed.
     pub command: String,
-    /// What payloads and orders were made from.
+    /// The seed of payloads and orders.
     pub seed: u64,
     /// Where it ran.
     pub machine: Machine,
     /// On which processors.
     pub placement: Placement,
-    /// What was asked.
+    /// The workload.
     pub workload: Workload,
     /// Rounds completed by every model that could run.
     pub rounds: usize,
-    /// Were all planned rounds completed? `false` after an interrupt, or when time ran out.
+    /// `true` if all planned rounds were completed, `false` after an interrupt or if time ran out.
     pub complete: bool,
     /// How it was measured.
     pub method: Method,
-    /// What did not go by plan, in sentences.
+    /// Deviations from the plan, in sentences.
     pub notes: Vec<String>,
-    /// One row for each model, in the order they were asked for; two where it was measured with and
-    /// without spinning.
+    /// One row per model, in the order requested; two if it was measured with and without spinning.
     pub rows: Vec<Row>,
 }
 
@@ -59,36 +58,36 @@ pub struct Method {
     pub warm_up_seconds: f64,
 }
 
-/// What was measured of one model: the input of its row.
+/// The measurements of one model: the input of its row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     /// Its name.
     pub model: &'static str,
-    /// Which model `auto` took, in the server's words.
+    /// The model that `auto` took, as reported by the server.
     pub takes: Option<String>,
-    /// The longest spin of its workers before they sleep, in microseconds; `None` where it cannot
+    /// The longest time its workers spin before they sleep, in microseconds; `None` if it cannot
     /// spin.
     pub spin_us: Option<u64>,
     /// Connections it was given.
     pub connections: usize,
     /// Its clean samples by round; `None` where there is none.
     pub samples: Vec<Option<Sample>>,
-    /// What went wrong, in all rounds.
+    /// Failures in all rounds.
     pub failures: Failures,
     /// Why it cannot run here.
     pub unavailable: Option<String>,
-    /// What a reader should know of it, in sentences.
+    /// Notes on it, in sentences.
     pub notes: Vec<String>,
 }
 
-/// One model's results. Figures are of clean samples alone; they are `None` where there is none.
+/// One model's results. Figures are of clean samples only; they are `None` if there are none.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub model: &'static str,
     /// Which model `auto` took; `None` for the others.
     pub takes: Option<String>,
-    /// The longest spin of its workers before they sleep; `None` where it cannot spin.
+    /// The longest time its workers spin before they sleep; `None` if it cannot spin.
     pub spin_us: Option<u64>,
     /// Connections it was given.
     pub connections: usize,
@@ -104,7 +103,7 @@ pub struct Row {
     pub rss_bytes_per_connection: Option<f64>,
     /// Processors the server kept busy.
     pub server_cpus: Option<f64>,
-    /// Processors the generator kept busy: near one, it was the limit.
+    /// Processors that the generator kept busy: near one, the generator was the limit.
     pub generator_cpus: Option<f64>,
     /// Throughput of each round.
     pub requests_per_second_by_round: Rounds,
@@ -114,15 +113,15 @@ pub struct Row {
     pub errors_by_kind: Failures,
     /// Why it cannot run here.
     pub unavailable: Option<String>,
-    /// What a reader should know of it, in sentences.
+    /// Notes on it, in sentences.
     pub notes: Vec<String>,
 }
 
 /// Makes the rows of a comparison.
 ///
-/// Only a model that served the workload's own number of connections can be the best. Ratios are
-/// of complete rounds: in one that broke off, the best of those measured is not the best. Where no
-/// round is complete, all that is there counts.
+/// Only a model that served the workload's own number of connections can be the best. Ratios are of
+/// complete rounds: in an incomplete one, the best of those measured may not be the best. If no
+/// round is complete, all measurements count.
 pub fn rows(workload: &Workload, rounds: usize, subjects: &[Subject]) -> Vec<Row> {
     let all: Vec<Rounds> = subjects.iter().map(throughput).collect();
     let kept = if rounds == 0 { usize::MAX } else { rounds };
@@ -171,19 +170,19 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// None that can be reached: all fields have a form in JSON.
+    /// None in practice: all fields can be represented in JSON.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut json = serde_json::to_string_pretty(self)?;
         json.push('\n');
         Ok(json)
     }
 
-    /// Did anything go wrong with a model that can run here?
+    /// Returns `true` if a model that can run here had failures.
     pub fn has_errors(&self) -> bool {
         self.rows.iter().any(|row| row.errors > 0)
     }
 
-    /// Was any model measured?
+    /// Returns `true` if any model was measured.
     pub fn is_measured(&self) -> bool {
         self.rows.iter().any(|row| row.requests_per_second.is_some())
     }
@@ -211,12 +210,12 @@ impl Row {
         format!("{}{spin}{takes}", self.model)
     }
 
-    /// Do its workers spin before they sleep?
+    /// Returns `true` if its workers spin before they sleep.
     pub fn is_spinning(&self) -> bool {
         self.spin_us.is_some_and(|limit| limit > 0)
     }
 
-    /// Does its server keep a processor busy even when nobody asks for anything?
+    /// Returns `true` if its server keeps a processor busy even when idle.
     pub fn never_sleeps(&self) -> bool {
         self.model == "nonblocking"
     }

@@ -1,15 +1,15 @@
 //! When each model is measured, and for how long: the order of each round and the time budget.
 //! Pure: durations come in, durations go out.
 //!
-//! Models take turns inside a round, in an order drawn anew for each round, so that what changes
-//! slowly on the machine (other load, clock rates, temperature) meets all of them alike.
+//! Models take turns within a round, in a random order for each round, so that slow changes of the
+//! machine (other load, clock rates, temperature) affect all of them alike.
 
 use std::time::Duration;
 
-/// Below this a window says too little; a budget that cannot pay for it ends the run instead.
+/// A shorter window means too little; a budget that cannot pay for it ends the run instead.
 const WINDOW_MIN: Duration = Duration::from_millis(200);
 
-/// Draws a seed for a run that was given none; short enough to be typed again.
+/// Draws a seed for a run without one; short enough to be typed again.
 pub fn fresh_seed() -> u64 {
     u64::from(fastrand::u32(1..))
 }
@@ -18,28 +18,28 @@ pub fn fresh_seed() -> u64 {
 pub fn order(count: usize, seed: u64, round: usize) -> Vec<usize> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut order: Vec<usize> = (0..count).collect();
-    // One sequence of draws for all rounds: a round's order is that of no other by design.
+    // One sequence of draws for all rounds, so that no round repeats another's order by design.
     for _ in 0..=round {
         random.shuffle(&mut order);
     }
     order
 }
 
-/// The time a run may take, shared out among its samples.
+/// The time of a run, divided among its samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// For everything together; `None` where the user chose rounds and seconds.
+    /// For everything together; `None` if the user chose rounds and seconds.
     pub total: Option<Duration>,
     /// The window that a sample should have.
     pub window: Duration,
-    /// What a sample costs beside its window: start, connecting, warm-up, stop.
+    /// The cost of a sample in addition to its window: start, connecting, warm-up, stop.
     pub beside: Duration,
 }
 
 impl Budget {
     /// The window of the next sample, with `left` samples to go (itself included) after `elapsed`.
     ///
-    /// A run that is late gets shorter windows; `None` says to stop instead.
+    /// A run that is late gets shorter windows; `None` means to stop.
     pub fn window(&self, elapsed: Duration, left: usize) -> Option<Duration> {
         let Some(total) = self.total else { return Some(self.window) };
         let remaining = total.saturating_sub(elapsed);

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! No server outlives the instrument: it has a process group of its own, which [`Server`]'s drop
-//! kills, and the kernel ends it when the thread that started it dies (`PR_SET_PDEATHSIG`).
-//! So a server is started from a thread that lives as long as the comparison.
+//! kills, and the kernel ends it when the thread that started it dies (`PR_SET_PDEATHSIG`). So a
+//! server is started from a thread that lives as long as the comparison.
 #![expect(unsafe_code, reason = "what a child does between fork and exec is given as unsafe")]
 
 use std::ffi::OsString;
@@ -32,11 +32,11 @@ use fiveways_sys::process::{self, Exit, Pid, Signal};
 
 use crate::machine::kibibytes;
 
-/// What a server prints when it can be connected to, before the address.
+/// What a server prints when clients may connect, before the address.
 const LISTENING: &str = "listening on ";
 /// What it prints next under `auto`, before the name of a model.
 const TAKES: &str = "auto takes ";
-/// How often a wait for the server looks whether it was interrupted.
+/// How often a wait for the server checks for an interrupt.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What to start.
@@ -48,20 +48,20 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// The processors it may use; all where empty.
     pub cpus: Vec<usize>,
-    /// Will it have child processes? They must then get the chance to be ended by it.
+    /// `true` if it will have child processes. They must then be ended by it.
     pub has_children: bool,
     /// How long it may take until it listens.
     pub start_limit: Duration,
-    /// Ends the wait for it early when it becomes true.
+    /// Ends the wait for it early when it becomes `true`.
     pub interrupt: Arc<AtomicBool>,
 }
 
 /// Why a server did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
-    /// In words; the server's own where it said why.
+    /// As text; the server's own message if there is one.
     pub reason: String,
-    /// Did it decline by itself (exit status 2), rather than fail?
+    /// `true` if it declined by itself (exit status 2), rather than failed.
     pub is_refusal: bool,
 }
 
@@ -85,10 +85,10 @@ pub struct Server {
     child: Child,
     pid: Pid,
     address: SocketAddr,
-    /// Which model it took under `auto`, once it has said so.
+    /// The model that it took under `auto`, once it has reported it.
     takes: Arc<OnceLock<String>>,
     complaints: Complaints,
-    /// Its exit status was taken, so its id may be another's now.
+    /// `true` if its exit status was collected, so that its id may belong to another process.
     is_collected: bool,
 }
 
@@ -97,8 +97,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The program cannot be started, exits, or does not listen in time; with the `error:` line of
-    /// its stderr where there is one.
+    /// If the program cannot be started, exits, or does not listen in time; with the `error:` line
+    /// of its stderr if there is one.
     pub fn start(launch: &Launch) -> Result<Server, StartError> {
         let deadline = Instant::now() + launch.start_limit;
         let mut child = command(launch).spawn().map_err(|error| {
@@ -136,7 +136,7 @@ impl Server {
         self.address
     }
 
-    /// Which model it took under `auto`; `None` when it has not said so.
+    /// The model that it took under `auto`; `None` if it has not reported it.
     pub fn takes(&self) -> Option<&str> {
         self.takes.get().map(String::as_str)
     }
@@ -150,8 +150,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It ended before, does not stop in time (and is killed), or exits with another status than
-    /// zero; in words, with the `error:` line of its stderr where there is one.
+    /// If it ended before, does not stop in time (and is killed), or exits with a non-zero status;
+    /// as text, with the `error:` line of its stderr if there is one.
     pub fn stop(mut self, limit: Duration) -> Result<(), String> {
         if let Some(status) = self.wait_until(Instant::now()) {
             return Err(format!("ended early with {}", self.ending(status)));
@@ -170,9 +170,9 @@ impl Server {
         if ended { self.collect() } else { None }
     }
 
-    /// Takes the exit status of the ended child, after ending what descendants it left behind.
+    /// Collects the exit status of the ended child, after killing its remaining descendants.
     fn collect(&mut self) -> Option<ExitStatus> {
-        // Before the status is taken: until then the id is its own, and so is the group's.
+        // Before the status is collected: until then the id is its own, and so is the group's.
         let _ = process::kill_group(self.pid, Signal::KILL);
         let status = self.child.wait().ok();
         self.is_collected = true;
@@ -182,7 +182,7 @@ impl Server {
     fn early_exit(mut self, deadline: Instant) -> StartError {
         // Its stdout is closed, so it has ended or is about to.
         match self.wait_until(deadline) {
-            None => StartError::failure("closed its stdout without saying where it listens"),
+            None => StartError::failure("closed its stdout without reporting an address"),
             Some(status) => {
                 let reason = match self.complaints.error() {
                     Some(error) => error,
@@ -231,7 +231,7 @@ fn command(launch: &Launch) -> Command {
         }
         process::set_parent_death_signal(Some(signal))?;
         match process::parent_id() {
-            // Whoever started us died before the line above.
+            // The parent died before the line above.
             Some(other) if other != parent => Err(io::ErrorKind::NotConnected.into()),
             _ => Ok(()),
         }
@@ -242,10 +242,10 @@ fn command(launch: &Launch) -> Command {
     command
 }
 
-/// Reads stdout until the line that tells the address; `None` when it ends without.
+/// Reads stdout until the line with the address; returns `None` at the end of the stream.
 ///
-/// What comes later is read by a thread, so that a server that prints is never stopped by a full
-/// pipe; of that the model which `auto` took is kept in `takes`.
+/// Later output is read by a thread, so that a server that prints is never blocked by a full pipe;
+/// only the model that `auto` took is kept, in `takes`.
 fn address_line(
     stdout: ChildStdout,
     deadline: Instant,
@@ -282,7 +282,7 @@ fn address_line(
         let text = String::from_utf8_lossy(&line);
         if let Some(address) = text.trim().strip_prefix(LISTENING) {
             let address = address.parse().map_err(|_| {
-                io::Error::other(format!("said it listens on '{address}', which is no address"))
+                io::Error::other(format!("reported the address '{address}', which is invalid"))
             });
             let takes = Arc::clone(takes);
             thread::spawn(move || read_on(reader, &takes));
@@ -295,17 +295,17 @@ fn address_line(
 /// Reads to the end, keeping the model that `auto` took.
 fn read_on(mut reader: BufReader<ChildStdout>, takes: &OnceLock<String>) {
     let mut line = Vec::new();
-    // Bounded, so that a line without end costs no memory.
+    // Bounded, so that an endless line costs no memory.
     while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
         if let Some(model) = String::from_utf8_lossy(&line).trim().strip_prefix(TAKES) {
-            // Said twice, the first holds.
+            // If it is reported twice, the first counts.
             let _ = takes.set(model.to_owned());
         }
         line.clear();
     }
 }
 
-/// What a server says on stderr, collected by a thread, so that no pipe ever fills up.
+/// A server's stderr, collected by a thread, so that no pipe ever fills up.
 #[derive(Debug)]
 struct Complaints {
     heard: Arc<Mutex<Heard>>,
@@ -333,7 +333,8 @@ impl Complaints {
         Complaints { heard, end }
     }
 
-    /// Its first `error:` line, without that word; else its last line. For when it has ended.
+    /// Its first `error:` line, without that prefix; otherwise its last line. Called when it has
+    /// ended.
     fn error(&self) -> Option<String> {
         // The pipe ends with its last writer; a descendant may hold it open, hence the limit.
         let _ = self.end.recv_timeout(Duration::from_secs(1));
@@ -345,7 +346,7 @@ impl Complaints {
 fn listen(stderr: ChildStderr, heard: &Mutex<Heard>) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
-    // Bounded, so that a line without end costs no memory either.
+    // Bounded, so that an endless line costs no memory either.
     while let Ok(1..) = reader.by_ref().take(4096).read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
         let text = text.trim();
@@ -379,7 +380,7 @@ pub fn cpu_ns(processes: &[Pid]) -> u64 {
 
 /// Resident memory of these processes, in bytes, counted exactly by the kernel where it can.
 ///
-/// `/proc/PID/status` is cheaper, and behind by up to some hundred pages since Linux 6.2.
+/// `/proc/PID/status` is cheaper, but out of date by up to some hundred pages since Linux 6.2.
 pub fn resident_bytes(processes: &[Pid]) -> u64 {
     let resident = |pid: &Pid| {
         let dir = format!("/proc/{}", pid.as_raw_nonzero());

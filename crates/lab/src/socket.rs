@@ -1,6 +1,6 @@
-//! The generator's end of a connection: a TCP socket that never waits.
+//! The generator's end of a connection: a non-blocking TCP socket.
 //!
-//! Straight over `fiveways_sys`, sharing nothing with the drivers that are measured.
+//! Built directly on `fiveways_sys`, sharing nothing with the drivers that are measured.
 #![expect(unsafe_code, reason = "data calls take pointers, because drivers need them so")]
 
 use std::io;
@@ -37,13 +37,13 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Keeps the send buffer near `bytes`, so that sending soon waits for the other side's reading.
+    /// Keeps the send buffer near `bytes`, so that sending soon waits until the other side reads.
     pub(crate) fn shrink_send_buffer(&self, bytes: usize) -> io::Result<()> {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
         net::set_option(self.raw(), option_name::SEND_BUFFER, &bytes.to_ne_bytes())
     }
 
-    /// Receives what is there; zero is the end, `WouldBlock` is nothing yet.
+    /// Receives available bytes; zero is the end, `WouldBlock` means nothing yet.
     #[inline]
     pub(crate) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let (data, len) = (buf.as_mut_ptr(), buf.len());
@@ -51,7 +51,7 @@ impl Socket {
         net::decode(unsafe { net::recv(self.raw(), data, len, net::DONT_WAIT) })
     }
 
-    /// Sends what fits; `WouldBlock` is that nothing does.
+    /// Sends as much as fits; `WouldBlock` means nothing does.
     #[inline]
     pub(crate) fn send(&self, buf: &[u8]) -> io::Result<usize> {
         let (data, len) = (buf.as_ptr(), buf.len());
@@ -59,7 +59,7 @@ impl Socket {
         net::decode(unsafe { net::send(self.raw(), data, len, net::DONT_WAIT) })
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub(crate) fn finish(&self) -> io::Result<()> {
         net::control(Control::Shutdown(self.0.as_fd(), Shutdown::Write)).map(drop)
     }

@@ -1,11 +1,11 @@
 //! From samples to summaries: medians, spreads, and ratios inside each round.
 //!
 //! Invariant I7: no clock, socket or thread here; same input, same numbers. All figures are rounded
-//! to what the measurement can carry, so that reports do not show noise as digits.
+//! to the precision of the measurement, so that reports do not show noise as digits.
 //!
-//! Method: a sample is one window of one model in one round. Throughputs are compared inside a
-//! round, where the models met the same machine minutes; the ratios of all rounds are then
-//! summarised by their median and their extremes. Nothing is averaged, nothing thrown away.
+//! Method: a sample is one window of one model in one round. Throughputs are compared within a
+//! round, where the models ran on the machine at nearly the same time; the ratios of all rounds are
+//! then summarised by their median and their extremes. Nothing is averaged, nothing discarded.
 
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Sample {
     pub generator_cpu_ns: u64,
     /// Latencies of these requests.
     pub latency: Percentiles,
-    /// What one idle connection adds to the server's memory; `None` with one connection alone.
+    /// Memory that one idle connection adds to the server; `None` with a single connection.
     pub rss_bytes_per_connection: Option<f64>,
 }
 
@@ -46,7 +46,7 @@ impl Sample {
     }
 }
 
-/// A median with the extremes around it.
+/// A median with its extremes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// The value in the middle, or between the two in the middle.
@@ -60,7 +60,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Summarises values, rounded to so many decimals; `None` of none.
+    /// Summarises values, rounded to this many decimals; `None` if there are none.
     pub fn of(values: &[f64], decimals: i32) -> Option<Spread> {
         let middle = median(values)?;
         let distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
@@ -73,13 +73,13 @@ impl Spread {
         })
     }
 
-    /// How far the farthest value is from the median.
+    /// The distance of the farthest value from the median.
     pub fn reach(&self) -> f64 {
         (self.max - self.median).max(self.median - self.min)
     }
 }
 
-/// The value in the middle, or halfway between the two in the middle; `None` of none.
+/// The value in the middle, or halfway between the two in the middle; `None` if there are none.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -91,7 +91,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// Rounds to so many decimals (negative: to tens, hundreds).
+/// Rounds to this many decimals (negative: to tens, hundreds).
 pub fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     (value * scale).round() / scale
@@ -110,7 +110,7 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// What a model's samples say together.
+/// The summary of a model's samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Throughput.
@@ -128,7 +128,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises samples; `None` of none, or when none completed a request.
+    /// Summarises samples; `None` if there are none, or if none completed a request.
     pub fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Option<Summary> {
         let kept = |sample: &&Sample| sample.requests > 0 && sample.window_ns > 0;
         let samples: Vec<&Sample> = samples.into_iter().filter(kept).collect();
@@ -166,12 +166,13 @@ fn share(cpu_ns: u64, window_ns: u64) -> f64 {
     cpu_ns as f64 / window_ns as f64
 }
 
-/// Throughputs of one model, by round; `None` where there is no clean sample.
+/// Throughputs of one model, by round; `None` if there is no clean sample.
 pub type Rounds = Vec<Option<f64>>;
 
 /// For each model, its throughput in each round as a ratio to the best of that same round.
 ///
-/// Only models whose flag is set can be the best; the others did other work and are shown beside.
+/// Only models whose flag is set can be the best; the others had another workload and are shown in
+/// addition.
 pub fn ratios_to_best(models: &[(bool, Rounds)]) -> Vec<Option<Spread>> {
     let rounds = models.iter().map(|(_, rounds)| rounds.len()).max().unwrap_or(0);
     let at = |rounds: &Rounds, round: usize| rounds.get(round).copied().flatten();
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_inside_each_round() {
-        // The second round met a slower machine; who was better in it is as plain as in the first.
+        // The second round met a slower machine; which model was better in it is as clear as in the
+        // first.
         let a = (true, vec![Some(100.0), Some(50.0), Some(100.0)]);
         let b = (true, vec![Some(90.0), Some(45.0), Some(110.0)]);
         let ratios = ratios_to_best(&[a, b]);

@@ -1,4 +1,4 @@
-//! A comparison as text: a table, what it says, and how it was measured.
+//! A comparison as text: a table, a verdict, and the method.
 //!
 //! Pure (I7). Fits 100 columns. No escape codes unless colours are asked for.
 
@@ -10,10 +10,10 @@ use crate::workload::{SPIN_US, Spin};
 
 const WIDTH: usize = 100;
 const MODEL: usize = 18;
-/// Marks the rows that were asked less than the others.
+/// Marks the rows with a smaller workload than the others.
 const MARK: &str = "*";
 
-/// Are escape codes for colours welcome?
+/// Whether to use escape codes for colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     /// Plain text.
@@ -142,13 +142,13 @@ fn table_row(report: &Report, row: &Row, is_best: bool, colour: Colour) -> Strin
     }
 }
 
-/// The place of the row that the verdict names first.
+/// The index of the row that the verdict names first.
 fn winner(report: &Report) -> Option<usize> {
     let best = contenders(report).first().copied()?;
     report.by_ratio().into_iter().position(|row| std::ptr::eq(row, best))
 }
 
-/// A row that has a reason where others have figures; a long one goes on in lines below.
+/// A row with a reason instead of figures; a long one continues on lines below.
 fn unavailable(name: &str, reason: &str) -> String {
     let indent = MODEL + 1;
     let reason = wrapped(&format!("cannot run here: {reason}"), WIDTH - indent, 0);
@@ -164,7 +164,7 @@ fn ratio(spread: &Spread) -> String {
     format!("{:.2} ±{:.2}", spread.median, spread.reach())
 }
 
-/// What a reader should know of single rows, and of the run.
+/// Remarks on single rows, and on the run.
 fn remarks(report: &Report) -> Vec<String> {
     let mut remarks = Vec::new();
     for row in &report.rows {
@@ -184,14 +184,14 @@ fn remarks(report: &Report) -> Vec<String> {
 
 fn foot(report: &Report) -> Vec<String> {
     vec![
-        "Closed loop: a connection asks again when its reply is complete, and every reply byte is \
-         checked. A server that stalls is asked less, so p50 and p99 hold for a closed loop with \
-         this many in flight and say little about open traffic (coordinated omission); the longest \
-         of all rounds tells of a stall."
+        "Closed loop: a connection sends its next request when the reply is complete; every reply \
+         byte is checked. A server that stalls receives fewer requests, so p50 and p99 hold for a \
+         closed loop with this many in flight and say little about open traffic (coordinated \
+         omission); the longest latency of all rounds shows a stall."
             .to_owned(),
         "Figures are medians over rounds; ± is the round farthest from the median; ratios are \
-         taken inside each round, and the table is sorted by them (▼). KiB/conn is what one more \
-         idle connection adds to the server's resident memory."
+         taken within each round, and the table is sorted by them (▼). KiB/conn is the resident \
+         memory that one more idle connection adds to the server."
             .to_owned(),
         spin(report),
         placement(report),
@@ -202,16 +202,16 @@ fn foot(report: &Report) -> Vec<String> {
 
 fn spin(report: &Report) -> String {
     match report.method.spin {
-        Spin::Off => "Spin off: workers sleep as soon as nothing can run, as threads do. Served \
-                      otherwise, they look again for a moment first, which decides with few \
-                      connections: --spin both shows it."
+        Spin::Off => "Spin off: workers sleep as soon as nothing can run, as threads do. Under \
+                      `serve` they spin briefly first, which matters with few connections: \
+                      --spin both shows it."
             .to_owned(),
         Spin::On => format!(
-            "Spin on: workers look again for up to {SPIN_US} µs before they sleep (+spin), while \
+            "Spin on: workers spin for up to {SPIN_US} µs before they sleep (+spin), while \
              that pays; threads sleep at once, so these rows are not alike."
         ),
         Spin::Both => format!(
-            "Spin both: in rows with +spin, workers look again for up to {SPIN_US} µs before they \
+            "Spin both: in rows with +spin, workers spin for up to {SPIN_US} µs before they \
              sleep, while that pays; in the others they sleep at once, as threads do."
         ),
     }
@@ -254,7 +254,7 @@ fn machine(report: &Report) -> String {
         text.push_str(" (a debug build: these figures mean little; use --release)");
     }
     if let Some(load) = machine.load_average.filter(|&load| load >= 0.5) {
-        text.push_str(&format!("; load average {load:.1} at the start: others were at work"));
+        text.push_str(&format!("; load average {load:.1} at the start: the machine was busy"));
     }
     text.push('.');
     text

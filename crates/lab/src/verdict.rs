@@ -1,4 +1,4 @@
-//! What a comparison says, in a few plain sentences that claim no more than its rounds carry.
+//! The verdict of a comparison, in a few sentences that claim no more than its rounds support.
 //!
 //! Pure (I7). The order of the models is the table's; a model that never sleeps is not recommended,
 //! and `auto` does not compete with the model that it took.
@@ -10,12 +10,12 @@ use crate::statistics::{Spread, ratio};
 /// A generator this busy was the limit, and not the server.
 const GENERATOR_FULL: f64 = 0.97;
 
-/// A lead below this, in any round, is none: it would be shown as 1.00.
+/// A smaller lead, in any round, is none: it would be shown as 1.00.
 const CLEAR_LEAD: f64 = 1.005;
 /// Of two equal models one leads in all of five rounds by chance once in 16 runs; in all of three,
 /// once in 4.
 const ROUNDS_ENOUGH: usize = 5;
-/// A reply that took this many microseconds is named: a person notices it.
+/// A reply that took this many microseconds is mentioned: a person notices it.
 pub(crate) const STALL_US: f64 = 250_000.0;
 
 /// The sentences for a report.
@@ -34,8 +34,8 @@ pub(crate) fn verdict(report: &Report) -> Vec<String> {
     sentences
 }
 
-/// The rows that may be recommended, best first: they were asked the same, sleep when idle, and are
-/// no other row under another name. Where none is left, all that were asked the same.
+/// The rows that may be recommended, best first: they had the same workload, sleep when idle, and
+/// are no other row under another name. If none is left, all with the same workload.
 pub(crate) fn contenders(report: &Report) -> Vec<&Row> {
     let all = asked_the_same(report);
     let is_named = |row: &&Row| !row.never_sleeps() && !is_another(report, row);
@@ -50,7 +50,7 @@ fn asked_the_same(report: &Report) -> Vec<&Row> {
     report.by_ratio().into_iter().filter(is_measured).collect()
 }
 
-/// Is it `auto` beside a row of the very model that it took?
+/// Returns `true` if it is `auto` next to a row of the model that it took.
 fn is_another(report: &Report, row: &Row) -> bool {
     row.model == "auto" && twin(report, row).is_some()
 }
@@ -116,9 +116,9 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// What is to be said of a model that keeps a processor busy for ever.
+/// The sentence on a model that keeps a processor busy all the time.
 fn burner(report: &Report, best: &Row) -> Option<String> {
-    const PRICE: &str = "never sleeps: it keeps a processor busy even when nobody asks";
+    const PRICE: &str = "never sleeps: it keeps a processor busy even when idle";
     if best.never_sleeps() {
         return Some(format!("{} {PRICE}.", best.label()));
     }
@@ -134,7 +134,7 @@ fn burner(report: &Report, best: &Row) -> Option<String> {
     ))
 }
 
-/// What is to be said of a winner that spins, beside others that do not.
+/// The sentence on a winner that spins, next to others that do not.
 fn spinner(report: &Report, best: &Row) -> Option<String> {
     let limit = best.spin_us.filter(|&limit| limit > 0)?;
     let without = report.rows.iter().find(|row| row.model == best.model && !row.is_spinning());
@@ -155,7 +155,7 @@ fn spinner(report: &Report, best: &Row) -> Option<String> {
     })
 }
 
-/// Compares with every row, for a smaller figure would stand in the same column.
+/// Compares with every row, since a smaller figure would be in the same column.
 fn cost(report: &Report, best: &Row) -> Option<String> {
     let cost = best.cpu_us_per_request?;
     let costs = report.rows.iter().filter_map(|row| Some((row, row.cpu_us_per_request?)));
@@ -178,7 +178,7 @@ fn taken(report: &Report) -> Option<String> {
     let is_auto = |row: &&Row| row.model == "auto" && row.requests_per_second.is_some();
     let auto = report.rows.iter().find(is_auto)?;
     let model = auto.takes.as_deref()?;
-    // Where there is none, its own name says what it took.
+    // If there is none, its own name shows what it took.
     let twin = twin(report, auto)?;
     let distance = lead(auto, twin)?;
     Some(format!(
@@ -190,7 +190,7 @@ fn taken(report: &Report) -> Option<String> {
     ))
 }
 
-/// Who kept a client waiting for long, once: medians and percentiles hide it.
+/// The models that kept a client waiting for long, once: medians and percentiles hide it.
 fn stalls(report: &Report) -> Option<String> {
     let longest = |row: &Row| row.latency_us.map_or(0.0, |latency| latency.max);
     let mut rows: Vec<&Row> = report.rows.iter().filter(|row| longest(row) >= STALL_US).collect();

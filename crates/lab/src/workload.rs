@@ -1,5 +1,5 @@
-//! What is asked of a server: the service, how many connections, which bytes, and what must come
-//! back. Pure data, made from a seed: same seed, same bytes.
+//! The workload of a server: the service, the number of connections, the bytes to send, and the
+//! expected replies. Pure data, made from a seed: same seed, same bytes.
 //!
 //! The contract of the services, as the generator checks it:
 //!
@@ -10,8 +10,8 @@
 //! | `greet` | `ok\n` once   | requests are lines (`\n` comes last), each answered by `ok\n`    |
 //! | `sink`  | nothing       | nothing, ever; at our half-close the server closes |
 //!
-//! A request counts as done when its whole reply was read and checked; one to `sink` when its last
-//! byte was taken by the socket, whose send buffer is kept small so that the server's reading
+//! A request is complete when its whole reply was read and checked; one to `sink` when the socket
+//! has accepted its last byte. The socket's send buffer is kept small so that the server's reading
 //! sets the pace.
 
 use std::fmt;
@@ -35,12 +35,12 @@ pub const MODELS: [&str; 11] = [
     "auto",
 ];
 
-/// The longest spin of a worker before it sleeps, in microseconds, where spinning is measured: what
-/// `serve` does unless told otherwise.
+/// The longest time a worker spins before it sleeps, in microseconds, where spinning is measured:
+/// the default of `serve`.
 pub const SPIN_US: u64 = 50;
 
-/// Can the model's workers spin before they sleep? Threads wait in the kernel at once, and
-/// `nonblocking` never sleeps.
+/// Returns `true` if the model's workers can spin before they sleep. Threads wait in the kernel at
+/// once, and `nonblocking` never sleeps.
 pub fn may_spin(model: &str) -> bool {
     !matches!(model, "blocking" | "threads" | "pool" | "nonblocking")
 }
@@ -58,7 +58,7 @@ pub enum Spin {
 }
 
 impl Spin {
-    /// The spins that a model is measured with, in microseconds; `None` where it cannot spin.
+    /// The spins with which a model is measured, in microseconds; `None` if it cannot spin.
     pub fn variants(self, model: &str) -> &'static [Option<u64>] {
         match self {
             _ if !may_spin(model) => &[None],
@@ -73,7 +73,7 @@ impl Spin {
 ///
 /// # Errors
 ///
-/// A word that names no model.
+/// If the word names no model.
 pub fn model(word: &str) -> Result<&'static str, WorkloadError> {
     let found = MODELS.into_iter().find(|&name| name == word);
     found.ok_or_else(|| {
@@ -81,7 +81,7 @@ pub fn model(word: &str) -> Result<&'static str, WorkloadError> {
     })
 }
 
-/// What is wrong with a workload that was asked for.
+/// The error of an invalid workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadError(String);
 
@@ -121,7 +121,7 @@ impl Service {
         }
     }
 
-    /// What the server sends before it was asked anything.
+    /// What the server sends before the first request.
     pub const fn greeting(self) -> &'static [u8] {
         match self {
             Service::Greet => b"ok\n",
@@ -151,17 +151,17 @@ impl FromStr for Service {
 pub struct MessageSize(usize);
 
 impl MessageSize {
-    /// The largest message: beyond it one request is a bulk transfer, which is another question.
+    /// The largest message: a larger request is a bulk transfer, which is another question.
     pub const MAX: MessageSize = MessageSize(16 << 20);
 
-    /// Takes a number of bytes.
+    /// Makes a size of this many bytes.
     ///
     /// # Errors
     ///
-    /// Zero, and more than [`MessageSize::MAX`].
+    /// For zero, and for more than [`MessageSize::MAX`].
     pub fn new(bytes: usize) -> Result<MessageSize, WorkloadError> {
         match bytes {
-            0 => Err(WorkloadError("a message of 0 bytes asks nothing".to_owned())),
+            0 => Err(WorkloadError("a message of 0 bytes is too small (least: 1)".to_owned())),
             _ if bytes > Self::MAX.0 => {
                 Err(WorkloadError(format!("a message of {bytes} bytes is too large (most: 16M)")))
             }
@@ -202,7 +202,7 @@ impl FromStr for MessageSize {
     }
 }
 
-/// What is asked of every server of a comparison.
+/// The workload of every server of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Workload {
     /// The service.
@@ -212,24 +212,24 @@ pub struct Workload {
     /// Bytes of a request.
     #[serde(rename = "size_bytes")]
     pub size: MessageSize,
-    /// Where the payload comes from.
+    /// The seed of the payload.
     #[serde(skip)]
     pub seed: u64,
 }
 
 impl Workload {
-    /// The most connections: what one loopback address has ports for, with room for others.
+    /// The maximum number of connections: the ports of one loopback address, with room for others.
     pub const CONNECTIONS_MAX: usize = 20_000;
 
-    /// Is it one that can be run?
+    /// Checks that it can be run.
     ///
     /// # Errors
     ///
-    /// No connections, too many, or more bytes in flight than are sensible (4 GiB).
+    /// If there are no connections, too many, or more bytes in flight than are sensible (4 GiB).
     pub fn validate(&self) -> Result<(), WorkloadError> {
         let most = Self::CONNECTIONS_MAX;
         let problem = match self.connections {
-            0 => "0 connections ask nothing".to_owned(),
+            0 => "0 connections are too few (least: 1)".to_owned(),
             count if count > most => format!("{count} connections are too many (most: {most})"),
             count if count.saturating_mul(self.size.bytes()) > 4 << 30 => {
                 format!("{count} messages of {} at once are too much (most: 4 GiB)", self.size)
@@ -240,7 +240,7 @@ impl Workload {
     }
 }
 
-/// The bytes of all requests and of the replies they must get.
+/// The bytes of all requests and of the expected replies.
 ///
 /// Requests are windows of one random text, so that nothing is generated or copied while measuring:
 ///
@@ -250,8 +250,8 @@ impl Workload {
 /// reply:   the same window of the text as the service turns it
 /// ```
 ///
-/// Two requests that follow each other on one connection, and the first ones of neighbours, start
-/// at different places, so a reply that is late, repeated or another connection's is noticed.
+/// Two consecutive requests on one connection, and the first ones of adjacent connections, start at
+/// different offsets, so a late, repeated or misdirected reply is noticed.
 #[derive(Clone, Debug)]
 pub struct Payload {
     service: Service,
@@ -261,8 +261,8 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Different starts. A prime, so that the strides below visit all of them; small enough for
-    /// the windows of small messages to stay in the processor's first-level cache.
+    /// The number of different offsets. A prime, so that the strides below visit all of them; small
+    /// enough for the windows of small messages to stay in the processor's first-level cache.
     const VARIETY: usize = 4093;
 
     /// Makes the bytes of a workload.
@@ -283,7 +283,7 @@ impl Payload {
         Payload { service, size, request, reply }
     }
 
-    /// Whose bytes these are.
+    /// The service whose bytes these are.
     pub fn service(&self) -> Service {
         self.service
     }
@@ -297,7 +297,7 @@ impl Payload {
         }
     }
 
-    /// What must come back for it.
+    /// The expected reply to it.
     #[inline]
     pub fn reply(&self, connection: usize, number: u64) -> &[u8] {
         match self.service {

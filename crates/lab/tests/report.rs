@@ -271,7 +271,7 @@ fn auto_does_not_compete_with_the_model_that_it_took_and_says_which_that_is() {
 fn a_model_that_burns_a_core_is_not_recommended_and_its_price_is_told() {
     let burner = subject("nonblocking", vec![sample(120, 1, 1); 5]);
     let epoll = subject("epoll", vec![sample(100, 1, 1); 5]);
-    let price = "never sleeps: it keeps a processor busy even when nobody asks";
+    let price = "never sleeps: it keeps a processor busy even when idle";
     let text = unbroken(&report(&[burner.clone(), epoll]));
     assert!(text.contains("Best here: epoll with 100 requests/s; nothing else"), "{text}");
     let sentence = format!(

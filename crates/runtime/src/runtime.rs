@@ -152,7 +152,7 @@ impl Builder {
     fn check(&self) -> io::Result<()> {
         let (count, most) = (self.workers, Builder::MOST_WORKERS);
         if count > most {
-            let message = format!("{count} workers are asked for; {most} are the most");
+            let message = format!("{count} workers are requested; the maximum is {most}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(())

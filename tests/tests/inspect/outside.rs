@@ -128,7 +128,7 @@ fn nonsense_does_not_keep_the_next_from_a_dump() {
     wrong.write_all(b"dumb\n").expect("it reads");
     let mut answer = String::new();
     wrong.read_to_string(&mut answer).expect("text");
-    assert_eq!(answer, "error: this is no question\n");
+    assert_eq!(answer, "error: unknown request\n");
     // One that asks and does not read, one that says nothing.
     let mut deaf = program.connect();
     deaf.write_all(b"dump backtraces=1\n").expect("it reads");

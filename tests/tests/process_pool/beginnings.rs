@@ -121,10 +121,10 @@ pub(crate) fn an_error_stands_for_its_chunk() {
     let mut next = || ends.next().expect("there is more").map_err(|error| error.to_string());
     assert_eq!((next(), next()), (Ok(0), Ok(1)));
     assert_eq!(next(), Err("the work panicked: no way".to_owned()));
-    let unknown = "the worker process knows no function \"no such function\"";
+    let unknown = "the worker process has no function \"no such function\"";
     assert_eq!(next(), Err(unknown.to_owned()));
     let died = next().expect_err("it has left");
-    assert!(died.contains("died at work: exit status: 3"), "{died}");
+    assert!(died.contains("died during a call: exit status: 3"), "{died}");
     assert_eq!((next(), next()), (Ok(64), Ok(81)));
     assert!(ends.next().is_none());
     let endless = |_| Call::<u64>::named("f", &Endless);

@@ -268,7 +268,7 @@ fn waiting_for_a_place_that_will_never_be_free_is_a_panic() {
 }
 
 #[test]
-#[should_panic(expected = "a pool of 0 places can run nothing")]
+#[should_panic(expected = "a pool of size 0 can run nothing")]
 fn a_pool_has_places() {
     let _ = Pool::new(0);
 }

@@ -11,13 +11,13 @@ use crate::connect::connection::Target;
 
 /// Connects to a server: line by line, or with a load of exchanges
 ///
-/// Without a message it is a line client: each line of stdin is trimmed and sent, and what the
-/// server sends is shown as it arrives. At the end of the input it says so to the server, shows the
-/// answers that are still to come, and exits with status 0; if the server ends first, with status
-/// 1; after Ctrl-C with status 130.
+/// Without a message it is a line client: each line of stdin is trimmed and sent, and data from the
+/// server is shown as it arrives. At the end of stdin it shuts down the sending side, shows the
+/// remaining answers, and exits with status 0; if the server closes first, with status 1; after
+/// Ctrl-C with status 130.
 ///
-/// With --message, --mode, --count, --threads, --tasks or --hold it makes exchanges of messages and
-/// replies, tells on stderr what came of each connection, and exits with status 1 if any failed.
+/// With --message, --mode, --count, --threads, --tasks or --hold it exchanges messages and replies,
+/// reports the result of each connection on stderr, and exits with status 1 if any failed.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -28,11 +28,11 @@ Examples:
   fiveways connect 127.0.0.1:9000 --tasks 5000 --model uring     5,000 clients on coroutines
   fiveways connect 127.0.0.1:9000 --mode ping --message '{pid} hello'")]
 pub(crate) struct ConnectArgs {
-    /// Where the server is, as HOST:PORT: 127.0.0.1:9000, [::1]:9000, localhost:9000
+    /// Address of the server as HOST:PORT: 127.0.0.1:9000, [::1]:9000, localhost:9000
     #[arg(value_name = "ADDRESS", required_unless_present = "unix")]
     address: Option<String>,
 
-    /// Talk to a Unix socket instead
+    /// Connect to a Unix socket instead
     #[arg(long, value_name = "PATH", conflicts_with_all = ["address", "udp"])]
     unix: Option<PathBuf>,
 
@@ -40,29 +40,29 @@ pub(crate) struct ConnectArgs {
     #[arg(long)]
     udp: bool,
 
-    /// Give up an attempt to connect after this long; 0s: leave it to the system
+    /// Time limit of an attempt to connect; 0s: the system's limit
     #[arg(long, value_name = "TIME", default_value = "5s")]
     timeout: Span,
 
-    /// Try again this many times: after 100 ms, then after twice as long each time, 5 s at most
+    /// Number of retries: after 100 ms, then after twice as long each time, 5 s at most
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retry: u32,
 
-    /// Send lines and messages as they are, without a line feed at the end
+    /// Send lines and messages unchanged, without a line feed at the end
     #[arg(long)]
     pub(crate) raw: bool,
 
-    /// Show what arrives byte by byte as it is: without it, text is shown as UTF-8, and bytes that
-    /// are none as U+FFFD
+    /// Show received bytes unchanged; by default, text is shown as UTF-8, and invalid bytes as
+    /// U+FFFD
     #[arg(long)]
     pub(crate) binary: bool,
 
-    /// Prompt shown while stdin is a terminal
+    /// Prompt shown if stdin is a terminal
     #[arg(long, value_name = "TEXT", default_value = ">> ", help_heading = "Line client")]
     pub(crate) prompt: String,
 
-    /// After the end of the input, wait for answers until nothing came for this long; 0s: until the
-    /// server ends. 10s unless set, for UDP 1s
+    /// After the end of stdin, wait for answers until nothing has arrived for this long; 0s: until
+    /// the server closes [default: 10s, for UDP 1s]
     #[arg(long, value_name = "TIME", help_heading = "Line client")]
     wait: Option<Span>,
 
@@ -74,33 +74,33 @@ pub(crate) struct ConnectArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// What to send [default: hello]; pid, c and n in braces become the number of this process, of
-    /// the connection, and of the exchange
+    /// Message to send [default: hello]; {pid}, {c} and {n} are replaced by the process id, the
+    /// number of the connection, and the number of the exchange
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// Exchanges of each connection [default: 1; ping and polling: until Ctrl-C]
+    /// Exchanges per connection [default: 1; ping and polling: until Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Who speaks first [default: send-first]
+    /// Whether to send or to receive first [default: send-first]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
 
-    /// Make this many connections at once, each on a thread of its own
+    /// Make this many connections concurrently, each on a thread of its own
     #[arg(long, value_name = "N", conflicts_with = "tasks", value_parser = at_least_one)]
     threads: Option<usize>,
 
-    /// Make this many connections at once, each on a coroutine
+    /// Make this many connections concurrently, each on a coroutine
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     tasks: Option<usize>,
 
-    /// How the coroutines wait: nonblocking (burns a core), select, poll, epoll, epoll-et, signal,
-    /// uring, auto
+    /// The model for the coroutines: nonblocking (burns a core), select, poll, epoll, epoll-et,
+    /// signal, uring, auto
     #[arg(long, value_name = "MODEL", default_value_t = Model::Auto, requires = "tasks")]
     pub(crate) model: Model,
 
-    /// Keep silent for this long after the last message of a connection, before its reply is read
+    /// Stay silent for this long after the last message of a connection, before its reply is read
     /// and the connection closed
     #[arg(long, value_name = "TIME")]
     hold: Option<Span>,
@@ -109,7 +109,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "0s")]
     interval: Span,
 
-    /// Bytes of a reply [default: as many as were sent; recv-first: as many as come]
+    /// Size of a reply in bytes [default: as many as were sent; recv-first: any]
     #[arg(long, value_name = "N", conflicts_with_all = ["reply_line", "check"])]
     #[arg(value_parser = at_least_one)]
     reply_size: Option<usize>,
@@ -118,20 +118,20 @@ pub(crate) struct LoadArgs {
     #[arg(long, conflicts_with = "check")]
     reply_line: bool,
 
-    /// Give a connection up when a reply takes longer than this; 0s: never
+    /// Time limit of a reply; 0s: none
     #[arg(long, value_name = "TIME", default_value = "30s")]
     reply_timeout: Span,
 
-    /// What replies must be, byte by byte
+    /// Expected content of replies, compared byte by byte
     #[arg(long, value_enum, value_name = "WHAT")]
     check: Option<Check>,
 
-    /// Do not show the replies (those of several connections never are)
+    /// Do not show replies (replies on several connections are never shown)
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
 
-/// Who speaks first, and how a reply is awaited.
+/// Which side sends first, and how a reply is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// Send, then receive
@@ -140,18 +140,18 @@ pub(crate) enum Mode {
     RecvFirst,
     /// As send-first, until Ctrl-C
     Ping,
-    /// As ping, asking without pause whether the reply has come (burns a core)
+    /// As ping, but poll for the reply without pause (burns a core)
     Polling,
 }
 
-/// What replies must be.
+/// The expected content of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Check {
     /// The bytes that were sent
     Echo,
     /// The bytes that were sent, ASCII letters in upper case
     Upper,
-    /// Anything of the right length
+    /// Anything of the expected length
     None,
 }
 
@@ -182,14 +182,14 @@ fn unless_zero(span: Span) -> Option<Duration> {
 }
 
 impl ConnectArgs {
-    /// Is it a load rather than a conversation?
+    /// Returns `true` for a load, `false` for the line client.
     pub(crate) fn is_load(&self) -> bool {
         let load = &self.load;
         let many = load.threads.is_some() || load.tasks.is_some() || load.count.is_some();
         many || load.message.is_some() || load.mode.is_some() || load.hold.is_some()
     }
 
-    /// Where to connect.
+    /// The server's address.
     pub(crate) fn target(&self) -> Target {
         match (&self.unix, &self.address) {
             (Some(path), _) => Target::Unix(path.clone()),
@@ -205,7 +205,7 @@ impl ConnectArgs {
         unless_zero(self.timeout)
     }
 
-    /// How long to wait for answers after the end of the input.
+    /// How long to wait for answers after the end of stdin.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let default = Duration::from_secs(if self.udp { 1 } else { 10 });
         self.wait.map_or(Some(default), unless_zero)
@@ -213,12 +213,12 @@ impl ConnectArgs {
 }
 
 impl LoadArgs {
-    /// What to send, with its placeholders.
+    /// The message, with its placeholders.
     pub(crate) fn message(&self) -> &str {
         self.message.as_deref().unwrap_or("hello")
     }
 
-    /// Who speaks first.
+    /// The mode.
     pub(crate) fn mode(&self) -> Mode {
         self.mode.unwrap_or(Mode::SendFirst)
     }
@@ -229,7 +229,7 @@ impl LoadArgs {
         self.count.or(if endless { None } else { Some(1) })
     }
 
-    /// How many connections, and whether they are tasks.
+    /// The number of connections, and whether they are tasks.
     pub(crate) fn connections(&self) -> (usize, bool) {
         match self.tasks {
             Some(tasks) => (tasks, true),
@@ -262,7 +262,7 @@ impl LoadArgs {
         }
     }
 
-    /// What replies must be.
+    /// The expected content of replies.
     pub(crate) fn check(&self) -> Check {
         self.check.unwrap_or(Check::None)
     }

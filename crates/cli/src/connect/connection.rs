@@ -1,4 +1,4 @@
-//! One face for TCP, UDP and Unix streams, in tasks and on threads alike.
+//! One interface to TCP, UDP and Unix streams, in tasks and on threads.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fiveways::net::{TcpStream, ToSocketAddrs, UdpSocket, UnixStream};
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Tcp(String),
@@ -35,12 +35,12 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Connects within a time limit (looking a name up does not count).
+    /// Connects within a time limit (name resolution does not count).
     pub(crate) fn open(target: &Target, limit: Option<Duration>) -> io::Result<Connection> {
         match target {
             Target::Tcp(address) => {
                 let stream = open_tcp(address, limit)?;
-                // Messages are small and somebody waits for them.
+                // Messages are small and their replies are awaited.
                 stream.set_nodelay(true)?;
                 Ok(Connection::Tcp(stream))
             }
@@ -53,12 +53,12 @@ impl Connection {
         }
     }
 
-    /// Does it keep the bounds of messages?
+    /// Returns `true` if it preserves message boundaries.
     pub(crate) fn is_datagram(&self) -> bool {
         matches!(self, Connection::Udp(_))
     }
 
-    /// Sends; of a stream perhaps only the beginning.
+    /// Sends; on a stream possibly only a part.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Connection::Tcp(stream) => stream.write(bytes),
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Receives; nothing means the end of a stream, or an empty datagram.
+    /// Receives; 0 bytes mean the end of a stream, or an empty datagram.
     pub(crate) fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Connection::Tcp(stream) => stream.read(buf),
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Tells the server that nothing more will come; a datagram socket has no way to.
+    /// Shuts down the sending side; does nothing for a datagram socket.
     pub(crate) fn end_sending(&self) -> io::Result<()> {
         match self {
             Connection::Tcp(stream) => stream.shutdown(Shutdown::Write),

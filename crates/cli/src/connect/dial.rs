@@ -1,4 +1,4 @@
-//! Connecting with a time limit, with further attempts, and with words for what went wrong.
+//! Connecting with a time limit, with retries, and with error messages.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -9,22 +9,22 @@ use crate::connect::args::ConnectArgs;
 use crate::connect::connection::{Connection, Target};
 use crate::connect::reason::{reason, span};
 
-/// The pause before the first further attempt; it doubles each time.
+/// The pause before the first retry; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How to connect.
+/// The settings of connecting.
 #[derive(Clone, Debug)]
 pub(crate) struct Dial {
     pub(crate) target: Target,
     pub(crate) limit: Option<Duration>,
     pub(crate) retries: u32,
-    /// Tell of further attempts on stderr?
+    /// `true` to report retries on stderr.
     pub(crate) aloud: bool,
 }
 
-/// Why something could not be done, and what would help.
+/// Why an operation failed, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) reason: String,
@@ -38,13 +38,13 @@ impl From<String> for Failure {
 }
 
 impl Dial {
-    /// Reads it off the command line.
+    /// Reads the settings from the command line.
     pub(crate) fn new(args: &ConnectArgs, aloud: bool) -> Dial {
         let (target, limit) = (args.target(), args.connect_timeout());
         Dial { target, limit, retries: args.retry, aloud }
     }
 
-    /// Connects, trying again where that may help.
+    /// Connects, with retries where they may help.
     pub(crate) fn open(&self) -> Result<Connection, Failure> {
         let mut pause = FIRST_PAUSE;
         let mut tried = 0;
@@ -82,7 +82,7 @@ impl Dial {
         let is_unix = matches!(self.target, Target::Unix(_));
         let hint = match error.kind() {
             ErrorKind::ConnectionRefused if is_unix => {
-                "is a server running? The socket file is there, but nobody listens on it"
+                "is a server running? The socket file exists, but nothing listens on it"
             }
             ErrorKind::ConnectionRefused => {
                 "is a server running? Start one with `fiveways serve --bind ADDRESS`, or wait for \
@@ -91,7 +91,9 @@ impl Dial {
             ErrorKind::NotFound if is_unix => {
                 "is a server running? There is no socket at this path; wait for one with --retry"
             }
-            ErrorKind::PermissionDenied if is_unix => "connecting needs write permission there",
+            ErrorKind::PermissionDenied if is_unix => {
+                "connecting needs write permission on the socket file"
+            }
             ErrorKind::TimedOut => {
                 "the server is too busy to accept, or something drops the packets on the way; \
                  --timeout 30s would wait longer"
@@ -100,10 +102,10 @@ impl Dial {
                 "give an address as HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000"
             }
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                "this machine knows no way to that address"
+                "this machine has no route to that address"
             }
             _ if error.raw_os_error().is_none() && !is_unix => {
-                "check the name of the host; an address would do as well"
+                "check the host name, or give an address"
             }
             _ => return None,
         };
@@ -111,7 +113,7 @@ impl Dial {
     }
 }
 
-/// May the same attempt succeed a moment later?
+/// Returns `true` if a later attempt may succeed.
 fn may_pass(error: &io::Error) -> bool {
     matches!(
         error.kind(),

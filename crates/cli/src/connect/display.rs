@@ -1,7 +1,7 @@
-//! What is shown on stdout, and the prompt beside it.
+//! Output on stdout, and the prompt on stderr.
 //!
-//! The prompt goes to stderr, so that redirected answers stay clean. When an answer arrives while
-//! the prompt stands there, the prompt's line is taken back first.
+//! The prompt goes to stderr, so that redirected answers stay clean. If an answer arrives while the
+//! prompt is shown, the prompt's line is erased first.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::exit;
@@ -10,7 +10,7 @@ use crate::connect::args::ConnectArgs;
 use crate::connect::text::Utf8Decoder;
 use crate::error::CliError;
 
-/// Takes a terminal's line back.
+/// Erases a terminal's line.
 const ERASE_LINE: &[u8] = b"\r\x1b[K";
 
 /// Shows bytes as they arrive.
@@ -19,9 +19,9 @@ pub(crate) struct Display {
     decoder: Utf8Decoder,
     binary: bool,
     is_terminal: bool,
-    /// Does the prompt stand at the end of the screen?
+    /// `true` if the prompt is shown at the end of the screen.
     prompted: bool,
-    /// Is the cursor at the beginning of a line?
+    /// `true` if the cursor is at the beginning of a line.
     at_line_start: bool,
 }
 
@@ -37,7 +37,7 @@ impl Display {
         }
     }
 
-    /// Shows a piece of what the server sends.
+    /// Shows a piece of the data from the server.
     pub(crate) fn show(&mut self, piece: &[u8]) -> Result<(), CliError> {
         if self.binary {
             return self.write(piece);
@@ -54,7 +54,7 @@ impl Display {
         if self.binary || self.at_line_start { Ok(()) } else { self.write(b"\n") }
     }
 
-    /// Shows the prompt, unless it stands there already.
+    /// Shows the prompt, unless it is already shown.
     pub(crate) fn prompt(&mut self, prompt: &str) {
         if self.prompted {
             return;
@@ -64,12 +64,12 @@ impl Display {
         (self.prompted, self.at_line_start) = (true, true);
     }
 
-    /// Notes that the user ended the prompt's line.
+    /// Records that the user ended the prompt's line.
     pub(crate) fn entered(&mut self) {
         self.prompted = false;
     }
 
-    /// Shows what was held back, and leaves a terminal at the beginning of a line.
+    /// Shows incomplete text that was held back, and leaves a terminal at the beginning of a line.
     pub(crate) fn end(&mut self) -> Result<(), CliError> {
         self.finish()?;
         if self.prompted {
@@ -99,7 +99,7 @@ impl Display {
                 (self.prompted, self.at_line_start) = (false, *last == b'\n');
                 Ok(())
             }
-            // Whoever read our output has seen enough.
+            // The reader of the output has closed it.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
             Err(error) => Err(CliError::usage(format!("cannot write to stdout: {error}"))),
         }

@@ -1,6 +1,6 @@
-//! One connection of a load: messages, replies, and what is demanded of them.
+//! One connection of a load: messages, replies, and checks.
 //!
-//! The same code runs on threads and in tasks: everything that waits comes from `fiveways`.
+//! The same code runs on threads and in tasks: all waits go through `fiveways`.
 
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Reads it off the command line.
+    /// Reads it from the command line.
     pub(crate) fn new(args: &ConnectArgs) -> Plan {
         let load = &args.load;
         let line_feed = if args.raw || load.message().ends_with('\n') { "" } else { "\n" };
@@ -122,7 +122,7 @@ impl Client<'_> {
     fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
         let mut rest = message;
         let began = Instant::now();
-        // An empty datagram is one; an empty message of a stream is nothing.
+        // An empty datagram is a message; an empty message on a stream is nothing.
         while !rest.is_empty() || message.is_empty() && self.connection.is_datagram() {
             match self.connection.send(rest) {
                 Ok(count) => rest = &rest[count..],
@@ -136,7 +136,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Receives a whole reply, and compares it.
+    /// Receives a whole reply, and checks it.
     fn receive(&mut self, message: &[u8], exchange: u64, since: Instant) -> Result<(), Failure> {
         let reply = self.reply(message, exchange)?;
         self.tally.received(reply.len());
@@ -200,7 +200,7 @@ impl Client<'_> {
         }
     }
 
-    /// Passes over "nothing yet" when polling; anything else ends the connection.
+    /// Ignores "nothing yet" when polling; any other error ends the connection.
     fn bear(&self, error: io::Error, began: Instant, late: &str) -> Result<(), Failure> {
         let limit = self.plan.reply_timeout;
         let is_late = limit.is_some_and(|limit| began.elapsed() >= limit);
@@ -218,7 +218,7 @@ impl Client<'_> {
     }
 }
 
-/// Compares a reply with what it must be.
+/// Compares a reply with the expected one.
 fn compare(check: Check, message: &[u8], reply: &[u8], exchange: u64) -> Result<(), Failure> {
     let expected = match check {
         Check::None => return Ok(()),

@@ -1,4 +1,4 @@
-//! Bytes that have arrived and belong to no reply yet.
+//! Received bytes that belong to no reply yet.
 //!
 //! ```text
 //!   buf   ├── taken ──┼── waiting ──┼── room ──┤
@@ -20,12 +20,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// What has arrived and was not taken.
+    /// The bytes that have arrived and were not taken.
     pub(crate) fn waiting(&self) -> &[u8] {
         &self.buf[self.start..self.end]
     }
 
-    /// Lets a read append to what waits; tells how much it appended.
+    /// Lets a read append to the waiting bytes; returns how much it appended.
     pub(crate) fn fill(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
@@ -51,7 +51,7 @@ impl Inbox {
         taken
     }
 
-    /// Bytes taken before, as long as nothing was filled since.
+    /// The bytes taken before, as long as nothing was filled since.
     pub(crate) fn taken(&self, range: Range<usize>) -> &[u8] {
         &self.buf[range]
     }

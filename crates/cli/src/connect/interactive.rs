@@ -1,8 +1,8 @@
 //! The line client: one `poll(2)` over stdin, the server, and Ctrl-C.
 //!
-//! Nothing in the loop blocks but stdout: the connection is asked without waiting, and while lines
-//! wait to be sent no more are read. So a server that answers slowly, or floods, or never reads
-//! cannot stop the rest, and a file of any size can be sent through an echo.
+//! Nothing in the loop blocks except stdout: the connection is non-blocking, and while lines wait
+//! to be sent no more are read. So a server that answers slowly, or floods, or never reads cannot
+//! block the rest, and a file of any size can be sent through an echo.
 //!
 //! ```text
 //!   talking ──end of the input, all sent──▶ draining ──server ends, or long silence──▶ exit 0
@@ -33,7 +33,7 @@ const CTRL_C: Token = Token(0);
 const SERVER: Token = Token(1);
 const STDIN: Token = Token(2);
 
-/// The prompt comes back after this much silence, so that it does not stand in the way of answers.
+/// The prompt returns after this much silence, so that it does not interrupt answers.
 const PROMPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes received at once.
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ConnectArgs, interrupt: &Interrupt) -> Result<ExitCode,
         }
         End::Silence(wait) => {
             let hint = "--wait TIME waits longer, --wait 0s until the server ends";
-            eprintln!("note: nothing came for {}, which ends the wait ({hint})", span(wait));
+            eprintln!("note: nothing arrived for {}, which ends the wait ({hint})", span(wait));
             Ok(ExitCode::SUCCESS)
         }
         End::Failed(what) => Err(CliError::failed(what)),
@@ -90,7 +90,7 @@ struct Session<'a> {
     outbox: Outbox,
     stdin_watched: bool,
     is_terminal: bool,
-    /// When something was last sent or received.
+    /// When data was last sent or received.
     last: Instant,
     prompt_at: Option<Instant>,
     datagrams_received: u64,
@@ -132,7 +132,7 @@ impl Session<'_> {
             if happened(CTRL_C) {
                 return Ok(End::Interrupted);
             }
-            // The input goes first: its end decides what the server's end means.
+            // Input is handled first: its end determines what the server's end means.
             if happened(STDIN) {
                 self.read_input()?;
             }
@@ -144,12 +144,13 @@ impl Session<'_> {
         }
     }
 
-    /// Does what is due before waiting: sends, prompts, sees whether all is said.
+    /// Does what is due before waiting: sends, prompts, checks whether all is done.
     fn prepare(&mut self) -> Option<End> {
         match self.outbox.send(&mut self.connection) {
             Ok(true) => self.last = Instant::now(),
             Ok(false) => {}
-            // What the server sent before it closed is still to be shown: the read tells the end.
+            // Data that the server sent before it closed is still to be shown: the read reports the
+            // end.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.outbox.give_up(),
             Err(error) => return Some(End::Failed(reason(&error))),
         }
@@ -176,7 +177,7 @@ impl Session<'_> {
         })
     }
 
-    /// When silence after the end of the input ends the wait for answers.
+    /// When silence after the end of stdin ends the wait for answers.
     fn silence_ends(&self) -> Option<Instant> {
         if !self.outbox.is_finished() {
             return None;
@@ -184,7 +185,7 @@ impl Session<'_> {
         self.last.checked_add(self.args.wait()?)
     }
 
-    /// Asks for what is of use now: no input while lines wait to be sent.
+    /// Watches what is useful now: no input while lines wait to be sent.
     fn watch(&mut self) -> io::Result<()> {
         let sending = !self.outbox.is_empty();
         let interest =
@@ -222,7 +223,7 @@ impl Session<'_> {
         stdin.consume(count);
         if self.is_terminal {
             self.display.entered();
-            // A line that is not sent has no answer to wait for.
+            // A line that is not sent gets no answer.
             let pause = if self.outbox.is_empty() { Duration::ZERO } else { PROMPT_PAUSE };
             self.prompt_at = Some(Instant::now() + pause);
         }
@@ -259,7 +260,7 @@ impl Session<'_> {
 
     fn failed(&self, error: &io::Error) -> String {
         if self.connection.is_datagram() && error.kind() == ErrorKind::ConnectionRefused {
-            return "nobody receives datagrams there (connection refused)".to_owned();
+            return "nothing receives datagrams there (connection refused)".to_owned();
         }
         reason(error)
     }

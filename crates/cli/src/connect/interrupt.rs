@@ -1,4 +1,4 @@
-//! Ctrl-C: ends the program at once, or, when somebody has taken over, rings a bell.
+//! Ctrl-C: ends the program at once, or writes to a socket after `take_over`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,12 +16,12 @@ use crate::connect::INTERRUPTED;
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     bell: UnixStream,
-    /// Does the handler itself end the program? True until somebody takes over.
+    /// `true` if the handler itself ends the program: until `take_over`.
     abrupt: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Begins to handle Ctrl-C: it ends the program with the status of shells.
+    /// Starts handling Ctrl-C: it ends the program with the shells' status.
     pub(crate) fn new() -> io::Result<Interrupt> {
         let abrupt = Arc::new(AtomicBool::new(true));
         let status = i32::from(INTERRUPTED);
@@ -32,12 +32,12 @@ impl Interrupt {
         Ok(Interrupt { bell, abrupt })
     }
 
-    /// Takes over: from now on the bell becomes readable instead.
+    /// Takes over: from now on Ctrl-C makes the bell readable instead.
     pub(crate) fn take_over(&self) {
         self.abrupt.store(false, Ordering::SeqCst);
     }
 
-    /// A second value for the bell, to be read on a thread.
+    /// Returns a second handle to the bell, to be read on a thread.
     pub(crate) fn bell(&self) -> io::Result<UnixStream> {
         self.bell.try_clone()
     }

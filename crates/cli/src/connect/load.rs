@@ -1,11 +1,11 @@
-//! Connections at once, on threads or in tasks, and the account of what came of them (D57).
+//! Concurrent connections, on threads or in tasks, and the summary of their results (D57).
 //!
 //! ```text
 //!   main thread ◀── Event::Ended(number, outcome) ── each connection, at its end
 //!               ◀── Event::Interrupted ───────────── the thread that listens for Ctrl-C
 //! ```
 //!
-//! Nothing joins the connections: after Ctrl-C those that still wait end with the process.
+//! Nothing joins the connections: after Ctrl-C unfinished ones end with the process.
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,13 +36,13 @@ enum Event {
     Interrupted,
 }
 
-/// Everything that the connections share.
+/// The state shared by all connections.
 struct Load {
     plan: Plan,
     tallies: Vec<Tally>,
 }
 
-/// Runs a load and tells what came of it.
+/// Runs a load and reports the results.
 pub(crate) fn run(args: &ConnectArgs, interrupt: &Interrupt) -> Result<ExitCode, CliError> {
     let (connections, in_tasks) = args.load.connections();
     let runtime = in_tasks.then(|| start(args.load.model)).transpose()?;
@@ -76,12 +76,12 @@ fn start(model: Model) -> Result<Runtime, CliError> {
 }
 
 fn listen_for_interrupt(interrupt: &Interrupt, tell: Sender<Event>) -> Result<(), CliError> {
-    let no_listener = |error: io::Error| CliError::usage(format!("no way to hear Ctrl-C: {error}"));
+    let no_listener = |error: io::Error| CliError::usage(format!("cannot handle Ctrl-C: {error}"));
     let mut bell = interrupt.bell().map_err(no_listener)?;
     let listen = move || {
-        // An error of the bell is as good a reason to end as a signal.
+        // An error of the bell ends the load as a signal does.
         let _ = bell.read(&mut [0]);
-        // Nobody listens after the end.
+        // The receiver may be gone after the end.
         let _ = tell.send(Event::Interrupted);
     };
     thread::Builder::new().name("ctrl-c".to_owned()).spawn(listen).map_err(no_listener)?;
@@ -89,12 +89,12 @@ fn listen_for_interrupt(interrupt: &Interrupt, tell: Sender<Event>) -> Result<()
     Ok(())
 }
 
-/// Makes one connection; a panic is its failure and nobody else's.
+/// Makes one connection; a panic fails only this one.
 fn connect(load: &Load, at: usize, display: Option<Display>, tell: &Sender<Event>) {
     let run = || load.plan.run(at + 1, &load.tallies[at], display);
     let outcome = catch_unwind(AssertUnwindSafe(run));
-    let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned().into()));
-    // Nobody listens after the end.
+    let outcome = outcome.unwrap_or_else(|_| Err("panicked".to_owned().into()));
+    // The receiver may be gone after the end.
     let _ = tell.send(Event::Ended(at, outcome));
 }
 
@@ -104,13 +104,13 @@ fn spawn_threads(load: &Arc<Load>, mut display: Option<Display>, tell: &Sender<E
         let run = move || connect(&load, at, display, &theirs);
         let builder = thread::Builder::new().name(format!("client-{}", at + 1));
         if let Err(error) = builder.stack_size(THREAD_STACK).spawn(run) {
-            let failure = format!("no thread for it: {error}").into();
+            let failure = format!("cannot start a thread: {error}").into();
             let _ = tell.send(Event::Ended(at, Err(failure)));
         }
     }
 }
 
-/// Spawns a task for each connection, from a thread that then keeps the runtime.
+/// Spawns a task for each connection, from a thread that then keeps the runtime alive.
 fn spawn_tasks(
     runtime: Runtime,
     load: &Arc<Load>,
@@ -126,19 +126,19 @@ fn spawn_tasks(
             match task::Builder::new().spawn_local(run) {
                 Ok(task) => tasks.push(task),
                 Err(error) => {
-                    let failure = format!("no task for it: {error}").into();
+                    let failure = format!("cannot start a task: {error}").into();
                     let _ = tell.send(Event::Ended(at, Err(failure)));
                 }
             }
         }
         for task in tasks {
-            // It has told its outcome itself.
+            // It has reported its outcome itself.
             let _ = task.join();
         }
     };
     let keep = move || runtime.block_on(spawn_all);
     let kept = thread::Builder::new().name("clients".to_owned()).spawn(keep);
-    kept.map_err(|error| CliError::usage(format!("no thread for the tasks: {error}")))?;
+    kept.map_err(|error| CliError::usage(format!("cannot start a thread for the tasks: {error}")))?;
     Ok(())
 }
 

@@ -1,9 +1,9 @@
-//! Failures in plain words.
+//! Error messages for failures.
 
 use std::io;
 use std::time::Duration;
 
-/// What an I/O error is called.
+/// A short description of an I/O error.
 pub(crate) fn reason(error: &io::Error) -> String {
     let known = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
@@ -17,7 +17,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
     known.to_owned()
 }
 
-/// A duration as people write it: `1.5 s`, `230 ms`.
+/// A duration in readable form: `1.5 s`, `230 ms`.
 pub(crate) fn span(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())

@@ -1,4 +1,4 @@
-//! What came of a load, in words. Without clock and without I/O.
+//! The summary of a load as text. Without clock and without I/O.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::connect::dial::Failure;
 use crate::connect::tally::Sum;
 
-/// Connections of one fate that are listed by number.
+/// Connections with the same result that are listed by number.
 const LISTED: usize = 10;
 
 /// How one connection ended; `None`: it had not ended when the load was interrupted.
@@ -39,12 +39,12 @@ pub(crate) fn write(how: &str, outcomes: &[Outcome], sum: &Sum, elapsed: Duratio
         let _ = write!(out, "\nround trip: shortest {shortest}, mean {mean}, longest {longest} ms");
     }
     if sum.in_vain > 0 {
-        let _ = write!(out, "\nasked {} in vain", plural(sum.in_vain, "time"));
+        let _ = write!(out, "\npolled {} without a reply", plural(sum.in_vain, "time"));
     }
     out
 }
 
-/// How many connections failed.
+/// The number of failed connections.
 pub(crate) fn failures(outcomes: &[Outcome]) -> usize {
     outcomes.iter().filter(|outcome| matches!(outcome, Some(Err(_)))).count()
 }
@@ -57,7 +57,7 @@ fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The failed connections of each reason, the most frequent reason first.
+/// The failed connections by reason, the most frequent first.
 fn by_reason(outcomes: &[Outcome]) -> Vec<(&str, Vec<usize>)> {
     let mut reasons: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, outcome) in outcomes.iter().enumerate() {
@@ -70,7 +70,7 @@ fn by_reason(outcomes: &[Outcome]) -> Vec<(&str, Vec<usize>)> {
     reasons
 }
 
-/// Which connections these are, when there are several.
+/// The numbers of these connections, if there are several in all.
 fn list(numbers: &[usize], all: usize) -> String {
     if all == 1 {
         return String::new();

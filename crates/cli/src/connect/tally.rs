@@ -1,4 +1,4 @@
-//! What a connection has done so far; written by it alone, read by the summary at any time.
+//! The counts of a connection; written only by it, read by the summary at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,19 +10,20 @@ pub(crate) struct Tally {
     sent: AtomicU64,
     received: AtomicU64,
     in_vain: AtomicU64,
-    /// Nanoseconds; of all round trips together, the shortest plus one (0: none yet), the longest.
+    /// In nanoseconds: the sum of all round trips, the shortest plus one (0: none yet), the
+    /// longest.
     total_ns: AtomicU64,
     shortest_ns: AtomicU64,
     longest_ns: AtomicU64,
 }
 
-/// The counts of several connections together.
+/// The sums over several connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) exchanges: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// How often a polling connection asked when nothing was there.
+    /// How often a polling connection found nothing to read.
     pub(crate) in_vain: u64,
     total_ns: u64,
     shortest_ns: Option<u64>,
@@ -40,7 +41,7 @@ impl Tally {
         self.received.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Counts a question without an answer.
+    /// Counts a poll that found nothing.
     pub(crate) fn asked_in_vain(&self) {
         self.in_vain.fetch_add(1, Ordering::Relaxed);
     }
@@ -59,7 +60,7 @@ impl Tally {
 }
 
 impl Sum {
-    /// Adds the counts up.
+    /// Sums up the counts.
     pub(crate) fn of<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Sum {
         let mut sum = Sum::default();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

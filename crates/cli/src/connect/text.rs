@@ -1,9 +1,8 @@
-//! Turning bytes into text as they arrive, for display.
+//! Decoding bytes to text as they arrive, for display.
 
 /// Decodes UTF-8 that arrives in pieces of any size.
 ///
-/// A sequence that is not complete yet is held back until the next piece; bytes that are no UTF-8
-/// become U+FFFD.
+/// An incomplete sequence is held back until the next piece; invalid bytes become U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8Decoder {
     /// The beginning of a sequence: at most three bytes.
@@ -31,7 +30,7 @@ impl Utf8Decoder {
     }
 }
 
-/// Appends the text of some bytes; gives the incomplete sequence at their end.
+/// Appends the text of some bytes; returns the incomplete sequence at their end.
 fn split<'a>(mut bytes: &'a [u8], text: &mut String) -> &'a [u8] {
     loop {
         let error = match std::str::from_utf8(bytes) {
@@ -42,7 +41,7 @@ fn split<'a>(mut bytes: &'a [u8], text: &mut String) -> &'a [u8] {
             Err(error) => error,
         };
         let (valid, rest) = bytes.split_at(error.valid_up_to());
-        // The error has just said that these are valid: nothing is replaced.
+        // The error has just reported that these are valid: nothing is replaced.
         text.push_str(&String::from_utf8_lossy(valid));
         match error.error_len() {
             None => return rest,

@@ -1,6 +1,6 @@
-//! Two greetings of one thread: the course's asyncio program.
+//! Two greetings on one thread: the course's asyncio program.
 //!
-//! No `async`, no `await`, no loop to be got: a function that sleeps, spawned twice.
+//! No `async`, no `await`, no event loop: a function that sleeps, spawned twice.
 
 use std::thread;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::stage::{Outcome, Pace, say};
 #[derive(Args, Debug)]
 pub(super) struct AsyncioHelloArgs {}
 
-/// Gives the thread it ran on.
+/// Returns the thread it ran on.
 fn hello(pace: Pace) -> thread::ThreadId {
     let current = thread::current();
     let name = current.name().unwrap_or("a thread without a name");

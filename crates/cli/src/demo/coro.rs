@@ -1,5 +1,5 @@
-//! The kernel sees a thread, we see tasks: coroutines are the programmer's invention, says the
-//! course, and here is the count.
+//! The kernel sees one thread, the program many tasks: coroutines exist only in the program, says
+//! the course, and this counts them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,7 +25,7 @@ pub(super) struct CoroArgs {
     show_threads: bool,
 }
 
-/// The threads of this process that the kernel knows.
+/// The number of threads of this process, according to the kernel.
 fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
@@ -33,7 +33,7 @@ fn threads() -> io::Result<usize> {
 pub(super) fn run(args: &CoroArgs, pace: Pace) -> Outcome {
     let start = Instant::now();
     let count = args.tasks;
-    // A watchdog, which debug builds have, would be one more thread.
+    // The watchdog of debug builds would be another thread.
     let runtime = Runtime::builder().workers(1).watchdog(Duration::ZERO).build()?;
     let threads_without = threads()?;
     let (threads_with, used) = runtime.block_on(move || -> Outcome<(usize, usize)> {

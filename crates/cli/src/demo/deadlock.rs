@@ -1,5 +1,5 @@
-//! Two locks, taken in opposite order: the deadlock of which the course only speaks, reproduced,
-//! found, and escaped in two ways.
+//! Two locks, taken in opposite order: the deadlock that the course only mentions, reproduced,
+//! detected, and avoided in two ways.
 //!
 //! ```text
 //!   first  ──has──▶ A ◀──wants── second
@@ -18,7 +18,7 @@ use fiveways::time;
 
 use super::stage::{Outcome, Pace, say};
 
-/// Two locks in opposite order: found, told, and two ways out
+/// Two locks in opposite order: detected, reported, and two ways out
 #[derive(Args, Debug)]
 #[group(id = "escape", multiple = false)]
 pub(super) struct DeadlockArgs {
@@ -26,7 +26,7 @@ pub(super) struct DeadlockArgs {
     #[arg(long)]
     ordered: bool,
 
-    /// Wait for the second lock only so long, then give the first back and try again
+    /// Wait for the second lock with a timeout, then release the first and try again
     #[arg(long)]
     timeout: bool,
 }
@@ -43,7 +43,7 @@ impl Named {
         Arc::new(Named { name, lock: Mutex::new(()) })
     }
 
-    /// Takes the lock; who was unwound with it has left nothing half done.
+    /// Takes the lock; a task that was unwound with it has left nothing half done.
     #[track_caller]
     fn take(&self, who: &str) -> MutexGuard<'_, ()> {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +89,7 @@ fn spawn(
     spawned.expect("there is memory for two stacks")
 }
 
-/// Takes both locks, or neither if the other one does not come in time.
+/// Takes both locks, or neither if the other one is not available in time.
 fn try_both(who: &str, one: &Named, other: &Named, patience: f64, pace: Pace) -> bool {
     let held = one.take(who);
     time::sleep(pace.seconds(1.0));
@@ -99,12 +99,12 @@ fn try_both(who: &str, one: &Named, other: &Named, patience: f64, pace: Pace) ->
     }
     say!("{who} has waited {patience} s for {}, and gives {} back", other.name, one.name);
     drop(held);
-    // Who waits for it goes first.
+    // The task that waits for it goes first.
     time::sleep(pace.seconds(1.0));
     false
 }
 
-/// Says how a task ended.
+/// Reports how a task ended.
 fn tell(who: &str, end: Result<(), JoinError>) {
     let Err(error) = end else {
         say!("{who} is done");
@@ -125,7 +125,7 @@ fn tell(who: &str, end: Result<(), JoinError>) {
     }
 }
 
-/// The name of somebody who takes part, who waits as well.
+/// The name of a participant; participants also wait.
 fn name_of(deadlock: &Deadlock, who: Identity) -> &str {
     let link = deadlock.links().iter().find(|link| link.who == who);
     link.map_or("somebody", |link| &link.name)

@@ -1,4 +1,4 @@
-//! Switching by itself where something waits: the course's gevent program.
+//! Implicit switches at each wait: the course's gevent program.
 //!
 //! `eat` and `play` sleep two seconds each; as two tasks of one thread they take two seconds
 //! together, called one after the other (`--serial`) four.

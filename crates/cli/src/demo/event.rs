@@ -1,5 +1,4 @@
-//! Waiting for a signal to go: the course's event, as cars that wait for the light, between threads
-//! and between processes.
+//! The course's event: cars wait for a traffic light, between threads and between processes.
 
 use std::env;
 use std::io::{self, BufRead, BufReader};
@@ -21,14 +20,14 @@ pub(super) struct EventArgs {
     #[arg(long)]
     processes: bool,
 
-    /// Be this car, and wait for the light of the process that started it
+    /// Be this car, and wait for the light of the parent process
     #[arg(long, value_name = "NUMBER", hide = true)]
     car: Option<usize>,
 }
 
 const CARS: usize = 3;
 
-/// The variable by which a process finds the light.
+/// The environment variable that passes the light to a process.
 const LIGHT: &str = "FIVEWAYS_DEMO_LIGHT";
 
 pub(super) fn run(args: &EventArgs, pace: Pace) -> Outcome {
@@ -65,7 +64,7 @@ fn between_threads(pace: Pace) -> Outcome {
     for car in cars {
         car.join().expect("it does not panic");
     }
-    // Who comes now need not wait at all.
+    // A car that comes now need not wait at all.
     light.wait();
     say!("a late car drives on: the light is {}", colour(light.is_set()));
     light.clear();
@@ -82,7 +81,7 @@ fn between_processes(pace: Pace) -> Outcome {
         let mut child = start_car(car, &light)?;
         let stdout = child.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(stdout).lines();
-        // That it waits.
+        // It reports that it waits.
         say!("{}", lines.next().ok_or("a car did not come")??);
         cars.push((child, lines));
     }

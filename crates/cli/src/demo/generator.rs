@@ -1,8 +1,8 @@
-//! Two functions in turns by `yield`: the course's generator program.
+//! Two functions that alternate by `yield`: the course's generator program.
 //!
 //! Only the producer is called; `send` switches to the consumer, and its next `yield_` back. They
-//! run in turns on one thread, and nothing is saved by that: when the consumer sleeps
-//! (`--sleep`), the producer sleeps with it.
+//! alternate on one thread, and that saves no time: if the consumer sleeps (`--sleep`), the
+//! producer sleeps with it.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use fiveways::time;
 
 use super::stage::{Outcome, Pace, say};
 
-/// Two functions in turns, by yield: it saves no waiting
+/// Two functions that alternate by yield: it saves no waiting
 #[derive(Args, Debug)]
 pub(super) struct GeneratorArgs {
-    /// Let the consumer sleep so many seconds for each value
+    /// Let the consumer sleep this many seconds per value
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
     sleep: Option<u32>,
 }
@@ -34,7 +34,7 @@ pub(super) fn run(args: &GeneratorArgs, pace: Pace) -> Outcome {
     let start = Instant::now();
     let nap = args.sleep.map(|seconds| pace.seconds(seconds.into()));
     let mut consumer = Generator::new(move |me| consumer(me, nap));
-    // To its first `yield_`: before that there is nobody who takes a value.
+    // To its first `yield_`: before that nothing receives a value.
     consumer.start()?;
     for i in 0..3 {
         consumer.send(i)?;

@@ -1,9 +1,9 @@
 //! Explicit switches from one function to another: the program that the course announces under
 //! greenlet (what it shows there is gevent's).
 //!
-//! `eat` and `play` switch to each other, from a nested helper too, which needs no mark for it, and
-//! pass a value along. Nothing switches by itself: a greenlet that sleeps (`--sleep`) keeps the
-//! other waiting.
+//! `eat` and `play` switch to each other, also from a nested helper, which needs no special syntax,
+//! and pass a value along. Nothing switches implicitly: a greenlet that sleeps (`--sleep`) blocks
+//! the other.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -18,15 +18,15 @@ use super::stage::{Outcome, Pace, say};
 /// Two functions that switch to each other explicitly
 #[derive(Args, Debug)]
 pub(super) struct GreenletArgs {
-    /// Let each of them sleep one second: it blocks in place
+    /// Let each of them sleep one second: it blocks both
     #[arg(long)]
     sleep: bool,
 }
 
-/// What is passed in a switch.
+/// The value passed in a switch.
 type Name = &'static str;
 
-/// A helper like any other; that it switches is its own affair.
+/// An ordinary helper; its callers need not know that it switches.
 fn pause_for(other: &Greenlet<Name>, name: Name) -> Name {
     other.switch(name)
 }
@@ -50,7 +50,7 @@ fn play(name: Name, eat: &Greenlet<Name>, nap: Option<Duration>) -> Name {
 pub(super) fn run(args: &GreenletArgs, pace: Pace) -> Outcome {
     let start = Instant::now();
     let nap = args.sleep.then(|| pace.seconds(1.0));
-    // Each must know the other: the first finds the second in a cell.
+    // Each must refer to the other: the first finds the second in a cell.
     let second = Rc::new(OnceCell::new());
     let found = Rc::clone(&second);
     let first = Greenlet::new(move |name| {
@@ -59,7 +59,7 @@ pub(super) fn run(args: &GreenletArgs, pace: Pace) -> Outcome {
     });
     let other = first.clone();
     let second = second.get_or_init(|| Greenlet::new(move |name| play(name, &other, nap)));
-    // Who ends goes back to who made it: here.
+    // A greenlet that ends returns to its parent: here.
     let answer = first.switch("egon");
     say!("{answer}: play is {}, eat is {}", state(second), state(&first));
     if nap.is_some() {

@@ -1,4 +1,4 @@
-//! Data of one's own behind one shared handle: the course's program on `threading.local`.
+//! Separate data behind one shared handle: the course's program on `threading.local`.
 //!
 //! Two threads write a name and an age into the same handle, sleep for a random time, and a second
 //! function, which takes no arguments, reads them back. Each thread sees only what it wrote.
@@ -15,10 +15,10 @@ use fiveways::{task, time};
 
 use super::stage::{Outcome, Pace, say};
 
-/// Data that each thread, or task, has its own of
+/// Data of which each thread, or task, has its own
 #[derive(Args, Debug)]
 pub(super) struct LocalArgs {
-    /// The control: one plain cell, which both threads overwrite
+    /// For comparison: one plain cell, which both threads overwrite
     #[arg(long)]
     shared: bool,
 
@@ -40,7 +40,7 @@ static OF_THREAD: ThreadLocal<Person> = ThreadLocal::new();
 static OF_TASK: TaskLocal<Person> = TaskLocal::new();
 static OF_ALL: Mutex<Option<Person>> = Mutex::new(None);
 
-/// Where a person is written to and read from.
+/// How a person is written and read.
 #[derive(Clone, Copy)]
 struct Place {
     write: fn(Person),
@@ -93,13 +93,13 @@ fn nap(pace: Pace) -> Duration {
 
 fn visit(place: Place, person: Person, both: &Barrier, nap: Duration) {
     (place.write)(person);
-    // Nobody reads before both have written.
+    // Both have written before either reads.
     both.wait();
     time::sleep(nap);
     show(place.read);
 }
 
-/// Is not told who calls.
+/// Takes no argument that identifies its caller.
 fn show(read: fn() -> Option<Person>) {
     match read() {
         Some(Person { name, age }) => say!("{name} {age}"),
@@ -107,7 +107,7 @@ fn show(read: fn() -> Option<Person>) {
     }
 }
 
-/// What is there for somebody who never wrote.
+/// What a thread reads that never wrote.
 fn of_main(place: Place) -> String {
     match (place.read)() {
         Some(Person { name, age }) => format!("main never wrote, and reads {name} {age}"),

@@ -1,6 +1,6 @@
 //! Many users, one ticket: the course's ticket program, whose data is a file.
 //!
-//! Each user looks whether a ticket is left, thinks, and buys it. Without a mutex all of them see
+//! Each user checks whether a ticket is left, thinks, and buys it. Without a mutex all of them see
 //! the same last ticket; with one they come one after the other. Threads share a mutex, processes a
 //! lock on the file.
 
@@ -21,7 +21,7 @@ use super::stage::{Outcome, Pace, say};
 /// Many users, one ticket: sold once, or often without a mutex
 #[derive(Args, Debug)]
 pub(super) struct MutexArgs {
-    /// Let them look and buy as they like
+    /// Let them check and buy without a lock
     #[arg(long)]
     unlocked: bool,
 
@@ -36,7 +36,7 @@ const USERS: usize = 10;
 static COUNTER: Mutex<()> = Mutex::new(());
 
 remote! {
-    /// Has a user come to the counter; did they get a ticket?
+    /// One user's visit; returns whether they got a ticket.
     fn visit(tickets: PathBuf, think: Duration, locked: bool) -> Result<bool, String> {
         let buy = || {
             let file = File::options().read(true).write(true).open(&tickets)?;
@@ -44,7 +44,7 @@ remote! {
                 return buy(&file, think);
             }
             let _turn = COUNTER.lock().expect("nobody panics");
-            // Among processes; given back when the file is closed.
+            // For processes; released when the file is closed.
             file.lock()?;
             buy(&file, think)
         };
@@ -52,7 +52,7 @@ remote! {
     }
 }
 
-/// Looks, thinks, buys.
+/// Checks, thinks, buys.
 fn buy(file: &File, think: Duration) -> io::Result<bool> {
     let left = tickets_left(file)?;
     time::sleep(think);
@@ -62,7 +62,7 @@ fn buy(file: &File, think: Duration) -> io::Result<bool> {
     Ok(left > 0)
 }
 
-/// Numbers are of one width: nobody sees half of one. This race is about tickets.
+/// Numbers have a fixed width, so that none is read half written. This race is about tickets.
 const WIDTH: usize = 4;
 
 fn tickets_left(file: &File) -> io::Result<u32> {
@@ -76,7 +76,7 @@ fn write_tickets(file: &File, left: u32) -> io::Result<()> {
     file.write_all_at(format!("{left:0WIDTH$}").as_bytes(), 0)
 }
 
-/// The file with the tickets; goes when it is dropped.
+/// The file with the tickets; removed on drop.
 struct Tickets {
     path: PathBuf,
 }
@@ -92,7 +92,7 @@ impl Tickets {
 
 impl Drop for Tickets {
     fn drop(&mut self) {
-        // Not there any more: as well.
+        // It may already be removed.
         let _ = fs::remove_file(&self.path);
     }
 }

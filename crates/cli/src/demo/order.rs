@@ -21,7 +21,7 @@ use super::stage::{Outcome, Pace, say};
 #[derive(Args, Debug)]
 #[group(id = "way", multiple = false)]
 pub(super) struct OrderArgs {
-    /// One after the other (this unless said otherwise)
+    /// One after the other (the default)
     #[arg(long)]
     serial: bool,
 
@@ -29,7 +29,7 @@ pub(super) struct OrderArgs {
     #[arg(long)]
     coro: bool,
 
-    /// Finish one thing, then do another
+    /// Finish one thing before the next
     #[arg(long)]
     sync: bool,
 

@@ -1,7 +1,7 @@
 //! A pool and a callback for each result: the program that the course describes for
 //! `concurrent.futures`.
 //!
-//! Submitting does not wait, a result does; the callback is given the future as soon as it is done;
+//! Submitting does not wait, a result does; the callback receives the future as soon as it is done;
 //! shutting down waits for everything.
 
 use std::process;
@@ -27,7 +27,7 @@ const TASKS: u64 = 10;
 const SIZE: usize = 5;
 
 remote! {
-    /// Takes a second for what is not hard; tells the process it ran in.
+    /// Takes a second for an easy computation; returns the id of its process as well.
     fn square(n: u64, second: Duration) -> (u64, u32) {
         AT_WORK.fetch_add(1, Ordering::SeqCst);
         time::sleep(second);
@@ -45,7 +45,7 @@ pub(super) fn run(args: &PoolArgs, pace: Pace) -> Outcome {
     if args.processes { in_processes(pace) } else { in_threads(pace) }
 }
 
-/// Is called with the future, which is done.
+/// Called with the finished future.
 fn call_back(future: &Future<(u64, u32)>) {
     match future.result() {
         Ok((square, _)) => say!("call_back: {square}"),
@@ -59,7 +59,7 @@ fn in_threads(pace: Pace) -> Outcome {
     let second = pace.seconds(1.0);
     submit_all(|n| pool.submit(move || square(n, second)))?;
     let threads = pool.threads();
-    // The callbacks have been called when this returns.
+    // The callbacks have run when this returns.
     pool.shutdown();
     say!("all done by {threads} threads, took {}", pace.since(start));
     if let Err(error) = pool.submit(|| ()) {
@@ -99,7 +99,7 @@ fn submit_all(
     Ok(futures)
 }
 
-/// A panic goes to whoever asks for the result; the thread goes on.
+/// Joining the future returns a panic; the thread continues.
 fn panics() -> Outcome {
     let pool = ThreadPool::new(Sizing::Fixed(1))?;
     let broken = pool.submit(|| -> u32 { std::panic::resume_unwind(Box::new("out of paper")) })?;

@@ -1,8 +1,8 @@
 //! Cooks and guests with a counter between them: the producer–consumer program that the course
 //! names.
 //!
-//! The queue holds three buns: cooks wait when it is full, guests when it is empty. Everybody goes
-//! home when all buns are eaten.
+//! The queue holds three buns: cooks wait when it is full, guests when it is empty. All go home
+//! when all buns are eaten.
 
 use clap::Args;
 use fiveways::queue::JoinableQueue;
@@ -30,7 +30,7 @@ fn cook(name: &str, counter: &Counter, pace: Pace) {
     }
 }
 
-/// Gives how many this guest has eaten.
+/// Returns how many this guest has eaten.
 fn guest(counter: &Counter, pace: Pace) -> usize {
     let mut eaten = 0;
     // Until the counter is shut down and empty.
@@ -55,7 +55,7 @@ pub(super) fn run(_: &ProducerConsumerArgs, pace: Pace) -> Outcome {
             for cook in cooks {
                 cook.join()?;
             }
-            // The last bun has been put; when it is eaten, too, the guests may go.
+            // The last bun has been put; when it is eaten as well, the guests may go.
             counter.join();
             counter.shutdown(false);
             let mut eaten = 0;

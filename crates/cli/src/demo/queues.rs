@@ -23,7 +23,7 @@ fn fifo(pace: Pace) -> Outcome {
     for item in [1, 2, 3] {
         queue.put(item)?;
     }
-    // What was so at that moment: with others at work it would be old already.
+    // The state at that moment: with concurrent users it might already be out of date.
     say!("queue: {} of {} items, full: {}", queue.len(), queue.maxsize(), queue.is_full());
     if let Err(error) = queue.put_nowait(4) {
         say!("put at once: {error}, and {} comes back", error.into_inner());

@@ -1,7 +1,7 @@
-//! A lock that its holder may take again: RLock, of which the course only speaks.
+//! A lock that its holder may take again: RLock, which the course only mentions.
 //!
-//! Each acquire counts up, each release down; while the count is not zero nobody else gets it. The
-//! holder is a task, or a plain thread as here.
+//! Each acquire counts up, each release down; while the count is not zero no other task or thread
+//! gets it. The holder is a task, or a plain thread as here.
 
 use std::thread;
 
@@ -10,13 +10,13 @@ use fiveways::sync::ReentrantMutex;
 
 use super::stage::{Outcome, say};
 
-/// A lock that its holder takes again, and nobody else
+/// A lock that its holder can take again, and no other can
 #[derive(Args, Debug)]
 pub(super) struct RlockArgs {}
 
 static LOCK: ReentrantMutex<()> = ReentrantMutex::new(());
 
-/// Lets somebody else try.
+/// Lets another thread try.
 fn other_gets_it() -> bool {
     let other = thread::spawn(|| LOCK.try_lock().is_some());
     other.join().expect("it does not panic")

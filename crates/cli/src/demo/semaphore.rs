@@ -1,5 +1,5 @@
-//! So many at a time: the semaphore of which the course says that, if a mutex is one toilet, this
-//! is several.
+//! A limit on concurrency: of the semaphore the course says that, if a mutex is one toilet, this is
+//! several.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,11 +14,11 @@ use super::stage::{Outcome, Pace, say};
 /// Many visitors, few places: never too many inside
 #[derive(Args, Debug)]
 pub(super) struct SemaphoreArgs {
-    /// How many places
+    /// Number of places
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
     places: usize,
 
-    /// How many threads want one, for a second each
+    /// Number of threads that want one, for a second each
     #[arg(long, value_name = "N", default_value_t = 20)]
     visitors: usize,
 }
@@ -31,7 +31,7 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Counts who is inside, and the most there ever were.
+/// Counts the visitors inside, and the maximum.
 #[derive(Default)]
 struct Gauge {
     inside: AtomicUsize,
@@ -75,7 +75,7 @@ pub(super) fn run(args: &SemaphoreArgs, pace: Pace) -> Outcome {
     bounded(args.places)
 }
 
-/// A bounded one notices who gives back what nobody took.
+/// A bounded one detects a release without an acquire.
 fn bounded(places: usize) -> Outcome {
     let bounded = BoundedSemaphore::new(places);
     if let Err(error) = bounded.release(1) {

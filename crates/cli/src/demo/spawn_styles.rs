@@ -2,7 +2,7 @@
 //! method `run`.
 //!
 //! Another process shares nothing with this one: function and type are sent there by name and
-//! value. Each tells whether it ran in one of its own.
+//! value. Each reports whether it ran in a process or thread of its own.
 
 use std::process;
 use std::thread;
@@ -17,12 +17,12 @@ use super::stage::{Outcome, say};
 #[derive(Args, Debug)]
 pub(super) struct SpawnStylesArgs {}
 
-/// As a function: what it needs are its arguments.
+/// As a function: its input is its arguments.
 fn greet(name: &str) -> String {
     format!("hello from {name}")
 }
 
-/// As a type: what it needs are its fields.
+/// As a type: its input is its fields.
 #[derive(Deserialize, Serialize)]
 struct Greeter {
     name: String,
@@ -39,12 +39,12 @@ impl Greeter {
 }
 
 remote! {
-    /// The function, to be called in another process; with that one's number.
+    /// The function, to be called in another process; also returns that process's id.
     fn greet_there(name: String) -> (String, u32) {
         (greet(&name), process::id())
     }
 
-    /// The type, to be run in another process; with that one's number.
+    /// The type, to be run in another process; also returns that process's id.
     fn run_there(greeter: Greeter) -> (String, u32) {
         (greeter.run(), process::id())
     }

@@ -1,4 +1,4 @@
-//! What all demos stand on: saying lines, and the pace of time.
+//! The common base of all demos: printing lines, and the pace of time.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How a demo, or a part of it, ends.
 pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Says a line on stdout, formatted as by `println!`.
+/// Prints a line on stdout, formatted as by `println!`.
 macro_rules! say {
     ($($part:tt)*) => {
         $crate::demo::stage::say_line(format_args!($($part)*))
@@ -18,7 +18,7 @@ macro_rules! say {
 }
 pub(super) use say;
 
-/// Says a line on stdout. Ends the program when nobody listens any more.
+/// Prints a line on stdout. Ends the program if stdout is closed.
 pub(super) fn say_line(line: fmt::Arguments<'_>) {
     // In one piece: lines of several threads and processes do not mix.
     let line = format!("{line}\n");
@@ -43,12 +43,12 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// So many seconds of the demo.
+    /// This many seconds of the demo.
     pub(super) fn seconds(self, seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds * self.0)
     }
 
-    /// How long ago that was, in whole seconds of the demo: `2 s`.
+    /// The time since `start`, in whole seconds of the demo: `2 s`.
     pub(super) fn since(self, start: Instant) -> String {
         format!("{:.0} s", start.elapsed().as_secs_f64() / self.0)
     }

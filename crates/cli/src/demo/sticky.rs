@@ -1,7 +1,7 @@
-//! TCP is sticky: what was sent in pieces is received as a stream, in pieces of its own.
+//! TCP has no message boundaries: data sent in pieces is received as a stream, in other pieces.
 //!
 //! Two parties over one connection. Without frames the receiver cannot know where a message ends;
-//! with a header of fixed length, which says how long the message is, it always does.
+//! with a header of fixed length, which contains the message's length, it always does.
 
 use std::io::{self, Read, Write};
 
@@ -11,20 +11,20 @@ use fiveways::task;
 
 use super::stage::{Outcome, say};
 
-/// TCP is sticky: sends are no messages; a length before each makes them so
+/// TCP has no message boundaries; a length prefix adds them
 #[derive(Args, Debug)]
 pub(super) struct StickyArgs {}
 
 const WORDS: [&str; 5] = ["one", "two", "three", "four", "five"];
 
-/// As the length of a message goes: four bytes, the highest first.
+/// The length of a message on the wire: four bytes, big-endian.
 type Header = [u8; 4];
 
 pub(super) fn run(_args: &StickyArgs) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut sender = TcpStream::connect(listener.local_addr()?)?;
     let (mut receiver, _) = listener.accept()?;
-    // Each send goes out at once, and yet they stick together.
+    // Each send goes out at once, and yet they are received together.
     sender.set_nodelay(true)?;
     many_sends(&mut sender, &mut receiver)?;
     one_send(&mut sender, &mut receiver)?;
@@ -69,7 +69,7 @@ fn one_send(sender: &mut TcpStream, receiver: &mut TcpStream) -> Outcome {
     Ok(())
 }
 
-/// The header sticks to nothing either: it may come in pieces as well.
+/// The header may arrive in pieces as well.
 fn byte_by_byte(sender: &mut TcpStream, receiver: &mut TcpStream) -> Outcome {
     let mut peer = sender.try_clone()?;
     let sending = task::spawn(move || -> io::Result<()> {
@@ -86,15 +86,15 @@ fn byte_by_byte(sender: &mut TcpStream, receiver: &mut TcpStream) -> Outcome {
     Ok(())
 }
 
-/// Sends a message with its length before it.
+/// Sends a message prefixed by its length.
 fn send(stream: &mut impl Write, message: &[u8]) -> Outcome {
     let header: Header = u32::try_from(message.len())?.to_be_bytes();
-    // In one piece, which is a matter of speed only.
+    // In one piece, only for speed.
     stream.write_all(&[&header, message].concat())?;
     Ok(())
 }
 
-/// Receives a message, however its bytes come.
+/// Receives a message, however its bytes arrive.
 fn receive(stream: &mut impl Read) -> Outcome<Vec<u8>> {
     let mut header = Header::default();
     stream.read_exact(&mut header)?;
@@ -103,7 +103,7 @@ fn receive(stream: &mut impl Read) -> Outcome<Vec<u8>> {
     Ok(message)
 }
 
-/// Waits until so many bytes have arrived, without reading them.
+/// Waits until this many bytes have arrived, without reading them.
 fn arrived(stream: &TcpStream, count: usize) -> Outcome<usize> {
     let mut buf = vec![0; count];
     while stream.peek(&mut buf)? < count {

@@ -1,4 +1,4 @@
-//! A terminal that is drawn on again and again, and left as it was.
+//! A terminal that is redrawn, and restored at the end.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -21,7 +21,7 @@ const HOME: &str = "\x1b[H";
 const ERASE_LINE: &str = "\x1b[K\r\n";
 const ERASE_REST: &str = "\x1b[J";
 
-/// The terminal's other screen, until it is dropped.
+/// The terminal's alternate screen, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Screen {
     ended: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ pub(crate) struct Size {
 }
 
 impl Screen {
-    /// Takes the screen; `None` if stdout is no terminal, or signals cannot be caught.
+    /// Opens the alternate screen; `None` if stdout is not a terminal, or signals cannot be caught.
     pub(crate) fn open() -> Option<Screen> {
         if !io::stdout().is_terminal() {
             return None;
@@ -48,7 +48,7 @@ impl Screen {
         Some(Screen { ended })
     }
 
-    /// Has the user had enough?
+    /// Returns `true` if the user has ended it.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
@@ -58,7 +58,7 @@ impl Screen {
         Size { columns: columns.into(), lines: lines.into() }
     }
 
-    /// Shows a text that fits.
+    /// Shows a text that fits the screen.
     pub(crate) fn show(&self, text: &str) -> Result<(), CliError> {
         let mut whole = String::from(HOME);
         let lines: Vec<_> = text.lines().collect();
@@ -75,7 +75,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let mut stdout = io::stdout();
-        // A terminal that is gone needs nothing.
+        // A terminal that is gone needs no restoring.
         let _ = stdout.write_all(LEAVE.as_bytes()).and_then(|()| stdout.flush());
     }
 }

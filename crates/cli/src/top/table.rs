@@ -1,4 +1,4 @@
-//! The table: computed from two looks, and nothing else.
+//! The table, computed from two samples alone.
 
 use std::cmp::Reverse;
 use std::fmt::{self, Write};
@@ -19,7 +19,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// Makes a look of a dump that was just taken.
+    /// Makes a sample of a dump that was just taken.
     pub(crate) fn new(dump: Dump, at: Instant) -> Look {
         let process = dump.process;
         let threads = workers(&dump).filter_map(|(_, worker)| worker.thread);
@@ -64,7 +64,7 @@ pub(crate) fn draw(before: &Look, now: &Look, size: Option<Size>) -> String {
     }
 }
 
-/// Cuts a text to what a screen shows.
+/// Cuts a text to the size of the screen.
 fn fit(text: &str, size: Size) -> String {
     let cut = |line: &str| line.chars().take(size.columns).collect::<String>();
     text.lines().take(size.lines).map(cut).collect::<Vec<_>>().join("\n")
@@ -110,7 +110,7 @@ fn write_workers(text: &mut String, before: &Look, now: &Look) -> fmt::Result {
         )?;
         if let Some(stuck) = &worker.stuck {
             let task = stuck.task.as_deref().unwrap_or("an unknown task");
-            writeln!(text, "does not answer: kept by {task} {}", plain(&stuck.name))?;
+            writeln!(text, "does not answer: blocked by {task} {}", plain(&stuck.name))?;
             continue;
         }
         let cpu = thread.and_then(|thread| Some((now.used(thread)?, before.used(thread)?)));
@@ -159,7 +159,7 @@ fn write_task(text: &mut String, task: &TaskDump) -> fmt::Result {
     }
 }
 
-/// A text of exactly so many columns.
+/// Pads or cuts a text to this many columns.
 fn column(text: &str, columns: usize) -> String {
     let text = plain(text);
     if text.chars().count() <= columns {
@@ -169,7 +169,7 @@ fn column(text: &str, columns: usize) -> String {
     format!("{kept}…")
 }
 
-/// A text that cannot move the cursor.
+/// Removes control characters from a text, so that it cannot move the cursor.
 fn plain(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -190,7 +190,7 @@ fn span(ms: u64) -> String {
     }
 }
 
-/// So many of something, in words.
+/// A count with its noun.
 fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -154,7 +154,7 @@ fn a_server_that_never_ends_is_left_after_the_wait() {
     });
     let finished = connect(&[&address, "--wait", "50ms"], b"x\n");
     assert_eq!((finished.text(), finished.code), ("bye\n", Some(0)));
-    assert!(finished.stderr.starts_with("note: nothing came for 50 ms"), "{}", finished.stderr);
+    assert!(finished.stderr.starts_with("note: nothing arrived for 50 ms"), "{}", finished.stderr);
 }
 
 #[test]

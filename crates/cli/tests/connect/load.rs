@@ -173,7 +173,8 @@ fn s003_16_polling_counts_how_often_it_asked_in_vain() {
     });
     let finished = connect(&[&address, "--mode", "polling", "--count", "1"], b"");
     assert_eq!((finished.text(), finished.code), ("hello\n", Some(0)), "{}", finished.stderr);
-    let vain = finished.stderr.lines().find(|line| line.starts_with("asked ")).expect("it is told");
+    let vain =
+        finished.stderr.lines().find(|line| line.starts_with("polled ")).expect("it is told");
     let times: u64 = vain.split(' ').nth(1).expect("a number").parse().expect("a number");
     assert!(times > 10, "{vain}");
 }

@@ -97,7 +97,7 @@ fn datagrams_that_nobody_receives_are_told_of() {
     // The port of a TCP listener that is gone: no UDP socket has it either, in all likelihood.
     let finished = connect(&[&nobody(), "--udp", "--wait", "10s"], b"x\n");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    let error = "error: nobody receives datagrams there (connection refused)\n";
+    let error = "error: nothing receives datagrams there (connection refused)\n";
     assert_eq!(finished.stderr, error);
 }
 

@@ -33,22 +33,22 @@ fn without_a_name_all_demos_are_listed_with_a_line_each() {
     assert_eq!(
         stdout(&output),
         "\
-local              Data that each thread, or task, has its own of
+local              Data of which each thread, or task, has its own
 order              Two functions: serial or concurrent, synchronous or not
-generator          Two functions in turns, by yield: it saves no waiting
+generator          Two functions that alternate by yield: it saves no waiting
 greenlet           Two functions that switch to each other explicitly
 eat-play           Two tasks of one thread: one runs while the other waits
 asyncio-hello      Two hello tasks of one thread, asleep at the same time
 coro               Any number of waiting tasks on one thread
-deadlock           Two locks in opposite order: found, told, and two ways out
-rlock              A lock that its holder takes again, and nobody else
+deadlock           Two locks in opposite order: detected, reported, and two ways out
+rlock              A lock that its holder can take again, and no other can
 semaphore          Many visitors, few places: never too many inside
 event              Cars wait for the green light, as threads or processes
 queues             First in first out, last in first out, and by priority
 pool               A pool of threads, or processes, with a callback for each result
 mutex              Many users, one ticket: sold once, or often without a mutex
 producer-consumer  Cooks make buns, guests eat them, and all go home in good order
-sticky             TCP is sticky: sends are no messages; a length before each makes them so
+sticky             TCP has no message boundaries; a length prefix adds them
 spawn-styles       Processes and threads from a function, and from a type
 "
     );

@@ -144,19 +144,19 @@ impl fmt::Display for FutureError {
             FutureError::WouldDeadlock => {
                 f.write_str("waiting would never end: the awaited work waits for this job")
             }
-            FutureError::Taken => f.write_str("the value has been taken before"),
+            FutureError::Taken => f.write_str("the value has already been taken"),
             FutureError::BrokenPool => f.write_str("the initializer of the pool has failed"),
             FutureError::BrokenWorker { pid, status: Some(status) } => {
-                write!(f, "the worker process {pid} died at work: {status}")
+                write!(f, "the worker process {pid} died during a call: {status}")
             }
             FutureError::BrokenWorker { pid, status: None } => {
-                write!(f, "the worker process {pid} died at work, nobody knows how")
+                write!(f, "the worker process {pid} died during a call, its exit status is unknown")
             }
             FutureError::NoWorker(error) => {
                 write!(f, "no worker process could be started: {error}")
             }
             FutureError::UnknownFunction(name) => {
-                write!(f, "the worker process knows no function {name:?}")
+                write!(f, "the worker process has no function {name:?}")
             }
             FutureError::Undecodable(why) => write!(f, "unreadable bytes: {why}"),
             FutureError::Unencodable(why) => write!(f, "the result cannot be encoded: {why}"),

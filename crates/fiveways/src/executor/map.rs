@@ -104,7 +104,7 @@ impl<T: Send + 'static> fmt::Debug for ChunkedMap<T> {
 /// If `size` is 0.
 #[track_caller]
 pub(super) fn chunks<A>(items: impl IntoIterator<Item = A>, size: usize) -> Vec<Vec<A>> {
-    assert!(size > 0, "a chunk of 0 items would never come to an end");
+    assert!(size > 0, "a chunk needs at least one item");
     let mut items = items.into_iter().peekable();
     let mut chunks = Vec::new();
     while items.peek().is_some() {

@@ -64,7 +64,7 @@ pub enum FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FrameError::NotAFrame => f.write_str("what came is no connection"),
+            FrameError::NotAFrame => f.write_str("the received bytes are no connection"),
             FrameError::Version(version) => {
                 write!(f, "a connection in version {version}, known is {VERSION}")
             }

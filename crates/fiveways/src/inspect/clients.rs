@@ -150,7 +150,7 @@ fn answer(question: &[u8]) -> io::Result<Vec<u8>> {
     let line = question.split(|byte| *byte == b'\n').next().unwrap_or_default();
     match std::str::from_utf8(line).ok().and_then(parse) {
         Some(options) => Ok(serde_json::to_vec(&options.dump())?),
-        None => Ok(b"error: this is no question\n".to_vec()),
+        None => Ok(b"error: unknown request\n".to_vec()),
     }
 }
 

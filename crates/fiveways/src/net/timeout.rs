@@ -83,7 +83,7 @@ impl fmt::Display for TimeoutError {
         f.write_str(match self.0 {
             Limit::Read => "the time limit of reads has passed",
             Limit::Write => "the time limit of writes has passed",
-            Limit::Idle => "nothing moved on the connection for its idle limit",
+            Limit::Idle => "no byte moved on the connection within its idle limit",
         })
     }
 }

@@ -95,7 +95,7 @@ pub struct StatusLost {
 
 impl fmt::Display for StatusLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody can tell how the child has ended: somebody else has collected it")
+        f.write_str("the exit status of the child is unknown: other code has collected it")
     }
 }
 

@@ -71,7 +71,7 @@ impl Complaints {
         let mut lines = self.lines.lock();
         let left_out = std::mem::take(&mut lines.left_out);
         if left_out > 0 {
-            eprintln!("fiveways: handlers failed {left_out} times more");
+            eprintln!("fiveways: handlers failed {left_out} more times");
         }
     }
 

@@ -314,7 +314,7 @@ fn end_of(child: Pid) -> io::Result<Option<String>> {
         // Other code has collected it, or SIGCHLD is ignored, so that children are not kept for
         // waiting.
         Err(error) if error.raw_os_error() == Some(fiveways_sys::errno::ECHILD) => {
-            Ok(Some("nobody knows how".to_owned()))
+            Ok(Some("exit status unknown".to_owned()))
         }
         result => Ok(result?.map(|(_, exit)| exit.to_string())),
     }

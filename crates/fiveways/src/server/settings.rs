@@ -134,7 +134,7 @@ impl Settings {
         ];
         for (what, count, most) in sizes {
             if count > most {
-                let message = format!("{count} {what} are asked for; {most} are the most");
+                let message = format!("{count} {what} are requested; the maximum is {most}");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         }

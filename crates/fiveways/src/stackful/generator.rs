@@ -49,7 +49,7 @@ pub enum ResumeError {
 impl fmt::Display for ResumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ResumeError::NotStarted => "the generator has not been started and awaits no value",
+            ResumeError::NotStarted => "the generator has not been started: no value can be sent",
             ResumeError::AlreadyStarted => "the generator has been started already",
             ResumeError::Finished => "the generator has finished",
         })

@@ -192,7 +192,7 @@ pub fn current<T: 'static>() -> Option<Greenlet<T>> {
 pub fn switch_to_parent<T: 'static>(value: T) -> T {
     let me = current::<T>().filter(Greenlet::is_suspendable);
     let Some(me) = me else {
-        panic!("the caller is in no greenlet that passes {} and can wait", type_name::<T>());
+        panic!("the caller is not in a suspendable greenlet that passes {}", type_name::<T>());
     };
     let parent = me.node.heir();
     me.leave_for(parent, Letter::Value(value))

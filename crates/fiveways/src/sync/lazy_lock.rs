@@ -74,7 +74,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     fn make_value(&self) -> T {
         let make = self.make.lock().take();
         let Some(make) = make else {
-            panic!("the lazy lock is poisoned: making its value has panicked");
+            panic!("the lazy lock is poisoned: its initialiser has panicked");
         };
         without_interruption(make)
     }

@@ -203,7 +203,7 @@ impl Once {
     }
 
     fn refuse(&self) -> ! {
-        panic!("the once is poisoned: what it ran has panicked");
+        panic!("the once is poisoned: its closure has panicked");
     }
 
     /// Waits for the end of a closure, if the word says that one is running.
@@ -214,7 +214,7 @@ impl Once {
         let word = self.word.load(Ordering::Acquire);
         if word == me().to_bits() {
             drop(queue);
-            panic!("the once is called from within what it runs, which would wait for itself");
+            panic!("the once is called from within its own closure, which would wait for itself");
         }
         if !is_to_wait(word) {
             return;

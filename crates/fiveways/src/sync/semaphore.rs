@@ -302,7 +302,7 @@ impl BoundedSemaphore {
     /// If it is 0, with which no permit could ever be acquired, or more than
     /// [`Semaphore::MAX_PERMITS`].
     pub const fn new(permits: usize) -> BoundedSemaphore {
-        assert!(permits > 0, "a bounded semaphore of 0 permits never has one");
+        assert!(permits > 0, "a bounded semaphore needs at least one permit");
         BoundedSemaphore { semaphore: Semaphore::new(permits), bound: permits }
     }
 

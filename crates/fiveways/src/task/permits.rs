@@ -82,7 +82,7 @@ impl Permits {
         state.inside += usize::from(inside);
         drop(state);
         let waiting = Waiting { permits: self, ticket: &ticket, inside };
-        let reason = Reason::new("place in a pool", &**self);
+        let reason = Reason::new("permit of a pool", &**self);
         park_for_while_not(&reason, || ticket.given.load(Ordering::Acquire), None);
         waiting.leave();
         Some(Permit(Arc::clone(self)))

@@ -46,7 +46,7 @@ impl Pool {
     /// If the size is 0: nothing could ever run.
     #[track_caller]
     pub fn new(size: usize) -> Pool {
-        assert!(size > 0, "a pool of 0 places can run nothing");
+        assert!(size > 0, "a pool of size 0 can run nothing");
         Pool { group: Group::new(), permits: Arc::new(Permits::new(size)) }
     }
 
@@ -259,8 +259,7 @@ impl Pool {
     #[track_caller]
     fn wait_for_permit(&self) -> Permit {
         let permit = self.permits.take(self.is_inside());
-        permit
-            .expect("a place of the pool will be free: not all are held by tasks that wait for one")
+        permit.expect("not all permits of the pool are held by tasks that wait for one")
     }
 }
 

@@ -180,7 +180,7 @@ fn leave(tracker: &TaskTracker, reason: &Reason<'_>) {
 /// A worker that unwinds cannot run children, and they must not be left behind.
 fn insist_on_waiting(tracker: &TaskTracker) {
     if thread::panicking() && worker_index().is_some() && tracker.len() > 0 {
-        eprintln!("fiveways: a task scope with live tasks ends in a destructor that unwinds");
+        eprintln!("fiveways: a task scope with live tasks ends in a destructor during unwinding");
         process::abort();
     }
 }

@@ -50,7 +50,7 @@ mod claims {
         assert!(catch_unwind(AssertUnwindSafe(|| *lazy)).is_err());
         let again = catch_unwind(AssertUnwindSafe(|| *lazy)).unwrap_err();
         let message = again.downcast_ref::<&str>().expect("a message");
-        assert_eq!(*message, "the lazy lock is poisoned: making its value has panicked");
+        assert_eq!(*message, "the lazy lock is poisoned: its initialiser has panicked");
     }
 
     pub(super) fn it_can_be_changed() {

@@ -9,15 +9,15 @@ use crate::connect::connection::Connection;
 #[derive(Debug)]
 pub(super) struct Outbox {
     raw: bool,
-    /// The beginning of a line whose end has not come.
+    /// An incomplete line at the end of the input.
     partial: Vec<u8>,
     messages: VecDeque<Vec<u8>>,
-    /// Bytes of the first message that are sent.
+    /// Bytes of the first message that have been sent.
     sent: usize,
     ended: bool,
-    /// Was the end told to the server?
+    /// `true` if the sending side is shut down.
     told: bool,
-    /// Were messages given up?
+    /// `true` if messages were discarded.
     lost: bool,
     datagrams: u64,
 }
@@ -36,7 +36,7 @@ impl Outbox {
         }
     }
 
-    /// Takes input.
+    /// Adds input.
     pub(super) fn push(&mut self, input: &[u8], to: &Connection) {
         for piece in input.split_inclusive(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(piece);
@@ -46,13 +46,13 @@ impl Outbox {
         }
     }
 
-    /// Notes that no more input comes; a last line needs no line feed.
+    /// Records the end of the input; a last line needs no line feed.
     pub(super) fn end(&mut self, to: &Connection) {
         self.end_line(to);
         self.ended = true;
     }
 
-    /// Sends what can be sent without waiting, in the end the end; tells whether anything was sent.
+    /// Sends what can be sent without waiting, finally the end; returns whether anything was sent.
     pub(super) fn send(&mut self, to: &mut Connection) -> io::Result<bool> {
         let mut any = false;
         while let Some(message) = self.messages.front() {
@@ -72,7 +72,7 @@ impl Outbox {
         if self.ended && !self.told {
             self.told = true;
             match to.end_sending() {
-                // The connection is gone already: the read tells how.
+                // The connection is closed already: the read reports how.
                 Err(error) if error.kind() == ErrorKind::NotConnected => {}
                 result => result?,
             }
@@ -80,33 +80,33 @@ impl Outbox {
         Ok(any)
     }
 
-    /// Gives up what waits: the server takes no more.
+    /// Discards waiting messages: the server accepts no more.
     pub(super) fn give_up(&mut self) {
         self.messages.clear();
         (self.sent, self.lost) = (0, true);
     }
 
-    /// Was every line sent?
+    /// Returns `true` if every line was sent.
     pub(super) fn is_complete(&self) -> bool {
         self.is_finished() && !self.lost
     }
 
-    /// Is nothing waiting to be sent?
+    /// Returns `true` if nothing is waiting to be sent.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// Has the input ended?
+    /// Returns `true` if the input has ended.
     pub(super) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Has everything been sent, and the end been told?
+    /// Returns `true` if everything has been sent, including the end.
     pub(super) fn is_finished(&self) -> bool {
         self.told
     }
 
-    /// How many messages were made.
+    /// The number of messages made.
     pub(super) fn datagrams(&self) -> u64 {
         self.datagrams
     }
@@ -127,7 +127,7 @@ impl Outbox {
     }
 }
 
-/// Takes white space off both ends, that of all scripts if the line is text.
+/// Trims white space at both ends, that of all scripts if the line is text.
 fn trim(line: &[u8]) -> &[u8] {
     match std::str::from_utf8(line) {
         Ok(text) => text.trim().as_bytes(),

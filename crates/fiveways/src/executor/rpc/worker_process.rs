@@ -260,7 +260,7 @@ impl WorkerProcess {
         // Not by the macro, which panics if stderr is closed.
         let _ = writeln!(
             io::stderr(),
-            "fiveways: the worker process {pid} is killed: it said what is no answer to its call"
+            "fiveways: the worker process {pid} is killed: it sent something other than an answer"
         );
         self.collect_exit(Duration::ZERO)
     }
@@ -299,7 +299,7 @@ impl WorkerProcess {
 fn ended(pid: u32, status: Option<ExitStatus>) -> io::Error {
     let how = match status {
         Some(status) => status.to_string(),
-        None => "nobody knows how".to_owned(),
+        None => "exit status unknown".to_owned(),
     };
     io::Error::other(format!("the worker process {pid} ended before it was ready ({how})"))
 }

@@ -158,7 +158,8 @@ impl TcpStream {
         if stream.local_addr().is_ok_and(|own| is_same(&own, address)) {
             // Not even kept in memory for a while, as a socket after a graceful close is.
             let _ = stream.set_linger(Some(Duration::ZERO));
-            let message = format!("nobody listens at {address}: the connection met itself");
+            let message =
+                format!("nothing listens at {address}: the socket was connected to itself");
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message));
         }
         Ok(stream)
