@@ -49,7 +49,6 @@ use fiveways_sys::uring::{Completion, Entry, Ring, RingSize};
 use self::buffers::{Buffers, GROUP};
 pub use self::options::UringOptions;
 use self::queue::Queue;
-use self::reading::is_queued;
 use self::recall::Pair;
 use self::slots::{MAX_FD, Mode, Slots, Tag};
 use self::wakeup::Wakeup;
@@ -178,6 +177,29 @@ impl Uring {
             Op::Writable { .. } => Entry::poll(fd, true),
         };
         (entry, Tag::Once(pending))
+    }
+
+    /// Returns `true` if an attempt is cheaper than a request, since it will most likely not have
+    /// to wait.
+    #[inline]
+    fn is_worth_a_try(&mut self, op: &Op) -> bool {
+        match *op {
+            // A socket that left bytes behind will hardly make us wait.
+            Op::Recv { source, flags: 0, .. } => {
+                std::mem::replace(&mut self.slots.claim(source).left_some, false)
+            }
+            Op::Fill { source, .. } => {
+                let slot = self.slots.claim(source);
+                slot.mode == Mode::Poll && slot.maybe_ready
+            }
+            Op::Accept { .. } => true,
+            Op::Send { .. } | Op::SendMsg { .. } => self.sends_inline(),
+            Op::Recv { .. }
+            | Op::RecvMsg { .. }
+            | Op::Connect { .. }
+            | Op::Readable { .. }
+            | Op::Writable { .. } => false,
+        }
     }
 
     /// Returns `true` if so few operations wait that a send is cheaper without the ring.
@@ -323,6 +345,18 @@ impl Uring {
             | Op::Writable { .. } => Outcome::Retry,
         };
         self.finish(pending, outcome, ready);
+    }
+}
+
+/// Returns `true` if such an operation is in the list of its descriptor while it waits.
+///
+/// With flags (the urgent byte, the error queue) it waits for something other than the rest.
+#[inline]
+fn is_queued(op: &Op) -> bool {
+    match *op {
+        Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => flags == 0,
+        Op::Fill { .. } | Op::Accept { .. } | Op::Readable { .. } => true,
+        Op::Send { .. } | Op::SendMsg { .. } | Op::Connect { .. } | Op::Writable { .. } => false,
     }
 }
 

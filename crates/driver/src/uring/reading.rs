@@ -35,18 +35,6 @@ const LARGE_PIECES: u16 = 2;
 /// Small pieces in a row after which a polled socket goes back to provided buffers.
 const SMALL_PIECES: u16 = 32;
 
-/// Returns `true` if such an operation is in the list of its descriptor while it waits.
-///
-/// With flags (the urgent byte, the error queue) it waits for something other than the rest.
-#[inline]
-pub(super) fn is_queued(op: &Op) -> bool {
-    match *op {
-        Op::Recv { flags, .. } | Op::RecvMsg { flags, .. } => flags == 0,
-        Op::Fill { .. } | Op::Accept { .. } | Op::Readable { .. } => true,
-        Op::Send { .. } | Op::SendMsg { .. } | Op::Connect { .. } | Op::Writable { .. } => false,
-    }
-}
-
 impl Uring {
     /// Serves an operation: at once if it is likely to succeed, else in its turn.
     #[inline]
@@ -69,29 +57,6 @@ impl Uring {
             self.start(pending);
         }
         Submitted::Waiting
-    }
-
-    /// Returns `true` if an attempt is cheaper than a request, since it will most likely not have
-    /// to wait.
-    #[inline]
-    pub(super) fn is_worth_a_try(&mut self, op: &Op) -> bool {
-        match *op {
-            // A socket that left bytes behind will hardly make us wait.
-            Op::Recv { source, flags: 0, .. } => {
-                std::mem::replace(&mut self.slots.claim(source).left_some, false)
-            }
-            Op::Fill { source, .. } => {
-                let slot = self.slots.claim(source);
-                slot.mode == Mode::Poll && slot.maybe_ready
-            }
-            Op::Accept { .. } => true,
-            Op::Send { .. } | Op::SendMsg { .. } => self.sends_inline(),
-            Op::Recv { .. }
-            | Op::RecvMsg { .. }
-            | Op::Connect { .. }
-            | Op::Readable { .. }
-            | Op::Writable { .. } => false,
-        }
     }
 
     /// Attempts an operation that is queued, if it will most likely not have to wait. Returns
