@@ -164,7 +164,7 @@ fn a_server_by_level_survives_running_out_of_descriptors_d19() {
 
 #[test]
 fn a_server_by_edge_survives_running_out_of_descriptors_d19() {
-    survives_running_out_of_descriptors("echo_epoll_edge");
+    survives_running_out_of_descriptors("echo_epoll_et");
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn echo_epoll_serves() {
 }
 
 #[test]
-fn echo_epoll_edge_serves() {
-    serves("echo_epoll_edge");
+fn echo_epoll_et_serves() {
+    serves("echo_epoll_et");
 }
 
 #[test]

@@ -50,7 +50,7 @@ const REPLACED: [(&str, &str); 40] = [
 ];
 
 /// As many sentences without a noun for a subject there are left. The number may only fall.
-const HEADLESS_MAX: usize = 289;
+const HEADLESS_MAX: usize = 40;
 
 /// The words before `who` that leave it without a noun.
 const BEFORE_WHO: [&str; 26] = [

@@ -1,6 +1,6 @@
 //! An echo server on edge-triggered `epoll(7)`: each change is reported once.
 //!
-//! `cargo run -p fiveways-selector --example echo_epoll_edge [ADDRESS]`
+//! `cargo run -p fiveways-selector --example echo_epoll_et [ADDRESS]`
 
 mod echo;
 
