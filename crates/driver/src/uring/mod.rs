@@ -227,7 +227,7 @@ impl Uring {
     fn dispatch(&mut self, completion: Completion, ready: &mut Ready) {
         match Tag::from_bits(completion.user_data) {
             Tag::Once(pending) => self.hand_back(pending, completion, ready),
-            Tag::Poll(pending) => self.nudge(pending, completion.result, ready),
+            Tag::Poll(pending) => self.polled(pending, completion.result, ready),
             Tag::Wake => {
                 // It fails only for lack of memory; then the eventfd stays readable and is reported
                 // again.
@@ -323,7 +323,7 @@ impl Uring {
     }
 
     /// Passes the report of a poll to its operation.
-    fn nudge(&mut self, pending: NonNull<Pending>, result: Answer, ready: &mut Ready) {
+    fn polled(&mut self, pending: NonNull<Pending>, result: Answer, ready: &mut Ready) {
         // SAFETY: required: valid. It waits, so its waiter keeps it in place.
         let waiter = unsafe { pending.as_ref() };
         let cancelled = waiter.request.replace(0) == 0;

@@ -45,9 +45,9 @@ pub(super) enum Tag {
 }
 
 const ONCE: u64 = 0;
-const NUDGE: u64 = 1;
+const POLL: u64 = 1;
 const WAKE: u64 = 4;
-const QUIET: u64 = 5;
+const IGNORE: u64 = 5;
 const RECALL: u64 = 7;
 const KIND: u64 = 7;
 
@@ -57,9 +57,9 @@ impl Tag {
     pub(super) fn to_bits(self) -> u64 {
         match self {
             Tag::Once(pending) => pending.as_ptr().expose_provenance() as u64 | ONCE,
-            Tag::Poll(pending) => pending.as_ptr().expose_provenance() as u64 | NUDGE,
+            Tag::Poll(pending) => pending.as_ptr().expose_provenance() as u64 | POLL,
             Tag::Wake => WAKE,
-            Tag::Ignore => QUIET,
+            Tag::Ignore => IGNORE,
             Tag::Recall => RECALL,
         }
     }
@@ -73,7 +73,7 @@ impl Tag {
         };
         match bits & KIND {
             ONCE => pending().map_or(Tag::Ignore, Tag::Once),
-            NUDGE => pending().map_or(Tag::Ignore, Tag::Poll),
+            POLL => pending().map_or(Tag::Ignore, Tag::Poll),
             WAKE => Tag::Wake,
             RECALL => Tag::Recall,
             _ => Tag::Ignore,
