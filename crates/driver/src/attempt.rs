@@ -28,7 +28,7 @@ impl ReceiveBuffers for HotBuffers {
 }
 
 impl Op {
-    /// The name that dumps show: that of the system call, where there is one.
+    /// Returns the name that dumps show: that of the system call, if there is one.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Recv { .. } | Op::Fill { .. } => "recv",
@@ -46,8 +46,8 @@ impl Op {
     /// [`DONT_WAIT`] it does not wait, without it waits in the kernel if the descriptor is in
     /// blocking mode.
     ///
-    /// Answers a count or a negated `errno`; an interruption is an answer. `None`: the call would
-    /// have had to wait (or has waited for as long as the socket's own time limit says).
+    /// Answers a count or a negated `errno`; an interruption is an answer. `None` if the
+    /// call would have had to wait (or has waited until the socket's own time limit).
     ///
     /// # Safety
     ///
@@ -91,7 +91,7 @@ impl Op {
     }
 }
 
-/// Attempts an operation that was submitted, without waiting. `None`: it would have had to wait.
+/// Attempts a submitted operation, without waiting; `None` if it would have had to wait.
 #[inline]
 pub(crate) fn attempt_now(op: &Op, hot: &mut HotBuffers) -> Option<Answer> {
     loop {
@@ -104,7 +104,7 @@ pub(crate) fn attempt_now(op: &Op, hot: &mut HotBuffers) -> Option<Answer> {
     }
 }
 
-/// Receives into the hot buffer and lends what came.
+/// Receives into the hot buffer and lends the received bytes.
 ///
 /// # Safety
 ///

@@ -11,17 +11,17 @@
 //! ```
 //!
 //! States of `outcome`: `Idle` (not submitted, or its completion was taken) → `Waiting` (the driver
-//! holds a pointer) → `Done` or `Retry` (the driver let go). Only the driver's thread moves them.
-//! A `Pending` that is `Waiting` must stay where it is (I6): the frame that holds it does not
-//! return and is not unwound before the driver let go.
+//! holds a pointer) → `Done` or `Retry` (the driver has released it). Only the driver's thread
+//! moves them. A `Pending` that is `Waiting` must stay where it is (I6): the frame that holds it
+//! does not return and is not unwound before the driver has released it.
 //!
-//! What receives mean on a stream, under every driver:
+//! Receives on a stream, under every driver:
 //!
 //! - *Order.* Receives without flags, `Fill`, `Accept` and `Readable` on one descriptor wait in one
-//!   line and are served first come first served; under the ring the kernel has the request of the
-//!   first alone. A receive with flags (to peek, the urgent byte, the error queue) waits beside the
-//!   line, in no order with it. An operation that takes a stream's next bytes must wait in the
-//!   line, or a request that is in the kernel already takes them before it.
+//!   list and are served first come first served; under the ring the kernel has the request of the
+//!   first alone. A receive with flags (to peek, the urgent byte, the error queue) waits outside of
+//!   the list, in no order with it. An operation that takes a stream's next bytes must wait in the
+//!   list, or a request that is in the kernel already takes them before it.
 //! - *Nothing ahead.* A request is in the kernel only while its operation waits. Between two
 //!   operations all bytes are in the socket, for any other reader of it.
 //! - *Control data* goes to `RecvMsg` alone. `Recv` and `Fill` do not read past it, as recv(2), and

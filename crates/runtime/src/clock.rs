@@ -1,15 +1,15 @@
-//! The clock: the only place of the runtime, and of what is built on it, that asks for the time.
+//! The clock: the only module of the runtime, and of the crates above it, that reads the time.
 //!
 //! ```text
 //!   now()        the clock of the caller's driver on a worker's thread, else the machine's:
 //!                deadlines, timers, slices
 //!   coarse_ms()  the same, a few milliseconds coarse and cheap: since when a task waits
-//!   machine()    the machine's everywhere: for waits that block a thread, whatever time it is for
-//!                the tasks, and for what is compared between threads
+//!   machine()    the machine's clock on every thread: for waits that block a thread, whatever the
+//!                time of the tasks, and for instants that are compared between threads
 //! ```
 //!
-//! A driver of the models has no clock of its own; then reading costs one branch more than the
-//! machine's clock does.
+//! The drivers of the models have no clock of their own; then a reading costs one branch more than
+//! the machine's clock.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,30 +26,30 @@ thread_local! {
 
 struct OfDriver {
     clock: Rc<dyn Clock>,
-    /// What it showed when it was installed, and the coarse clock then.
+    /// The time by this clock, and by the coarse clock, when it was installed.
     began: Instant,
     coarse: Duration,
 }
 
-/// The time, by the clock of the caller's driver.
+/// Returns the time, by the clock of the caller's driver.
 #[inline]
 pub fn now() -> Instant {
     if IS_INSTALLED.get() { of_driver(|_, now| now) } else { machine() }
 }
 
-/// The instant that comes after `limit`; `None` if it is too far away for an `Instant`.
+/// Returns the instant that is `limit` from now; `None` if it is too far away for an `Instant`.
 #[inline]
 pub fn after(limit: Duration) -> Option<Instant> {
     now().checked_add(limit)
 }
 
-/// The time by the machine's clock, whatever the caller's driver has.
+/// Returns the time by the machine's clock, also if the caller's driver has another.
 #[inline]
 pub fn machine() -> Instant {
     Instant::now()
 }
 
-/// When a deadline comes by the machine's clock, for a wait that blocks the thread.
+/// Converts a deadline to the machine's clock, for a wait that blocks the thread.
 #[inline]
 pub fn to_machine(deadline: Option<Instant>) -> Option<Instant> {
     if !IS_INSTALLED.get() {
@@ -59,7 +59,7 @@ pub fn to_machine(deadline: Option<Instant>) -> Option<Instant> {
     machine().checked_add(left)
 }
 
-/// The time since some point in the past, in milliseconds.
+/// Returns the time since some point in the past, in milliseconds.
 #[inline]
 pub(crate) fn coarse_ms() -> u64 {
     let time = if IS_INSTALLED.get() {
@@ -73,12 +73,12 @@ pub(crate) fn coarse_ms() -> u64 {
 #[cold]
 fn of_driver<R>(f: impl FnOnce(&OfDriver, Instant) -> R) -> R {
     OF_DRIVER.with_borrow(|installed| {
-        let installed = installed.as_ref().expect("it is said to be installed");
+        let installed = installed.as_ref().expect("the clock is installed");
         f(installed, installed.clock.now())
     })
 }
 
-/// The clock of a worker's driver, for the worker's thread while this lives.
+/// Installs the clock of a worker's driver on the worker's thread while this lives.
 pub(crate) struct Installed(());
 
 impl Installed {

@@ -1,4 +1,4 @@
-//! The panics of user code: what they say, and where they end.
+//! The panics of user code: their messages, and the places where they are contained.
 
 use std::any::Any;
 use std::mem;
@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::deadlock_data::Deadlock;
 
-/// Returns the message of a panic. `panic!` makes string slices and strings; a payload of any other
-/// type says nothing, unless it is a [`Deadlock`].
+/// Returns the message of a panic. The payloads of `panic!` are string slices and strings; a
+/// payload of any other type has no message, unless it is a [`Deadlock`].
 pub fn panic_message(payload: &(dyn Any + Send)) -> Option<&str> {
     let literal = payload.downcast_ref::<&str>().copied();
     let text = || payload.downcast_ref::<String>().map(String::as_str);

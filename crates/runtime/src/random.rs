@@ -1,4 +1,4 @@
-//! Random numbers: the only place of the runtime, and of what is built on it, that draws them.
+//! Random numbers: the only module of the runtime, and of the crates above it, that draws them.
 //!
 //! Each thread has a sequence of its own (xorshift64: for fairness, not for secrets). On a worker
 //! whose driver has a seed ([`Driver::seed`](fiveways_driver::Driver::seed)) it is the same in each
@@ -8,11 +8,11 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
 thread_local! {
-    /// The last number; 0: none was drawn.
+    /// The last number; 0 if none was drawn.
     static LAST: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Draws a number that is not 0; its upper half is the better one.
+/// Draws a number that is not 0; its upper half is the more random one.
 #[inline]
 pub fn random() -> u64 {
     let mut random = LAST.get();
@@ -26,7 +26,7 @@ pub fn random() -> u64 {
     random
 }
 
-/// Begins the sequence of this thread anew, elsewhere with each seed.
+/// Restarts the sequence of this thread, at a place that depends on the seed.
 pub(crate) fn begin(seed: u64) {
     // The odd part of 2⁶⁴ over the golden ratio: seeds that follow each other begin far apart.
     LAST.set((seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1);

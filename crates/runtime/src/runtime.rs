@@ -96,10 +96,10 @@ impl Builder {
         self
     }
 
-    /// Has each worker wait with a driver that `factory` makes, on the worker's thread, and not
-    /// with that of a model.
+    /// Sets a factory of drivers: each worker calls it on its own thread, and waits with the driver
+    /// that it returns instead of that of a model.
     ///
-    /// So a driver may wrap another one, count, or own the time of its worker's tasks
+    /// So a driver may wrap another one, count operations, or own the time of its worker's tasks
     /// ([`Driver::clock`]).
     pub fn driver(
         mut self,
@@ -200,7 +200,7 @@ impl Builder {
     }
 }
 
-/// Makes the driver of a worker.
+/// Creates the driver of a worker.
 #[derive(Clone)]
 struct DriverFactory(Arc<dyn Fn() -> io::Result<Box<dyn Driver>> + Send + Sync>);
 

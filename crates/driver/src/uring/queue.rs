@@ -2,7 +2,7 @@
 //!
 //! A request is *in flight* from when it is pushed until its last completion is taken. A full
 //! submission queue is given to the kernel on the spot; if a kernel will not take requests before
-//! its completions are taken (`EBUSY`), these are set aside.
+//! its completions are taken (`EBUSY`), these are kept in a list.
 #![expect(unsafe_code, reason = "requests hold pointers")]
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use super::slots::Tag;
 /// How long to wait for one of the last completions: the requests were cancelled, so they are due.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
-/// The ring, its requests in flight, and completions set aside.
+/// The ring, its requests in flight, and completions kept back.
 #[derive(Debug)]
 pub(super) struct Queue {
     ring: Ring,

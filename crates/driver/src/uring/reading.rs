@@ -73,7 +73,7 @@ impl Uring {
         answer
     }
 
-    /// Draws the conclusions of an attempt to read a stream: a full read may have left bytes.
+    /// Updates the slot after an attempt to read a stream: a full read may have left bytes.
     #[inline]
     fn note_read(&mut self, op: &Op, answer: Answer, room: usize) {
         let slot = self.slots.claim(op.source());

@@ -125,7 +125,7 @@ fn write_link(
         }
     }
     if let Some(task) = task {
-        let by = task.spawned_by.as_deref().unwrap_or("somebody");
+        let by = task.spawned_by.as_deref().unwrap_or("an unknown task or thread");
         writeln!(text, "    spawned at {} by {by}", task.spawned_at)?;
     }
     write_frames(text, frames)

@@ -203,13 +203,13 @@ pub struct OuterLimits(Limits);
 
 /// Begins the limits of another stack that runs in the calling task (or thread), within the
 /// caller's.
-pub fn install_limits(standing: SavedLimits) -> OuterLimits {
+pub fn install_limits(saved: SavedLimits) -> OuterLimits {
     let caller = limits();
     change(|limits| {
         *limits = Limits {
-            own: standing.own,
+            own: saved.own,
             callers: earlier(caller.own, caller.callers),
-            own_uninterruptible: standing.uninterruptible,
+            own_uninterruptible: saved.uninterruptible,
             callers_uninterruptible: caller.is_uninterruptible(),
         };
     });

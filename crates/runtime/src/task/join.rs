@@ -23,7 +23,7 @@ use crate::worker::registry;
 use crate::worker::with_worker;
 
 /// Owns the right to join a task. Dropping it detaches the task.
-#[must_use = "a task that nobody joins may be cut short when its runtime ends"]
+#[must_use = "a detached task is cancelled when its runtime ends"]
 pub struct JoinHandle<T>(pub(crate) HandleSide<T>);
 
 impl<T> fmt::Debug for JoinHandle<T> {

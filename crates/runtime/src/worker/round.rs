@@ -1,6 +1,6 @@
 //! The order of a worker's work: its *round*.
 //!
-//! A round looks for news (a turn of the driver, messages, due deadlines), then resumes tasks:
+//! A round collects events (a turn of the driver, messages, due deadlines), then resumes tasks:
 //!
 //! ```text
 //!   look ──▶ first: every task that could run when the round began, once
