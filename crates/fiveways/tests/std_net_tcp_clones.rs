@@ -119,7 +119,7 @@ fn clone_accept_concurrent() -> io::Result<()> {
     each_ip(|address| {
         let (a, address) = listen(address)?;
         let b = a.try_clone()?;
-        // Whoever is first takes both, if it can: each takes exactly one here.
+        // The first takes both, if it can: each takes exactly one here.
         let accepting = [a, b].map(|listener| go(move || listener.accept().map(drop)));
         let _first = TcpStream::connect(address)?;
         let _second = TcpStream::connect(address)?;

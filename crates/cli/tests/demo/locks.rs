@@ -117,7 +117,7 @@ fn semaphore_admits_five_at_a_time_of_a_hundred_threads_and_all_in_the_end() {
     assert_eq!(lines, expected);
 }
 
-/// S004-08, C77. The cars are threads: who comes and goes first is free.
+/// S004-08, C77. The cars are threads: the order in which they come and go is free.
 #[test]
 fn event_threads_start_only_after_it_was_set() {
     assert_says_sorted(

@@ -1,4 +1,4 @@
-//! Who runs when, and whose data is whose: local, order, generator, greenlet, eat-play,
+//! The order of tasks, and whose data is whose: local, order, generator, greenlet, eat-play,
 //! asyncio-hello, coro.
 
 use crate::support::{assert_says, assert_says_sorted, output, said, stdout};
@@ -9,19 +9,19 @@ liming 22
 main never wrote, and reads nothing
 ";
 
-/// S000-01, S000-03. The threads sleep for random times: who reads first is free.
+/// S000-01, S000-03. The threads sleep for random times: the order of reads is free.
 #[test]
 fn local_each_thread_reads_what_it_wrote_and_who_wrote_nothing_reads_nothing() {
     assert_says_sorted(&["local"], |line| !line.starts_with("main"), EACH_ITS_OWN);
 }
 
-/// S000-04. The tasks sleep for random times: who reads first is free.
+/// S000-04. The tasks sleep for random times: the order of reads is free.
 #[test]
 fn local_each_task_of_one_thread_reads_what_it_wrote() {
     assert_says_sorted(&["local", "--tasks"], |line| !line.starts_with("main"), EACH_ITS_OWN);
 }
 
-/// S000-02. Who writes last is free.
+/// S000-02. The order of writes is free.
 #[test]
 fn local_in_one_cell_for_all_the_last_one_overwrites_the_other() {
     let said = said(&["local", "--shared"]);

@@ -19,7 +19,8 @@
 //!   (`iou-wrk-…`) in two cases: when a Unix socket connects to a full backlog, for which there is
 //!   nothing to poll, and when a bulk send still finds no room after the poll reported some. Such a
 //!   send waits in that thread (in `sk_stream_wait_memory`) and completes as any other. Seen on
-//!   Linux 6.18 with 8 peers that read none of their 6 MB for a second, at one or two sends a run.
+//!   Linux 6.18 in 3 of 4 runs with 8 peers that read none of their 6 MB for a second, and in none
+//!   where they read at once. Why the kernel gives up polling there is not known.
 //! - *Listeners* are non-blocking (I5), for which the ring would answer `EAGAIN`: accept is tried
 //!   inline, then polled for. The same holds for any other descriptor in non-blocking mode.
 //! - *Nothing outlives its waiter.* The kernel has a request only while a task waits for its

@@ -1,7 +1,7 @@
 //! The wait queues of an exchange: waiters, each with its slot and the arm that it waits for.
 //!
 //! ```text
-//!   WaitSlots (under the exchange's lock)        frame of who waits
+//!   WaitSlots (under the exchange's lock)        frame of a waiter
 //!   ┌──────────────────────────────┐          ┌──────────────────────┐
 //!   │ arm │ slot │ waiter ─────────┼────────▶ │ Waiter               │
 //!   │  …  │  └─────────────────────┼────────▶ │ Slot: Option<item>   │

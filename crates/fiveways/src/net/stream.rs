@@ -7,7 +7,7 @@
 //! ```text
 //!   kept       lent to this value, and its alone
 //!   leftover   common to all values of one connection: what a value had kept when it was
-//!              duplicated; whoever reads first has them
+//!              duplicated; the first reader has them
 //! ```
 //!
 //! No other bytes have left the socket: a duplicate, a raw descriptor or another process continues

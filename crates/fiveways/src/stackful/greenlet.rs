@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   caller:  g1.switch(a) ───loop───▶ g1                      the caller's frame runs a loop:
-//!                          ◀─suspend─ g2.switch(b)            whoever switches suspends and
+//!                          ◀─suspend─ g2.switch(b)            the switcher suspends and
 //!                         ───resume─▶ g2                      leaves a letter for the next,
 //!                          ◀─suspend─ g1.switch(c)            which the loop resumes
 //!                         ───resume─▶ g1   (`switch` gave c)

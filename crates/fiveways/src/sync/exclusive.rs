@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   word   0                        free; nobody waits, or somebody who waits was just woken
-//!          holder                   held; who is in line was woken and is on its way
-//!          holder | CONTENDED       held; whoever lets go must look at the line
+//!          holder                   held; the first waiter was woken and is on its way
+//!          holder | CONTENDED       held; the holder looks at the queue when it unlocks
 //! ```
 //!
 //! A caller that finds it held enters the queue of *fresh* waiters. Unlocking wakes the first of

@@ -3,7 +3,7 @@
 //! ```text
 //!   state   63…2  readers that have it
 //!           1     WRITER: a writer has it
-//!           0     WAITING: somebody is in line; whoever lets go must look
+//!           0     WAITING: the queue is not empty; the unlocker looks there
 //!   writer  who writes, for the search for deadlocks; 0: nobody
 //! ```
 //!
