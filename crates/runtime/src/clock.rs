@@ -32,7 +32,9 @@ struct OfDriver {
 }
 
 /// Returns the time, by the clock of the caller's driver.
-#[inline]
+// Not inlined: next to the call of the kernel's clock another one costs nothing, and loops that
+// switch tasks need the registers.
+#[inline(never)]
 pub fn now() -> Instant {
     if IS_INSTALLED.get() { of_driver(|_, now| now) } else { machine() }
 }

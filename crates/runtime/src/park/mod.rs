@@ -349,11 +349,17 @@ pub fn sleep_until(at: Instant) {
 pub fn yield_now() {
     assert_may_park(None);
     if as_task(yield_task).is_none() {
-        if let Some(scope) = thread_scope().filter(|scope| *scope <= clock::now()) {
-            unwind_expired(scope);
-        }
-        thread::yield_now();
+        yield_thread();
     }
+}
+
+// Apart, as is `has_come`: what a yield of a task seldom needs took registers that it needs.
+#[cold]
+fn yield_thread() {
+    if let Some(scope) = thread_scope().filter(|scope| has_come(*scope)) {
+        unwind_expired(scope);
+    }
+    thread::yield_now();
 }
 
 /// Counts an operation of the caller that may never have to wait; lets other tasks go first if the
@@ -461,7 +467,12 @@ fn park_task(
 /// The deadline of the innermost `timeout` scope, if it has come.
 #[inline]
 pub(crate) fn is_over(task: &Task) -> Option<Instant> {
-    task.scope.get().filter(|scope| *scope <= clock::now())
+    task.scope.get().filter(|scope| has_come(*scope))
+}
+
+#[inline(never)]
+fn has_come(scope: Instant) -> bool {
+    scope <= clock::now()
 }
 
 fn park_thread(reason: Option<&Reason<'_>>, own: Option<Instant>) -> Result<Wake, Interrupt> {
